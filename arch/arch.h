@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the VMM needs from an architecture: the memory map, the first
+ * instruction, the tables that describe the machine. All of it runs on the
+ * main thread before the first vCPU starts, except arch_vcpu_setup().
+ */
+#ifndef TORPOR_ARCH_ARCH_H
+#define TORPOR_ARCH_ARCH_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/gmem.h"
+#include "vmm/base/err.h"
+#include "vmm/base/util.h"
+
+#define ARCH_MAX_RAM_RANGES 2
+
+struct arch_ram_range {
+	uint64_t gpa;  /* bytes */
+	uint64_t size; /* bytes */
+};
+
+struct arch_virtio_slot {
+	uint64_t gpa; /* of the register page */
+	uint32_t gsi;
+};
+
+enum arch_entry_mode {
+	ARCH_ENTRY_LINUX64, /* Linux 64-bit boot protocol: RSI = zero page */
+	ARCH_ENTRY_PVH,	    /* 32-bit protected mode: EBX = hvm_start_info */
+};
+
+struct arch_entry {
+	enum arch_entry_mode mode;
+	uint64_t rip;
+};
+
+struct arch_config {
+	const char *kernel_path;
+	const char *initrd_path; /* NULL = none */
+	const char *cmdline;
+	uint64_t mem_bytes;
+	unsigned int nr_vcpus; /* 1 .. LAYOUT_MAX_VCPUS */
+	const struct arch_virtio_slot *virtio;
+	unsigned int nr_virtio; /* 0 .. LAYOUT_MAX_VIRTIO */
+	unsigned int nr_ioapic_pins;
+	bool has_pic; /* the in-kernel irqchip has an 8259, split has not */
+	/* CPUID 0x80000007.EDX[8]: -1 follow the host, 0 off, 1 on. */
+	int invariant_tsc;
+};
+
+/* Splits @mem_bytes around the PCI hole. Return: number of ranges. */
+unsigned int arch_ram_ranges(uint64_t mem_bytes,
+			     struct arch_ram_range ranges[ARCH_MAX_RAM_RANGES]);
+
+/**
+ * arch_load() - kernel, initrd, command line, tables into guest memory
+ * @gm: all guest RAM, zeroed
+ * @ret_entry: where vCPU 0 begins
+ *
+ * Reads the kernel and initrd files (bzImage, ELF vmlinux, PVH ELF), writes
+ * e820, boot parameters and the ACPI tables.
+ * Return: 0 or -errno; @err names the file and what is wrong with it.
+ */
+int arch_load(const struct arch_config *cfg, const struct gmem *gm,
+	      struct arch_entry *ret_entry, struct err *err) must_check;
+
+/**
+ * arch_vcpu_setup() - CPUID, MSRs, LAPIC, registers of one vCPU
+ * @kvm_fd: /dev/kvm
+ * @vcpu_fd: borrowed
+ * @index: vCPU number = APIC id
+ * @entry: for vCPU 0; others wait for INIT and SIPI
+ *
+ * Return: 0 or -errno with @err.
+ */
+int arch_vcpu_setup(const struct arch_config *cfg, int kvm_fd, int vcpu_fd,
+		    unsigned int index, const struct arch_entry *entry,
+		    struct err *err) must_check;
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * 16550A UART with 16-byte FIFOs. Registers are used on vCPU threads, input
+ * arrives on the main loop; one mutex. Output goes to out_fd by write(2) from
+ * the vCPU thread; a signal (a vCPU kick) ends a write that blocks, and the
+ * byte is lost then. Input is read only while the receive FIFO has room, so
+ * what the guest does not take stays in the host's fd.
+ */
+#ifndef TORPOR_DEVICES_SERIAL_H
+#define TORPOR_DEVICES_SERIAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/loop.h"
+#include "vmm/bus.h"
+#include "vmm/irq_line.h"
+
+#define SERIAL_FIFO_SIZE 16
+
+struct serial {
+	struct bus_dev bus; /* 8 ports */
+	pthread_mutex_t lock;
+	struct irq_line *irq; /* borrowed; edge: pulsed when IIR becomes set */
+	struct loop *loop;
+	struct loop_source in_src;
+	int in_fd;  /* borrowed; -1 = no input */
+	int out_fd; /* borrowed; -1 = discard */
+	/*
+	 * Called on the main loop for each input byte before the guest gets
+	 * it; true swallows the byte (the terminal's escape key). Optional.
+	 */
+	bool (*filter)(struct serial *serial, uint8_t byte);
+	/*
+	 * Called on the main loop when input is ready while @held: the byte
+	 * stays in the fd. Return value ignored. Optional.
+	 */
+	void (*on_held_input)(struct serial *serial);
+	bool held; /* asleep: do not read input, report it */
+	uint8_t rx[SERIAL_FIFO_SIZE];
+	unsigned int rx_head, rx_len;
+	uint8_t ier, iir, lcr, mcr, lsr, msr, scr, dll, dlm, fcr;
+	bool thr_ipending;
+};
+
+/* Return: 0 or -errno. The caller adds serial->bus to the port bus. */
+int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
+		struct irq_line *irq, int in_fd, int out_fd) must_check;
+void serial_finish(struct serial *serial);
+
+/*
+ * Guest asleep (@held): input is left in the fd. If the guest armed the port
+ * (receive interrupt enabled) the fd is watched and on_held_input() called
+ * once when a byte is there; else it is not even watched. Not held: normal
+ * again, pending input is delivered. Main loop only.
+ */
+void serial_hold(struct serial *serial, bool held);
+/* Receive interrupt enabled: the guest would notice a byte. Any thread. */
+bool serial_wake_armed(struct serial *serial);
+
+#endif

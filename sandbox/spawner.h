@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The spawner: a single-threaded process forked before the VMM has a KVM fd,
+ * guest memory or a second thread, and the only one that may create device
+ * processes. seccomp filters are inherited and PDEATHSIG follows the spawning
+ * thread, so a VMM that has narrowed itself could not make a jailed process.
+ *
+ * It creates each device by clone3 with namespaces and a pidfd, writes the id
+ * maps, hands over exactly the fds of virtio/devctl.h and executes
+ * torpor-device; it listens for syscalls outside a device's filter, logs
+ * process, syscall and arguments, and kills. EOF from the VMM ends it and all
+ * its children; its own death ends them too (PDEATHSIG).
+ */
+#ifndef TORPOR_SANDBOX_SPAWNER_H
+#define TORPOR_SANDBOX_SPAWNER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/base/err.h"
+#include "vmm/base/util.h"
+
+enum sandbox_mode {
+	SANDBOX_FULL, /* namespaces, empty root, no capabilities, seccomp */
+	SANDBOX_WEAK, /* no user namespace to be had: the rest of it */
+	SANDBOX_OFF,  /* nothing, for debugging, said loudly */
+};
+
+#define SPAWN_MAX_ARGS 24
+#define SPAWN_MAX_ARG_BYTES 256
+#define SPAWN_MAX_BACKEND_FDS 8
+
+struct spawner; /* the VMM's end */
+
+struct spawner_config {
+	int device_exe_fd; /* torpor-device, opened; borrowed */
+	int log_fd;	   /* borrowed */
+	enum sandbox_mode mode;
+};
+
+/**
+ * spawner_create() - fork the spawner
+ *
+ * Call first of all: single-threaded, nothing secret open. Tries whether the
+ * namespaces of SANDBOX_FULL can be had.
+ * Return: 0 and *ret (freed by spawner_destroy()), or -errno with @err naming
+ * the sysctl or profile that forbids it and the option that weakens.
+ */
+int spawner_create(const struct spawner_config *cfg, struct spawner **ret,
+		   struct err *err) must_check;
+/* Ends the spawner and all devices, waits for them. NULL is fine. */
+void spawner_destroy(struct spawner *sp);
+
+struct spawn_request {
+	const char *role; /* "blk" */
+	const char *name; /* "blk0": process name and log tag, <= 15 bytes */
+	char *args[SPAWN_MAX_ARGS]; /* role's words, NULL-terminated */
+	/* Borrowed fds; -1 where the device has none (ctl, regpage, wake). */
+	int vhost_fd, ctl_fd, regpage_fd, wake_fd;
+	int backend_fds[SPAWN_MAX_BACKEND_FDS];
+	unsigned int nr_backend_fds;
+};
+
+struct spawn_result {
+	pid_t pid;
+	int pidfd; /* the caller's; readable when the process has died */
+};
+
+/**
+ * spawner_spawn() - create a device process
+ *
+ * Blocks until it has been executed (not until it serves). Start-up only.
+ * Return: 0 or -errno with @err naming the step that failed.
+ */
+int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
+		  struct spawn_result *ret, struct err *err) must_check;
+
+/* The spawner's socket: readable at EOF when the spawner has died. */
+int spawner_fd(const struct spawner *sp);
+pid_t spawner_pid(const struct spawner *sp);
+
+#endif

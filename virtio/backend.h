@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The vhost-user back end: speaks the protocol on one socket and drives one
+ * struct virtio_dev. Single-threaded, on the device process's loop. A message
+ * that breaks the protocol is answered by an error where the protocol has one
+ * and else ends the connection; it never crashes the process.
+ */
+#ifndef TORPOR_VIRTIO_BACKEND_H
+#define TORPOR_VIRTIO_BACKEND_H
+
+#include "virtio/device.h"
+
+struct backend;
+
+struct backend_config {
+	int vhost_fd;	/* owned; the connected stream socket */
+	int ctl_fd;	/* owned; control channel or -1 */
+	int regpage_fd; /* owned; or -1: interrupts are relayed */
+	int wake_fd;	/* owned; or -1 */
+};
+
+/**
+ * backend_create() - serve @dev on @loop
+ * @cfg: its fds are owned by the back end after success
+ *
+ * Return: 0 and *ret (freed by backend_destroy()), or -errno.
+ */
+int backend_create(struct virtio_dev *dev, struct loop *loop,
+		   const struct backend_config *cfg, struct backend **ret)
+	must_check;
+void backend_destroy(struct backend *be);
+
+/* Writes the wake eventfd. The device calls it once per arming. */
+void backend_wake(struct backend *be);
+
+/* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
+void backend_fail(struct backend *be, const char *why);
+
+#endif

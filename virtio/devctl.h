@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control channel between the VMM and a device process of its own: a
+ * SOCK_SEQPACKET pair, one struct devctl_msg a packet, for what vhost-user has
+ * no message for. Absent with foreign back ends and with --socket. Neither
+ * side trusts the other: a packet of another size or an unknown type is
+ * dropped and logged.
+ */
+#ifndef TORPOR_VIRTIO_DEVCTL_H
+#define TORPOR_VIRTIO_DEVCTL_H
+
+#include <stdint.h>
+
+enum devctl_type {
+	/*
+	 * VMM -> device. The device watches for what would wake the guest
+	 * (arg 1) or stops to (arg 0). Valid in reset, quiesced and live
+	 * states. On arming the device tests for pending data first; it writes
+	 * its wake eventfd at most once per arming and keeps the event (a
+	 * packet stays in the tap). Acknowledged by DEVCTL_ACK with the same
+	 * generation; a message with an older generation than the last is
+	 * ignored.
+	 */
+	DEVCTL_WAKE_ARM = 1,
+	DEVCTL_LOG_LEVEL = 2, /* VMM -> device, arg = enum log_level */
+	DEVCTL_ACK = 3,	      /* device -> VMM, arg = type acknowledged */
+	/*
+	 * device -> VMM, unasked: 16 bytes of nothing but state; type-specific.
+	 * Console: arg 1 when the host side wants the terminal's exit key.
+	 */
+	DEVCTL_EVENT = 4,
+};
+
+struct devctl_msg {
+	uint32_t type; /* enum devctl_type */
+	uint32_t generation;
+	uint64_t arg;
+};
+
+_Static_assert(sizeof(struct devctl_msg) == 16, "wire format");
+
+/*
+ * The fds of a device process, by fixed number. The spawner dup2()s them to
+ * these places before the exec and closes everything else. Back-end fds (disk
+ * image, tap, console in and out) follow from DEVFD_BACKEND on.
+ */
+enum devfd {
+	DEVFD_NULL_IN = 0, /* /dev/null; an empty fd would be reused */
+	DEVFD_NULL_OUT = 1,
+	DEVFD_LOG = 2,
+	DEVFD_VHOST = 3,   /* vhost-user socket, stream */
+	DEVFD_CTL = 4,	   /* control channel, seqpacket */
+	DEVFD_REGPAGE = 5, /* memfd of one page */
+	DEVFD_WAKE = 6,	   /* eventfd */
+	DEVFD_SPAWNER = 7, /* socket on which the seccomp listener is handed
+			      over; closed before the device serves */
+	DEVFD_BACKEND = 8,
+};
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a device type implements, inside its own process (torpor-device). The
+ * vhost-user back end (virtio/backend.c) owns the rings and the socket and
+ * calls these slots on the process's only loop thread. Spec: virtio 1.x,
+ * chapters 2 and 5.
+ *
+ * Life of a device: create -> serve { start -> kick* -> stop_queue -> stop }*
+ * -> destroy. It starts again after every reset or quiesce of the guest's
+ * device, with the same or other features.
+ */
+#ifndef TORPOR_VIRTIO_DEVICE_H
+#define TORPOR_VIRTIO_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/gmem.h"
+#include "virtio/virtq.h"
+#include "vmm/base/loop.h"
+
+#define VIRTIO_DEV_MAX_QUEUES 8
+
+struct virtio_dev;
+
+/*
+ * All slots are mandatory unless marked optional. None may wait for the guest
+ * or for a peer; stop_queue may wait for the host's own I/O.
+ */
+struct virtio_dev_ops {
+	const char *name;     /* "blk": role, log tag, command line word */
+	uint32_t id;	      /* virtio device type */
+	uint16_t queue_size;  /* entries offered for each queue */
+	uint16_t config_size; /* bytes of config space */
+
+	/*
+	 * First ring started since the last stop: open rings and threads.
+	 * dev->features holds what was negotiated. Optional.
+	 * Return: 0 or -errno, which breaks every ring (NEEDS_RESET).
+	 */
+	int (*start)(struct virtio_dev *dev);
+	/* The driver kicked, or the ring has just been started. */
+	void (*kick)(struct virtio_dev *dev, unsigned int queue);
+	/*
+	 * Stop queue: on return nothing is in flight on it, neither here nor
+	 * in the kernel, every finished request is in the used ring, unused
+	 * buffers were given back by virtq_unpop(). Idempotent.
+	 */
+	void (*stop_queue)(struct virtio_dev *dev, unsigned int queue);
+	/*
+	 * No ring runs any more: release what costs while idle (io_uring and
+	 * its workers). Optional.
+	 */
+	void (*stop)(struct virtio_dev *dev);
+	/*
+	 * Driver wrote config space. dev->config has the old bytes; apply what
+	 * is writable. Optional: then writes are ignored.
+	 */
+	void (*config_write)(struct virtio_dev *dev, uint32_t offset,
+			     const void *data, uint32_t len);
+	/*
+	 * Watch, or stop watching, for data that should wake the guest, and
+	 * call backend_wake() once per arming when there is some, also when it
+	 * was there already. Rings may or may not run. Optional: a type
+	 * without it has nothing that wakes.
+	 */
+	void (*wake_arm)(struct virtio_dev *dev, bool armed);
+};
+
+/* Embedded first in each device's own struct. */
+struct virtio_dev {
+	const struct virtio_dev_ops *ops;
+	struct backend *backend;
+	struct loop *loop;
+	uint64_t features_offered; /* device and ring bits, set by create */
+	uint64_t features;	   /* negotiated; valid while started */
+	unsigned int nr_queues;
+	struct virtq queues[VIRTIO_DEV_MAX_QUEUES];
+	struct gmem gmem;
+	uint8_t config[256]; /* config space as the driver reads it */
+	bool started;
+};
+
+/*
+ * A device role: how torpor-device makes one. Each virtio/<type>.c defines one
+ * of these; virtio/roles.c lists them.
+ */
+struct virtio_role {
+	const struct virtio_dev_ops *ops;
+	/*
+	 * Makes the device from its command line words ("ro", "id=disk0" ...)
+	 * and the back-end fds from DEVFD_BACKEND on. Runs jailed, before
+	 * seccomp.
+	 * Return: 0 and *ret_dev (owned by the caller), or -errno.
+	 */
+	int (*create)(struct loop *loop, char *const *args,
+		      struct virtio_dev **ret_dev);
+	void (*destroy)(struct virtio_dev *dev);
+};
+
+/* NULL if there is no such role. */
+const struct virtio_role *virtio_role_find(const char *name);
+
+static inline bool virtio_dev_has(const struct virtio_dev *dev, unsigned int bit)
+{
+	return dev->features >> bit & 1;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An error a person will read. Functions that parse what a person wrote (the
+ * command line, files, control messages, kernel images) take a struct err
+ * beside returning -errno. It is set only on failure, names the thing, the
+ * value and the remedy, and has no newline.
+ */
+#ifndef TORPOR_BASE_ERR_H
+#define TORPOR_BASE_ERR_H
+
+struct err {
+	char msg[512];
+};
+
+/**
+ * err_set() - record an error message
+ * @err: may be NULL, then only @code is returned
+ * @code: a negative errno
+ * @fmt: printf format of the message
+ *
+ * Return: @code, so that callers can write return err_set(err, -EINVAL, ...).
+ */
+int err_set(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* err_set() with ": strerror(-code)" appended. Return: @code. */
+int err_set_errno(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

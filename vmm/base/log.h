@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Logging to one inherited fd, a line per call, prefixed by the process's tag
+ * ("torpor:", "blk0:"). Lines are written by one write(2), so processes that
+ * share the fd do not mix. Thread safe. Formats carry no newline.
+ *
+ * Libraries do not log at error level: they return -errno and the caller that
+ * knows the purpose logs once, return log_errno(r, "open disk '%s'", path).
+ * Whatever a guest or a peer can trigger goes through log_limited().
+ */
+#ifndef TORPOR_BASE_LOG_H
+#define TORPOR_BASE_LOG_H
+
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* @tag is copied, at most 15 bytes; @fd is borrowed for the process's life. */
+void log_init(const char *tag, int fd, enum log_level level);
+enum log_level log_get_level(void);
+
+void log_write(enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define log_err(...) log_write(LOG_LEVEL_ERR, __VA_ARGS__)
+#define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* Logs "<message>: <strerror>" at error level. Return: @code (-errno). */
+int log_errno(int code, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* A budget of messages for one kind of event; zero-initialised. */
+struct log_limit {
+	uint64_t count; /* events seen */
+};
+
+/* Logs the 1st, 2nd, 4th, 8th ... event of @limit at warn level, with count. */
+void log_limited(struct log_limit *limit, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

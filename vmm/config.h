@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What `torpor run` was asked for: from the command line, from a JSON file
+ * (--cfg FILE, the same keys) or both, later ones win. Filled by config_*()
+ * and read by vm_run(). Main thread only.
+ */
+#ifndef TORPOR_VMM_CONFIG_H
+#define TORPOR_VMM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sandbox/spawner.h"
+#include "vmm/base/err.h"
+#include "vmm/base/util.h"
+
+#define CONFIG_MAX_BLOCKS 32
+#define CONFIG_MAX_NETS 8
+#define CONFIG_MAX_CONSOLES 4
+
+enum block_engine { BLOCK_ENGINE_AUTO, BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS };
+
+struct block_config {
+	char *path;
+	bool ro;
+	bool o_direct;
+	bool sparse;  /* discard punches holes; default true */
+	char id[21];  /* GET_ID string; default: none */
+	enum block_engine engine;
+};
+
+struct net_config {
+	char *tap_name; /* NULL if tap_fd is given */
+	int tap_fd;	/* inherited and owned, -1 = by name */
+	uint8_t mac[6];
+	bool mac_set; /* else a random locally administered one */
+};
+
+enum char_type { CHAR_NONE, CHAR_STDIO, CHAR_STDOUT, CHAR_FILE, CHAR_PTY };
+
+struct char_config { /* --serial, --console: where a line of bytes goes */
+	enum char_type type;
+	char *path; /* CHAR_FILE: output; CHAR_PTY: symlink to make, or NULL */
+};
+
+enum irqchip_mode { IRQCHIP_SPLIT, IRQCHIP_KERNEL };
+
+enum tristate { TRISTATE_AUTO, TRISTATE_OFF, TRISTATE_ON };
+
+struct vm_config {
+	char *kernel;
+	char *initrd;
+	char *params; /* kernel command line, several --params joined by ' ' */
+	char *socket; /* control socket path, NULL = none */
+	char *name;   /* of the VM, for logs; default "torpor" */
+	uint64_t mem_mib;
+	unsigned int cpus;
+	bool hugepages;
+	bool rng; /* default true */
+	struct block_config blocks[CONFIG_MAX_BLOCKS];
+	unsigned int nr_blocks;
+	struct net_config nets[CONFIG_MAX_NETS];
+	unsigned int nr_nets;
+	struct char_config serial; /* default CHAR_STDIO */
+	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
+	unsigned int nr_consoles;
+	enum sandbox_mode sandbox;
+	enum irqchip_mode irqchip;
+	enum tristate invtsc;
+	int log_level; /* enum log_level */
+	char *device_exe; /* torpor-device; default: beside torpor */
+};
+
+void config_init(struct vm_config *cfg);
+void config_finish(struct vm_config *cfg);
+
+/**
+ * config_parse_args() - options of `torpor run`
+ * @argv: after "run"; the kernel is the last word, options may follow it too
+ *
+ * Return: 0; -EINVAL with @err naming option, value and remedy.
+ */
+int config_parse_args(struct vm_config *cfg, int argc, char **argv,
+		      struct err *err) must_check;
+
+/* Reads a JSON file with the same keys. -errno with @err (line, column). */
+int config_parse_file(struct vm_config *cfg, const char *path, struct err *err)
+	must_check;
+
+/* Checks what belongs together (kernel given, device count, ...). */
+int config_check(const struct vm_config *cfg, struct err *err) must_check;
+
+#endif
