@@ -24,6 +24,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
+# Objects of payloads and tests are kept.
+.SECONDARY:
 all: programs
 
 # ---------------------------------------------------------------- sources
@@ -35,22 +37,141 @@ BASE_SRC = \
 	vmm/base/loop.c
 
 # What a device process is made of.
-VIRTIO_SRC =
+VIRTIO_SRC = \
+	virtio/backend.c \
+	virtio/backend_request.c \
+	virtio/backend_ring.c \
+	virtio/blk.c \
+	virtio/blk_request.c \
+	virtio/blk_threads.c \
+	virtio/blk_uring.c \
+	virtio/console.c \
+	virtio/gmem.c \
+	virtio/iov.c \
+	virtio/net.c \
+	virtio/net_ctrl.c \
+	virtio/net_rx.c \
+	virtio/net_tap.c \
+	virtio/net_tx.c \
+	virtio/net_tap.c \
+	virtio/rng.c \
+	virtio/roles.c \
+	virtio/vhost_user.c \
+	virtio/virtq.c
 
-SANDBOX_SRC =
+SANDBOX_SRC = \
+	sandbox/caps.c \
+	sandbox/jail.c \
+	sandbox/jail_vmm.c \
+	sandbox/launch.c \
+	sandbox/namespaces.c \
+	sandbox/policy.c \
+	sandbox/policy_roles.c \
+	sandbox/policy_spawner.c \
+	sandbox/policy_vmm.c \
+	sandbox/spawner_client.c \
+	sandbox/spawner_server.c \
+	sandbox/violation.c
 
 # What the VMM is made of.
-VMM_SRC =
+VMM_SRC = \
+	virtio/frontend.c \
+	virtio/mmio.c \
+	vmm/bus.c \
+	vmm/char_fd.c \
+	vmm/cli.c \
+	vmm/cli_print.c \
+	vmm/commands.c \
+	vmm/config.c \
+	vmm/config_file.c \
+	vmm/config_kv.c \
+	vmm/config_options.c \
+	vmm/control.c \
+	vmm/control_socket.c \
+	vmm/disk_image.c \
+	vmm/ioapic.c \
+	vmm/irqchip.c \
+	vmm/kvm.c \
+	vmm/mailbox.c \
+	vmm/power.c \
+	vmm/power_park.c \
+	vmm/run.c \
+	vmm/terminal.c \
+	vmm/vcpu.c \
+	vmm/vm.c \
+	vmm/vm_power.c \
+	vmm/vm_virtio.c
 
-DEVICES_SRC =
+DEVICES_SRC = \
+	devices/acpi_pm.c \
+	devices/i8042.c \
+	devices/pmc.c \
+	devices/pvpanic.c \
+	devices/rtc.c \
+	devices/serial.c
 
-ARCH_SRC =
+ARCH_SRC = \
+	arch/x86_64/acpi.c \
+	arch/x86_64/boot_tables.c \
+	arch/x86_64/bzimage.c \
+	arch/x86_64/cpuid.c \
+	arch/x86_64/elf.c \
+	arch/x86_64/image.c \
+	arch/x86_64/load.c \
+	arch/x86_64/memory_map.c \
+	arch/x86_64/pvh.c \
+	arch/x86_64/vcpu_setup.c \
+	arch/x86_64/zero_page.c
 
 # The client library and what the CLI needs.
-CLIENT_SRC =
+CLIENT_SRC = \
+	vmm/client.c
+
+# Bare-metal guests: a program each, and what all of them stand on.
+PAYLOADS = \
+	devices \
+	exits \
+	hello \
+	hostile \
+	irq \
+	panic \
+	probe \
+	reset \
+	sleeper \
+	spin \
+	triple
+
+PAYLOAD_LIB_SRC = \
+	guest/payloads/apic.c \
+	guest/payloads/runtime.c \
+	guest/payloads/start.S \
+	guest/payloads/virtio.c
 
 # One Criterion program a file; each is linked with all libraries.
-UNIT_TESTS =
+UNIT_TESTS = \
+	acpi \
+	acpi_pm \
+	bus \
+	cli \
+	client \
+	config \
+	control \
+	cpuid \
+	gmem \
+	iov \
+	jail \
+	loader \
+	loader_elf \
+	memory_map \
+	policy \
+	rtc \
+	serial \
+	small_devices \
+	spawner \
+	virtq
+
+# Linked into every unit test.
+UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
 
 # ---------------------------------------------------------------- flags
 
@@ -99,6 +220,28 @@ $(B)/obj/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# ---------------------------------------------------------------- programs
+
+programs: $(B)/torpor $(B)/torpor-device
+
+$(B)/torpor: $(call obj,vmm/main.c) $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(VMM_LIBS)
+
+# Executed in an empty root, so it carries all it needs. Sanitizers are shared
+# libraries.
+DEVICE_PIE = $(if $(filter 1,$(SAN)),-pie,-static-pie)
+
+$(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
+		$(LIB_SANDBOX) $(LIB_BASE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEVICE_PIE) -Wl,-z,relro,-z,now $(LDFLAGS) \
+		-o $@ $< -Wl,--start-group $(LIB_VIRTIO) $(LIB_SANDBOX) \
+		$(LIB_BASE) -Wl,--end-group $(DEVICE_LIBS)
+
+# ---------------------------------------------------------------- tests
+
 # The dwarf in the test macros: Criterion trips -Wconversion.
 $(B)/obj/tests/unit/%.o: tests/unit/%.c
 	$(call say,CC,$<)
@@ -110,5 +253,134 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_HELPERS) $(LIBS)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
 		$< $(UNIT_HELPERS) -Wl,--start-group $(LIBS) -Wl,--end-group \
 		$(TEST_LIBS)
+
+# The DSDT: C preprocessor, then iasl, then a C array. Remark 2173 is about the
+# speed of methods that make names.
+DSDT = $(B)/arch/x86_64/dsdt.h
+
+$(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h
+	$(call say,ASL,$<)
+	$(Q)mkdir -p $(@D) && $(CC) -E -P -undef -w -x c -I. \
+		-o $(B)/arch/x86_64/dsdt.asl $<
+	$(Q)cd $(@D) && iasl -we -vs -vw 2173 -tc dsdt.asl >dsdt.log || \
+		{ cat dsdt.log; exit 1; }
+	$(Q)sed 's/^unsigned char/static const unsigned char/' \
+		$(B)/arch/x86_64/dsdt.hex >$@
+
+$(B)/obj/arch/x86_64/acpi.o: $(DSDT)
+
+# Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
+PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
+	-fcf-protection=none -fno-stack-protector -fno-common \
+	-fno-strict-aliasing -fno-asynchronous-unwind-tables -mno-red-zone \
+	-mgeneral-regs-only -fno-tree-loop-distribute-patterns $(WARN) \
+	$(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
+PAYLOAD_LIB = $(patsubst %,$(B)/obj/%.o,$(basename $(PAYLOAD_LIB_SRC)))
+
+$(B)/guest/payloads/hostile.elf: \
+	$(B)/obj/guest/payloads/hostile_dev.o \
+	$(B)/obj/guest/payloads/hostile_regs.o \
+	$(B)/obj/guest/payloads/hostile_ring.o
+
+payloads: $(PAYLOADS:%=$(B)/guest/payloads/%.elf)
+
+$(B)/obj/guest/payloads/%.o: guest/payloads/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/guest/payloads/%.o: guest/payloads/%.S
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D) && $(CC) -I. -MMD -MP -c -o $@ $<
+
+$(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
+		guest/payloads/payload.lds
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -nostdlib -static -no-pie \
+		-Wl,-T,guest/payloads/payload.lds -Wl,--build-id=none \
+		-Wl,-z,noexecstack -o $@ $(filter %.o,$^)
+
+# What the sandbox tests jail. From sources: a sanitizer cannot be linked
+# statically, and a program in an empty root must be.
+PROBE = $(B)/tests/sandbox/probe-device
+PROBE_SRC = tests/sandbox/probe_device.c $(BASE_SRC) sandbox/caps.c \
+	sandbox/jail.c sandbox/policy.c sandbox/policy_roles.c
+
+$(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
+		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a
+
+$(B)/tests/unit/spawner: | $(PROBE)
+
+# ---------------------------------------------------------------- guest
+
+# What the guest of tests and demo boots from: Debian's kernel out of a cache
+# and an initramfs of busybox, modules and our scripts.
+KERNEL_DIR := $(shell tests/harness/kernel.sh --path)
+GUEST_FILES = \
+	guest/acpi-power \
+	guest/acpi-sleep \
+	guest/acpi.map \
+	guest/acpid.conf \
+	guest/go-to-sleep \
+	guest/init \
+	guest/initramfs.sh \
+	guest/mkinitramfs.sh \
+	guest/modules \
+	guest/torpor.sh
+
+guest: $(B)/guest/initramfs.cpio
+
+$(B)/guest/clocks: guest/clocks.c | $(KERNEL_DIR)/VERSION
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) -o $@ $<
+
+$(KERNEL_DIR)/VERSION:
+	$(Q)tests/harness/packages.sh guest
+
+$(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
+		$(KERNEL_DIR)/VERSION
+	$(call say,GUEST,$@)
+	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D)
+
+# ---------------------------------------------------------------- run and test
+
+unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%)
+
+# Each of these works on a machine that has nothing but make: what they need is
+# installed first, then make is run again for what is to be built.
+REMAKE = $(MAKE) --no-print-directory \
+	$(if $(findstring j,$(MFLAGS)),,-j$(shell nproc))
+
+demo:
+	$(Q)tests/harness/packages.sh build guest
+	$(Q)$(REMAKE) programs payloads guest
+	$(Q)B=$(B) tests/harness/run-guests.sh -t 300 tests/boot/demo.sh
+
+check:
+	$(Q)tests/harness/packages.sh build check guest
+	$(Q)$(REMAKE) programs payloads guest unit-tests
+	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
+
+# A root shell on the emulated host, to try things by hand.
+shell-nested:
+	$(Q)tests/harness/packages.sh build guest nested
+	$(Q)$(REMAKE) programs payloads guest
+	$(Q)B=$(B) tests/harness/nested.sh -i
+
+install: programs $(LIB_CLIENT)
+	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1
+	$(Q)install -m 755 $(B)/torpor $(B)/torpor-device \
+		$(DESTDIR)$(PREFIX)/bin
+	$(Q)install -m 644 include/torpor.h $(DESTDIR)$(PREFIX)/include
+	$(Q)install -m 644 $(LIB_CLIENT) $(DESTDIR)$(PREFIX)/lib
+	$(Q)install -m 644 docs/torpor.1 $(DESTDIR)$(PREFIX)/share/man/man1
+
+clean:
+	$(Q)rm -rf $(B)
+
+.PHONY: all check clean demo guest install payloads programs shell-nested \
+	unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -19,9 +19,9 @@
 #include "vmm/bus.h"
 #include "vmm/irq_line.h"
 
-#define RTC_REG_DAY_ALARM 0x0d
+#define RTC_REG_DAY_ALARM   0x0d
 #define RTC_REG_MONTH_ALARM 0x0e
-#define RTC_REG_CENTURY 0x32
+#define RTC_REG_CENTURY	    0x32
 
 struct rtc {
 	struct bus_dev bus; /* 2 ports */
@@ -35,13 +35,14 @@ struct rtc {
 	/* Called on the vCPU thread, unlocked, when the guest read and so
 	 * cleared a pending alarm flag (register C): it took the alarm. */
 	void (*on_alarm_taken)(struct rtc *rtc);
-	int64_t offset_s; /* guest time - host time, seconds */
+	int64_t offset_s;     /* guest time - host time, seconds */
+	int64_t alarm_host_s; /* what alarm_fd is set to, 0 = not armed */
 	uint8_t index;
 	uint8_t cmos[128];
 };
 
-int rtc_init(struct rtc *rtc, struct loop *loop, struct irq_line *irq)
-	must_check;
+int rtc_init(struct rtc *rtc, struct loop *loop,
+	     struct irq_line *irq) must_check;
 void rtc_finish(struct rtc *rtc);
 
 /*

@@ -25,8 +25,11 @@ struct serial {
 	struct irq_line *irq; /* borrowed; edge: pulsed when IIR becomes set */
 	struct loop *loop;
 	struct loop_source in_src;
-	int in_fd;  /* borrowed; -1 = no input */
-	int out_fd; /* borrowed; -1 = discard */
+	/* vCPU to main loop: a full receive FIFO has room again. */
+	struct loop_source room_src;
+	int room_fd; /* eventfd */
+	int in_fd;   /* borrowed; -1 = no input, also once it has ended */
+	int out_fd;  /* borrowed; -1 = discard */
 	/*
 	 * Called on the main loop for each input byte before the guest gets
 	 * it; true swallows the byte (the terminal's escape key). Optional.
@@ -37,7 +40,8 @@ struct serial {
 	 * stays in the fd. Return value ignored. Optional.
 	 */
 	void (*on_held_input)(struct serial *serial);
-	bool held; /* asleep: do not read input, report it */
+	bool held;   /* asleep: do not read input, report it */
+	bool paused; /* input not watched: the receive FIFO is full */
 	uint8_t rx[SERIAL_FIFO_SIZE];
 	unsigned int rx_head, rx_len;
 	uint8_t ier, iir, lcr, mcr, lsr, msr, scr, dll, dlm, fcr;

@@ -26,8 +26,8 @@ enum sandbox_mode {
 	SANDBOX_OFF,  /* nothing, for debugging, said loudly */
 };
 
-#define SPAWN_MAX_ARGS 24
-#define SPAWN_MAX_ARG_BYTES 256
+#define SPAWN_MAX_ARGS	      24
+#define SPAWN_MAX_ARG_BYTES   256
 #define SPAWN_MAX_BACKEND_FDS 8
 
 struct spawner; /* the VMM's end */

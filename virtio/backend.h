@@ -26,8 +26,8 @@ struct backend_config {
  * Return: 0 and *ret (freed by backend_destroy()), or -errno.
  */
 int backend_create(struct virtio_dev *dev, struct loop *loop,
-		   const struct backend_config *cfg, struct backend **ret)
-	must_check;
+		   const struct backend_config *cfg,
+		   struct backend **ret) must_check;
 void backend_destroy(struct backend *be);
 
 /* Writes the wake eventfd. The device calls it once per arming. */

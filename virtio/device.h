@@ -101,7 +101,8 @@ struct virtio_role {
 /* NULL if there is no such role. */
 const struct virtio_role *virtio_role_find(const char *name);
 
-static inline bool virtio_dev_has(const struct virtio_dev *dev, unsigned int bit)
+static inline bool virtio_dev_has(const struct virtio_dev *dev,
+				  unsigned int bit)
 {
 	return dev->features >> bit & 1;
 }

@@ -58,8 +58,8 @@ int gmem_remove(struct gmem *gm, uint64_t gpa, uint64_t size) must_check;
  * Return: 0; -EFAULT outside RAM, wrapping or crossing a region's end;
  * -EINVAL for @len == 0.
  */
-int gmem_span(const struct gmem *gm, uint64_t gpa, uint64_t len, void **ret_hva)
-	must_check;
+int gmem_span(const struct gmem *gm, uint64_t gpa, uint64_t len,
+	      void **ret_hva) must_check;
 
 /**
  * gmem_iov() - translate a range that may cross adjacent regions

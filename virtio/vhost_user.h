@@ -37,24 +37,24 @@ enum vhost_user_request {
 	VHOST_USER_REM_MEM_REG = 38,
 };
 
-#define VHOST_USER_VERSION 1U
+#define VHOST_USER_VERSION	     1U
 #define VHOST_USER_FLAG_VERSION_MASK 3U
-#define VHOST_USER_FLAG_REPLY 4U
-#define VHOST_USER_FLAG_NEED_REPLY 8U
+#define VHOST_USER_FLAG_REPLY	     4U
+#define VHOST_USER_FLAG_NEED_REPLY   8U
 
 /* Virtio feature bit 30 on the wire: "protocol features can be negotiated". */
 #define VHOST_USER_F_PROTOCOL_FEATURES 30
 
-#define VHOST_USER_PROTOCOL_F_MQ 0
-#define VHOST_USER_PROTOCOL_F_REPLY_ACK 3
-#define VHOST_USER_PROTOCOL_F_CONFIG 9
-#define VHOST_USER_PROTOCOL_F_RESET_DEVICE 13
+#define VHOST_USER_PROTOCOL_F_MQ		  0
+#define VHOST_USER_PROTOCOL_F_REPLY_ACK		  3
+#define VHOST_USER_PROTOCOL_F_CONFIG		  9
+#define VHOST_USER_PROTOCOL_F_RESET_DEVICE	  13
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
 
-#define VHOST_USER_CONFIG_MAX 256U  /* bytes of config space in a message */
-#define VHOST_USER_MEM_MAX 8U	    /* regions in SET_MEM_TABLE */
+#define VHOST_USER_CONFIG_MAX	  256U /* bytes of config space in a message */
+#define VHOST_USER_MEM_MAX	  8U   /* regions in SET_MEM_TABLE */
 #define VHOST_USER_VRING_IDX_MASK 0xffU
-#define VHOST_USER_VRING_NOFD 0x100U /* no fd with KICK, CALL, ERR */
+#define VHOST_USER_VRING_NOFD	  0x100U /* no fd with KICK, CALL, ERR */
 
 struct vhost_user_hdr {
 	uint32_t request; /* enum vhost_user_request */

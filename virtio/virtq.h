@@ -18,8 +18,9 @@
 #include "virtio/gmem.h"
 #include "virtio/regpage.h"
 
-#define VIRTQ_MAX_SIZE 1024U  /* entries; what we offer is at most this */
-#define VIRTQ_MAX_CHAIN 1024U /* descriptors of one chain, indirect included */
+#define VIRTQ_MAX_SIZE	1024U /* entries; what we offer is at most this */
+#define VIRTQ_MAX_CHAIN 1024U /* descriptors of one chain, indirect included \
+			       */
 
 /*
  * One request as the driver made it: readable buffers first, then writable.
@@ -68,8 +69,8 @@ void virtq_finish(struct virtq *vq);
  * misaligned (16, 2, 4); -EFAULT an area not inside one RAM region.
  */
 int virtq_setup(struct virtq *vq, const struct gmem *gm, uint16_t size,
-		uint64_t desc_gpa, uint64_t avail_gpa, uint64_t used_gpa)
-	must_check;
+		uint64_t desc_gpa, uint64_t avail_gpa,
+		uint64_t used_gpa) must_check;
 
 /* The same for areas already translated and checked by the caller. */
 int virtq_setup_hva(struct virtq *vq, const struct gmem *gm, uint16_t size,

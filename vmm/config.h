@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "sandbox/spawner.h"
 #include "vmm/base/err.h"
@@ -82,6 +83,11 @@ void config_finish(struct vm_config *cfg);
  */
 int config_parse_args(struct vm_config *cfg, int argc, char **argv,
 		      struct err *err) must_check;
+
+/* --help or -h among the options; values of options do not count. */
+bool config_wants_help(int argc, char **argv);
+/* Help for `torpor run`, from the table that config_parse_args() uses. */
+void config_print_help(FILE *out);
 
 /* Reads a JSON file with the same keys. -errno with @err (line, column). */
 int config_parse_file(struct vm_config *cfg, const char *path, struct err *err)

@@ -7,53 +7,53 @@
 #define TORPOR_ARCH_X86_64_LAYOUT_H
 
 /* --- guest physical memory --- */
-#define LAYOUT_ZERO_PAGE 0x7000
-#define LAYOUT_BOOT_GDT 0x500
-#define LAYOUT_BOOT_STACK 0x8ff0
-#define LAYOUT_PAGE_TABLES 0x9000 /* 6 pages */
-#define LAYOUT_PVH_INFO 0x6000
-#define LAYOUT_CMDLINE 0x20000
-#define LAYOUT_CMDLINE_MAX 0x10000
-#define LAYOUT_EBDA 0x9fc00 /* end of low RAM in e820 */
-#define LAYOUT_ACPI_BASE 0xe0000 /* RSDP, config block, then the tables */
-#define LAYOUT_ACPI_CONFIG 0xe0100 /* struct acpi_config_block, 768 bytes */
-#define LAYOUT_ACPI_TABLES 0xe0400
-#define LAYOUT_ACPI_END 0x100000
-#define LAYOUT_KERNEL 0x100000
-#define LAYOUT_RAM_LOW_END 0xc0000000 /* RAM below, hole up to 4 GiB */
-#define LAYOUT_RAM_HIGH 0x100000000
-#define LAYOUT_VIRTIO_BASE 0xd0000000 /* one 4 KiB page a device */
+#define LAYOUT_ZERO_PAGE     0x7000
+#define LAYOUT_BOOT_GDT	     0x500
+#define LAYOUT_BOOT_STACK    0x8ff0
+#define LAYOUT_PAGE_TABLES   0x9000 /* 6 pages */
+#define LAYOUT_PVH_INFO	     0x6000
+#define LAYOUT_CMDLINE	     0x20000
+#define LAYOUT_CMDLINE_MAX   0x10000
+#define LAYOUT_EBDA	     0x9fc00 /* end of low RAM in e820 */
+#define LAYOUT_ACPI_BASE     0xe0000 /* RSDP, config block, then the tables */
+#define LAYOUT_ACPI_CONFIG   0xe0100 /* struct acpi_config_block, 768 bytes */
+#define LAYOUT_ACPI_TABLES   0xe0400
+#define LAYOUT_ACPI_END	     0x100000
+#define LAYOUT_KERNEL	     0x100000
+#define LAYOUT_RAM_LOW_END   0xc0000000 /* RAM below, hole up to 4 GiB */
+#define LAYOUT_RAM_HIGH	     0x100000000
+#define LAYOUT_VIRTIO_BASE   0xd0000000 /* one 4 KiB page a device */
 #define LAYOUT_VIRTIO_STRIDE 0x1000
-#define LAYOUT_IOAPIC 0xfec00000
-#define LAYOUT_LAPIC 0xfee00000
-#define LAYOUT_TSS 0xfffbd000 /* KVM_SET_TSS_ADDR: 3 pages */
-#define LAYOUT_IDENTITY_MAP 0xfffbc000
+#define LAYOUT_IOAPIC	     0xfec00000
+#define LAYOUT_LAPIC	     0xfee00000
+#define LAYOUT_TSS	     0xfffbd000 /* KVM_SET_TSS_ADDR: 3 pages */
+#define LAYOUT_IDENTITY_MAP  0xfffbc000
 
 /* --- limits --- */
-#define LAYOUT_MAX_VCPUS 64
+#define LAYOUT_MAX_VCPUS  64
 #define LAYOUT_MAX_VIRTIO 32
 
 /* --- ports --- */
-#define LAYOUT_PORT_SERIAL 0x3f8
-#define LAYOUT_PORT_RTC 0x70
+#define LAYOUT_PORT_SERIAL     0x3f8
+#define LAYOUT_PORT_RTC	       0x70
 #define LAYOUT_PORT_I8042_DATA 0x60
-#define LAYOUT_PORT_I8042_CMD 0x64
-#define LAYOUT_PORT_PVPANIC 0x505
-#define LAYOUT_PORT_PM1A_EVT 0x600 /* status, enable: 2 bytes each */
-#define LAYOUT_PORT_PM1A_CNT 0x604 /* 2 bytes */
-#define LAYOUT_PORT_GPE0 0x620	   /* 4 bytes status, 4 bytes enable */
-#define LAYOUT_PORT_GPE0_LEN 8
-#define LAYOUT_PORT_RESET 0xcf9
-#define LAYOUT_RESET_VALUE 6
+#define LAYOUT_PORT_I8042_CMD  0x64
+#define LAYOUT_PORT_PVPANIC    0x505
+#define LAYOUT_PORT_PM1A_EVT   0x600 /* status, enable: 2 bytes each */
+#define LAYOUT_PORT_PM1A_CNT   0x604 /* 2 bytes */
+#define LAYOUT_PORT_GPE0       0x620 /* 4 bytes status, 4 bytes enable */
+#define LAYOUT_PORT_GPE0_LEN   8
+#define LAYOUT_PORT_RESET      0xcf9
+#define LAYOUT_RESET_VALUE     6
 /* The virtual PMC (devices/pmc.h). */
-#define LAYOUT_PORT_PMC_C2 0x640   /* read: this CPU is in C2 */
+#define LAYOUT_PORT_PMC_C2   0x640 /* read: this CPU is in C2 */
 #define LAYOUT_PORT_PMC_LPS0 0x644 /* write: byte, PMC_LPS0_* */
-#define LAYOUT_PORT_PMC_DSW 0x648  /* write: dword, PMC_DSW_* */
+#define LAYOUT_PORT_PMC_DSW  0x648 /* write: dword, PMC_DSW_* */
 
 /* --- interrupts (GSI) --- */
-#define LAYOUT_GSI_SERIAL 4
-#define LAYOUT_GSI_RTC 8
-#define LAYOUT_GSI_SCI 9
+#define LAYOUT_GSI_SERIAL    4
+#define LAYOUT_GSI_RTC	     8
+#define LAYOUT_GSI_SCI	     9
 #define LAYOUT_NR_GSI_LEGACY 16
 
 /* PM1_CNT.SLP_TYP values of \_S1 and \_S5. */
@@ -64,8 +64,8 @@
  * What _DSM of the LPS0 device writes to LAYOUT_PORT_PMC_LPS0: the UUID in the
  * high nibble, the function in the low one.
  */
-#define PMC_LPS0_INTEL 0x10
-#define PMC_LPS0_AMD 0x20
+#define PMC_LPS0_INTEL	   0x10
+#define PMC_LPS0_AMD	   0x20
 #define PMC_LPS0_MICROSOFT 0x30
 
 /*

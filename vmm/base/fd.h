@@ -19,11 +19,11 @@ void fd_close(int *fd);
 #define _cleanup_fd_ _cleanup_(fd_close)
 
 /* Move an fd out of a variable: the variable becomes -1. */
-#define TAKE_FD(fd)              \
-	({                       \
-		int fd_ = (fd);  \
-		(fd) = -1;       \
-		fd_;             \
+#define TAKE_FD(fd)             \
+	({                      \
+		int fd_ = (fd); \
+		(fd) = -1;      \
+		fd_;            \
 	})
 
 /**
@@ -72,7 +72,7 @@ int fd_set_nonblock(int fd, int on) must_check;
  * make an access to it fault.
  * Return: fd or -errno.
  */
-int fd_memfd_sealed(const char *name, uint64_t size, unsigned int flags)
-	must_check;
+int fd_memfd_sealed(const char *name, uint64_t size,
+		    unsigned int flags) must_check;
 
 #endif

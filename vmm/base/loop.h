@@ -56,8 +56,8 @@ int loop_add(struct loop *loop, struct loop_source *src, int fd,
 	     uint32_t events,
 	     void (*fn)(struct loop_source *src, uint32_t events)) must_check;
 /* Changes the events of a source; 0 keeps only EPOLLHUP and EPOLLERR. */
-int loop_modify(struct loop *loop, struct loop_source *src, uint32_t events)
-	must_check;
+int loop_modify(struct loop *loop, struct loop_source *src,
+		uint32_t events) must_check;
 /* Stops watching; no-op if not in the loop. Pending events are forgotten. */
 void loop_remove(struct loop *loop, struct loop_source *src);
 

@@ -13,21 +13,21 @@
 #include <stdlib.h>
 
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr) - offsetof(type, member)))
+	((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define MIN(a, b)                      \
-	({                             \
-		__auto_type a_ = (a);  \
-		__auto_type b_ = (b);  \
-		a_ < b_ ? a_ : b_;     \
+#define MIN(a, b)                     \
+	({                            \
+		__auto_type a_ = (a); \
+		__auto_type b_ = (b); \
+		a_ < b_ ? a_ : b_;    \
 	})
-#define MAX(a, b)                      \
-	({                             \
-		__auto_type a_ = (a);  \
-		__auto_type b_ = (b);  \
-		a_ > b_ ? a_ : b_;     \
+#define MAX(a, b)                     \
+	({                            \
+		__auto_type a_ = (a); \
+		__auto_type b_ = (b); \
+		a_ > b_ ? a_ : b_;    \
 	})
 
 /* Results a caller may not drop; write (void)f() to drop one on purpose. */
@@ -36,11 +36,11 @@
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
 /* Move a pointer out of a cleanup variable. */
-#define TAKE(p)                     \
-	({                          \
+#define TAKE(p)                       \
+	({                            \
 		__auto_type p_ = (p); \
-		(p) = NULL;         \
-		p_;                 \
+		(p) = NULL;           \
+		p_;                   \
 	})
 
 static inline void freep(void *p)
@@ -57,9 +57,9 @@ static inline void freep(void *p)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "guest memory is accessed as little-endian");
 
-#define shared_load(p) __atomic_load_n((p), __ATOMIC_RELAXED)
-#define shared_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define shared_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define shared_load(p)		   __atomic_load_n((p), __ATOMIC_RELAXED)
+#define shared_load_acquire(p)	   __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define shared_store(p, v)	   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define shared_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 #endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "devices/pmc.h"
+
+#include <string.h>
+
+#include "arch/x86_64/layout.h"
+
+/*
+ * Function numbers of entry and exit by _DSM UUID (Linux drivers/acpi/x86/
+ * s2idle.c is their caller). The others tell of displays and modern standby.
+ */
+static void lps0_write(struct bus_dev *dev, uint64_t offset, const void *data,
+		       uint32_t len)
+{
+	struct pmc *pmc = container_of(dev, struct pmc, lps0_bus);
+	uint8_t code = *(const uint8_t *)data;
+
+	switch (code) {
+	case PMC_LPS0_INTEL | 5:
+	case PMC_LPS0_AMD | 2:
+	case PMC_LPS0_MICROSOFT | 5:
+		pmc->on_lps0(pmc, true);
+		break;
+	case PMC_LPS0_INTEL | 6:
+	case PMC_LPS0_AMD | 3:
+	case PMC_LPS0_MICROSOFT | 6:
+		pmc->on_lps0(pmc, false);
+		break;
+	default:
+		break;
+	}
+}
+
+static void dsw_write(struct bus_dev *dev, uint64_t offset, const void *data,
+		      uint32_t len)
+{
+	struct pmc *pmc = container_of(dev, struct pmc, dsw_bus);
+	uint32_t value = 0;
+
+	if (offset != 0)
+		return;
+	memcpy(&value, data, MIN(len, (uint32_t)sizeof(value)));
+	pmc->on_arm(pmc, value & 0xff, value & PMC_DSW_ARMED);
+}
+
+static const struct bus_ops lps0_ops = { .name = "pmc-lps0",
+					 .write = lps0_write };
+static const struct bus_ops dsw_ops = { .name = "pmc-dsw", .write = dsw_write };
+
+void pmc_init(struct pmc *pmc)
+{
+	pmc->lps0_bus = (struct bus_dev){ .ops = &lps0_ops,
+					  .base = LAYOUT_PORT_PMC_LPS0,
+					  .size = 1 };
+	pmc->dsw_bus = (struct bus_dev){ .ops = &dsw_ops,
+					 .base = LAYOUT_PORT_PMC_DSW,
+					 .size = 4 };
+}

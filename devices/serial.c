@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * 16550A UART. The transmitter is always empty: a byte is written out before
+ * the register write returns. Modem lines are fixed "connected" and have no
+ * change bits. Registers run on vCPU threads, input on the main loop.
+ *
+ * The interrupt is the rising edge of "IIR has something": drivers of an
+ * edge-triggered line read IIR until it says nothing is pending, so a second
+ * cause that arises while one is pending needs no edge of its own.
+ */
+#define _GNU_SOURCE
+#include "devices/serial.h"
+
+#include <errno.h>
+#include <linux/serial_reg.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+
+#define NR_PORTS	 8
+#define REG_DATA	 0 /* RBR, THR; DLL with DLAB */
+#define IER_MASK	 0x0fU
+#define IIR_RX_TIMEOUT	 0x0cU
+#define IIR_FIFO_ENABLED 0xc0U
+#define MCR_MASK	 0x1fU
+#define MSR_CONNECTED	 (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
+
+static unsigned int rx_capacity(const struct serial *s)
+{
+	return s->fcr & UART_FCR_ENABLE_FIFO ? SERIAL_FIFO_SIZE : 1;
+}
+
+static unsigned int rx_room(const struct serial *s)
+{
+	unsigned int capacity = rx_capacity(s);
+
+	return s->rx_len < capacity ? capacity - s->rx_len : 0;
+}
+
+static unsigned int rx_trigger(const struct serial *s)
+{
+	static const uint8_t levels[4] = { 1, 4, 8, 14 };
+
+	return s->fcr & UART_FCR_ENABLE_FIFO ? levels[s->fcr >> 6] : 1;
+}
+
+/* The most urgent cause, as IIR gives it. */
+static uint8_t iir_compute(const struct serial *s)
+{
+	if ((s->ier & UART_IER_RLSI) && (s->lsr & UART_LSR_BRK_ERROR_BITS))
+		return UART_IIR_RLSI;
+	if ((s->ier & UART_IER_RDI) && s->rx_len > 0) {
+		/* The line has no speed: a byte's timeout is over at once. */
+		return s->rx_len >= rx_trigger(s) ? UART_IIR_RDI
+						  : IIR_RX_TIMEOUT;
+	}
+	if ((s->ier & UART_IER_THRI) && s->thr_ipending)
+		return UART_IIR_THRI;
+	return UART_IIR_NO_INT;
+}
+
+/* Called with the lock held after any change of state. */
+static void iir_update(struct serial *s)
+{
+	bool was_pending = !(s->iir & UART_IIR_NO_INT);
+
+	s->iir = iir_compute(s);
+	if (!was_pending && !(s->iir & UART_IIR_NO_INT))
+		irq_line_pulse(s->irq);
+}
+
+/* Called with the lock held. */
+static void rx_push(struct serial *s, uint8_t byte)
+{
+	if (rx_room(s) == 0) {
+		s->lsr |= UART_LSR_OE;
+		return;
+	}
+	s->rx[(s->rx_head + s->rx_len) % SERIAL_FIFO_SIZE] = byte;
+	s->rx_len++;
+	s->lsr |= UART_LSR_DR;
+}
+
+/* Called with the lock held, when there may be room again. */
+static void rx_resume(struct serial *s)
+{
+	if (s->paused && rx_room(s) > 0) {
+		s->paused = false;
+		fd_event_signal(s->room_fd);
+	}
+}
+
+/* Called with the lock held. */
+static void rx_clear(struct serial *s)
+{
+	s->rx_len = 0;
+	s->lsr &= (uint8_t)~UART_LSR_DR;
+	rx_resume(s);
+}
+
+static uint8_t rx_pop(struct serial *s)
+{
+	uint8_t byte;
+
+	if (s->rx_len == 0)
+		return 0;
+	byte = s->rx[s->rx_head];
+	s->rx_head = (s->rx_head + 1) % SERIAL_FIFO_SIZE;
+	s->rx_len--;
+	if (s->rx_len == 0)
+		s->lsr &= (uint8_t)~UART_LSR_DR;
+	rx_resume(s);
+	return byte;
+}
+
+static uint8_t msr_read(const struct serial *s)
+{
+	uint8_t msr = 0;
+
+	if (!(s->mcr & UART_MCR_LOOP))
+		return s->msr;
+	if (s->mcr & UART_MCR_RTS)
+		msr |= UART_MSR_CTS;
+	if (s->mcr & UART_MCR_DTR)
+		msr |= UART_MSR_DSR;
+	if (s->mcr & UART_MCR_OUT1)
+		msr |= UART_MSR_RI;
+	if (s->mcr & UART_MCR_OUT2)
+		msr |= UART_MSR_DCD;
+	return msr;
+}
+
+static uint8_t iir_read(struct serial *s)
+{
+	uint8_t iir = s->iir;
+
+	if (s->fcr & UART_FCR_ENABLE_FIFO)
+		iir |= IIR_FIFO_ENABLED;
+	if ((iir & UART_IIR_ID) == UART_IIR_THRI)
+		s->thr_ipending = false;
+	return iir;
+}
+
+/* Called with the lock held. */
+static uint8_t reg_read(struct serial *s, unsigned int reg)
+{
+	bool dlab = s->lcr & UART_LCR_DLAB;
+	uint8_t value;
+
+	switch (reg) {
+	case REG_DATA:
+		return dlab ? s->dll : rx_pop(s);
+	case UART_IER:
+		return dlab ? s->dlm : s->ier;
+	case UART_IIR:
+		return iir_read(s);
+	case UART_LCR:
+		return s->lcr;
+	case UART_MCR:
+		return s->mcr;
+	case UART_LSR:
+		value = s->lsr;
+		s->lsr &= (uint8_t)~UART_LSR_BRK_ERROR_BITS;
+		return value;
+	case UART_MSR:
+		return msr_read(s);
+	default:
+		return s->scr;
+	}
+}
+
+/* Unlocked: it may block, and input must not wait for output. */
+static void tx_write(int fd, uint8_t byte)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+
+	while (write(fd, &byte, 1) < 0) {
+		/* A kick of the vCPU ends it; the byte is lost. */
+		if (errno != EAGAIN || poll(&pfd, 1, -1) < 0)
+			return;
+	}
+}
+
+static void thr_write(struct serial *s, uint8_t byte)
+{
+	if (s->mcr & UART_MCR_LOOP) {
+		rx_push(s, byte);
+	} else if (s->out_fd >= 0) {
+		pthread_mutex_unlock(&s->lock);
+		tx_write(s->out_fd, byte);
+		pthread_mutex_lock(&s->lock);
+	}
+	/* Full and empty again: the line drops in between. */
+	s->thr_ipending = false;
+	iir_update(s);
+	s->thr_ipending = true;
+}
+
+static void ier_write(struct serial *s, uint8_t value)
+{
+	uint8_t ier = value & IER_MASK;
+
+	/* Enabling while the transmitter is empty is a cause by itself. */
+	if ((ier & UART_IER_THRI) && !(s->ier & UART_IER_THRI))
+		s->thr_ipending = true;
+	s->ier = ier;
+}
+
+static void fcr_write(struct serial *s, uint8_t value)
+{
+	bool toggled = (s->fcr ^ value) & UART_FCR_ENABLE_FIFO;
+
+	s->fcr = value & (UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_MASK);
+	if (toggled || (value & UART_FCR_CLEAR_RCVR))
+		rx_clear(s);
+}
+
+/* Called with the lock held. */
+static void reg_write(struct serial *s, unsigned int reg, uint8_t value)
+{
+	bool dlab = s->lcr & UART_LCR_DLAB;
+
+	switch (reg) {
+	case REG_DATA:
+		if (dlab)
+			s->dll = value;
+		else
+			thr_write(s, value);
+		break;
+	case UART_IER:
+		if (dlab)
+			s->dlm = value;
+		else
+			ier_write(s, value);
+		break;
+	case UART_FCR:
+		fcr_write(s, value);
+		break;
+	case UART_LCR:
+		s->lcr = value;
+		break;
+	case UART_MCR:
+		s->mcr = value & MCR_MASK;
+		break;
+	case UART_SCR:
+		s->scr = value;
+		break;
+	default:
+		break; /* LSR and MSR are read-only */
+	}
+}
+
+static void port_read(struct bus_dev *dev, uint64_t offset, void *data,
+		      uint32_t len)
+{
+	struct serial *s = container_of(dev, struct serial, bus);
+	uint8_t *bytes = data;
+
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = 0; i < len; i++)
+		bytes[i] = reg_read(s, (unsigned int)offset + i);
+	iir_update(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void port_write(struct bus_dev *dev, uint64_t offset, const void *data,
+		       uint32_t len)
+{
+	struct serial *s = container_of(dev, struct serial, bus);
+	const uint8_t *bytes = data;
+
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t i = 0; i < len; i++)
+		reg_write(s, (unsigned int)offset + i, bytes[i]);
+	iir_update(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static const struct bus_ops serial_ops = {
+	.name = "serial",
+	.read = port_read,
+	.write = port_write,
+};
+
+/* --- input, main loop --- */
+
+static void on_input(struct loop_source *src, uint32_t events);
+
+/* The other side has gone: there will be no input any more. */
+static void input_end(struct serial *s)
+{
+	loop_remove(s->loop, &s->in_src);
+	s->in_fd = -1;
+}
+
+static void input_watch(struct serial *s)
+{
+	if (s->in_fd < 0 || s->in_src.fd >= 0)
+		return;
+	if (loop_add(s->loop, &s->in_src, s->in_fd, EPOLLIN, on_input) < 0)
+		s->in_fd = -1;
+}
+
+static void input_report(struct serial *s)
+{
+	int n = 0;
+
+	loop_remove(s->loop, &s->in_src);
+	/* Readable with nothing to read is the end of file, not a byte. */
+	if (ioctl(s->in_fd, FIONREAD, &n) == 0 && n == 0) {
+		input_end(s);
+		return;
+	}
+	if (s->on_held_input)
+		s->on_held_input(s);
+}
+
+static void on_input(struct loop_source *src, uint32_t events)
+{
+	struct serial *s = container_of(src, struct serial, in_src);
+	uint8_t buf[SERIAL_FIFO_SIZE];
+	unsigned int room;
+	ssize_t n;
+
+	if (s->held) {
+		input_report(s);
+		return;
+	}
+	pthread_mutex_lock(&s->lock);
+	room = rx_room(s);
+	s->paused = room == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (room == 0) {
+		loop_remove(s->loop, &s->in_src);
+		return;
+	}
+	n = read(s->in_fd, buf, room);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		input_end(s);
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (s->filter && s->filter(s, buf[i]))
+			continue;
+		pthread_mutex_lock(&s->lock);
+		rx_push(s, buf[i]);
+		iir_update(s);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+static void on_room(struct loop_source *src, uint32_t events)
+{
+	struct serial *s = container_of(src, struct serial, room_src);
+
+	(void)fd_event_drain(s->room_fd);
+	if (!s->held)
+		input_watch(s);
+}
+
+void serial_hold(struct serial *serial, bool held)
+{
+	serial->held = held;
+	if (held && !serial_wake_armed(serial))
+		loop_remove(serial->loop, &serial->in_src);
+	else
+		input_watch(serial);
+}
+
+bool serial_wake_armed(struct serial *serial)
+{
+	bool armed;
+
+	pthread_mutex_lock(&serial->lock);
+	armed = serial->ier & UART_IER_RDI;
+	pthread_mutex_unlock(&serial->lock);
+	return armed;
+}
+
+int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
+		struct irq_line *irq, int in_fd, int out_fd)
+{
+	int r;
+
+	*serial = (struct serial){
+		.bus = { .ops = &serial_ops, .base = base, .size = NR_PORTS },
+		.irq = irq,
+		.loop = loop,
+		.in_src.fd = -1,
+		.room_src.fd = -1,
+		.room_fd = -1,
+		.in_fd = in_fd,
+		.out_fd = out_fd,
+		.iir = UART_IIR_NO_INT,
+		.lsr = UART_LSR_THRE | UART_LSR_TEMT,
+		.msr = MSR_CONNECTED,
+		.dll = 1, /* 115200 */
+	};
+	pthread_mutex_init(&serial->lock, NULL);
+	serial->room_fd = r = fd_event_create();
+	if (r < 0)
+		goto fail;
+	r = loop_add(loop, &serial->room_src, serial->room_fd, EPOLLIN,
+		     on_room);
+	if (r < 0)
+		goto fail;
+	if (in_fd < 0)
+		return 0;
+	r = loop_add(loop, &serial->in_src, in_fd, EPOLLIN, on_input);
+	/* What cannot be waited for (/dev/null, a file) is no terminal. */
+	if (r == -EPERM) {
+		serial->in_fd = -1;
+		r = 0;
+	}
+	if (r < 0)
+		goto fail;
+	return 0;
+
+fail:
+	serial_finish(serial);
+	return r;
+}
+
+void serial_finish(struct serial *serial)
+{
+	if (!serial || !serial->loop)
+		return;
+	loop_remove(serial->loop, &serial->in_src);
+	loop_remove(serial->loop, &serial->room_src);
+	fd_close(&serial->room_fd);
+	pthread_mutex_destroy(&serial->lock);
+	serial->loop = NULL;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a driver may do wrong with one device type. See hostile.h. */
+#include <linux/virtio_net.h>
+
+#include "guest/payloads/hostile.h"
+
+#define NET_HDR	    12U
+#define NET_TX	    1
+#define NET_CTRL    2
+#define CONSOLE_TX  1
+#define BIG_PACKET  70000U
+#define HAS_DISCARD VIO_BIT(VIRTIO_BLK_F_DISCARD)
+#define HAS_ZEROES  VIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES)
+#define HAS_OFFLOAD \
+	(VIO_BIT(VIRTIO_NET_F_CSUM) | VIO_BIT(VIRTIO_NET_F_HOST_TSO4))
+
+static const char *want_status(uint8_t got, uint8_t want)
+{
+	if (got == VIO_BLK_NO_ANSWER)
+		return "no answer";
+	return got == want ? NULL : "other status";
+}
+
+/* --- blk --- */
+
+static const char *sector_overflow(struct vio_dev *dev)
+{
+	static const uint64_t sectors[] = { ~0ULL, 1ULL << 55, (1ULL << 55) - 1,
+					    1ULL << 63 };
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sectors) && !why; i++)
+		why = want_status(vio_blk_request(dev, VIRTIO_BLK_T_IN,
+						  sectors[i], blk.data, SECTOR),
+				  VIRTIO_BLK_S_IOERR);
+	return why;
+}
+
+static const char *across_the_end(struct vio_dev *dev)
+{
+	return want_status(vio_blk_request(dev, VIRTIO_BLK_T_IN,
+					   vio_config64(dev, 0) - 1, blk.data,
+					   2 * SECTOR),
+			   VIRTIO_BLK_S_IOERR);
+}
+
+static const char *part_of_a_sector(struct vio_dev *dev)
+{
+	return want_status(
+		vio_blk_request(dev, VIRTIO_BLK_T_IN, 0, blk.data, SECTOR - 1),
+		VIRTIO_BLK_S_IOERR);
+}
+
+static const char *unknown_types(struct vio_dev *dev)
+{
+	static const uint32_t types[] = { 2, 3, 15, 24, 0xffffffff };
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(types) && !why; i++)
+		why = want_status(
+			vio_blk_request(dev, types[i], 0, blk.data, SECTOR),
+			VIRTIO_BLK_S_UNSUPP);
+	return why;
+}
+
+static const char *bad_range(struct vio_dev *dev, uint32_t type, uint64_t at,
+			     uint32_t sectors, uint32_t len)
+{
+	struct virtio_blk_discard_write_zeroes *ranges = (void *)blk.data;
+
+	for (uint32_t i = 0; i * sizeof(*ranges) < len; i++) {
+		ranges[i] = (struct virtio_blk_discard_write_zeroes){
+			.sector = at, .num_sectors = sectors
+		};
+	}
+	return want_status(vio_blk_request(dev, type, 0, blk.data, len),
+			   VIRTIO_BLK_S_IOERR);
+}
+
+static const char *bad_ranges(struct vio_dev *dev, uint32_t type)
+{
+	uint64_t capacity = vio_config64(dev, 0);
+	const char *why = bad_range(dev, type, capacity, 1, 16);
+
+	if (!why)
+		why = bad_range(dev, type, ~0ULL, 8, 16);
+	if (!why)
+		why = bad_range(dev, type, 0, 0xffffffff, 16);
+	if (!why)
+		why = bad_range(dev, type, 0, 1, 15);
+	if (!why)
+		why = bad_range(dev, type, 0, 1, 16 * 1024);
+	return why;
+}
+
+static const char *bad_discards(struct vio_dev *dev)
+{
+	return bad_ranges(dev, VIRTIO_BLK_T_DISCARD);
+}
+
+static const char *bad_zeroes(struct vio_dev *dev)
+{
+	return bad_ranges(dev, VIRTIO_BLK_T_WRITE_ZEROES);
+}
+
+const struct hostile_case hostile_blk_cases[] = {
+	{ "43-sector-overflow", 0, sector_overflow },
+	{ "43-across-the-end", 0, across_the_end },
+	{ "43-part-of-a-sector", 0, part_of_a_sector },
+	{ "43-unknown-types", 0, unknown_types },
+	{ "43-bad-discards", HAS_DISCARD, bad_discards },
+	{ "43-bad-write-zeroes", HAS_ZEROES, bad_zeroes },
+	{ 0 },
+};
+
+/* --- net --- */
+
+/* Sends @len bytes at blk.data; it must be used, with length 0. */
+static const char *transmit(struct vio_dev *dev, uint32_t len)
+{
+	const struct vio_buf buf = { blk.data, len };
+	uint32_t used_len = 1;
+
+	if (!vio_request(dev, NET_TX, &buf, 1, 0, &used_len))
+		return "no answer";
+	return used_len == 0 ? NULL : "used length is not 0";
+}
+
+static const char *transmit_hdr(struct vio_dev *dev,
+				const struct virtio_net_hdr_v1 *hdr)
+{
+	memset(blk.data, 0xff, NET_HDR + 60);
+	memcpy(blk.data, hdr, sizeof(*hdr));
+	return transmit(dev, NET_HDR + 60);
+}
+
+static const char *short_headers(struct vio_dev *dev)
+{
+	const char *why = NULL;
+
+	memset(blk.data, 0, NET_HDR + 14);
+	for (uint32_t len = 0; len < NET_HDR + 14 && !why; len += 5)
+		why = transmit(dev, len);
+	return why;
+}
+
+static const char *bad_checksum_offsets(struct vio_dev *dev)
+{
+	struct virtio_net_hdr_v1 hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					 .csum_start = 0xffff,
+					 .csum_offset = 0xffff };
+	const char *why = transmit_hdr(dev, &hdr);
+
+	hdr.csum_start = 59;
+	return why ? why : transmit_hdr(dev, &hdr);
+}
+
+static const char *bad_segmentation(struct vio_dev *dev)
+{
+	struct virtio_net_hdr_v1 hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					 .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					 .hdr_len = 0xffff,
+					 .csum_start = 34,
+					 .csum_offset = 16 };
+	const char *why = transmit_hdr(dev, &hdr); /* gso_size 0 */
+
+	hdr.gso_size = 1;
+	why = why ? why : transmit_hdr(dev, &hdr);
+	hdr.flags = 0;
+	why = why ? why : transmit_hdr(dev, &hdr);
+	hdr.gso_type = 0x7f;
+	return why ? why : transmit_hdr(dev, &hdr);
+}
+
+static const char *unknown_flags(struct vio_dev *dev)
+{
+	struct virtio_net_hdr_v1 hdr = { .flags = 0xf8 };
+
+	return transmit_hdr(dev, &hdr);
+}
+
+static const char *huge_packet(struct vio_dev *dev)
+{
+	memset(blk.data, 0, NET_HDR);
+	return transmit(dev, BIG_PACKET);
+}
+
+static const char *bad_commands(struct vio_dev *dev)
+{
+	static uint8_t cmd[16];
+	static volatile uint8_t ack;
+	const char *why = NULL;
+
+	for (uint8_t class = 0x20; class < 0x24 && !why; class ++) {
+		for (uint32_t len = 0; len < 4 && !why; len++) {
+			const struct vio_buf bufs[2] = { { cmd, len },
+							 { &ack, 1 } };
+
+			cmd[0] = class;
+			cmd[1] = 0xee;
+			ack = 0xa5;
+			if (!vio_request(dev, NET_CTRL, bufs, 1, 1, NULL))
+				why = "no answer";
+			else if (ack != VIRTIO_NET_ERR)
+				why = "not refused";
+		}
+	}
+	return why;
+}
+
+const struct hostile_case hostile_net_cases[] = {
+	{ "44-short-headers", 0, short_headers },
+	{ "44-bad-checksum-offsets", HAS_OFFLOAD, bad_checksum_offsets },
+	{ "44-bad-segmentation", HAS_OFFLOAD, bad_segmentation },
+	{ "44-offloads-not-negotiated", 0, bad_segmentation },
+	{ "44-unknown-flags", 0, unknown_flags },
+	{ "44-huge-packet", 0, huge_packet },
+	{ "44-bad-commands", VIO_BIT(VIRTIO_NET_F_CTRL_VQ), bad_commands },
+	{ 0 },
+};
+
+/* --- console, rng --- */
+
+static const char *console_big_and_empty(struct vio_dev *dev)
+{
+	const struct vio_buf empty = { blk.data, 0 };
+	const struct vio_buf big = { blk.data, 0x8000 };
+
+	memset(blk.data, '.', big.len);
+	blk.data[big.len - 1] = '\n';
+	if (!vio_request(dev, CONSOLE_TX, &empty, 1, 0, NULL))
+		return "no answer to an empty buffer";
+	return vio_request(dev, CONSOLE_TX, &big, 1, 0, NULL) ? NULL
+							      : "no answer";
+}
+
+static const char *console_control_queue(struct vio_dev *dev)
+{
+	for (uint32_t queue = 2; queue < 8; queue++)
+		vio_kick(dev, queue);
+	return vio_status(dev) == VIO_STATUS_LIVE ? NULL : "status changed";
+}
+
+const struct hostile_case hostile_console_cases[] = {
+	{ "console-big-and-empty-buffers", 0, console_big_and_empty },
+	{ "console-queues-that-are-not", 0, console_control_queue },
+	{ 0 },
+};
+
+static const char *rng_read_only(struct vio_dev *dev)
+{
+	const struct vio_buf buf = { blk.data, 64 };
+	uint32_t len = 0;
+
+	memset(blk.data, 0x77, 64);
+	if (vio_request(dev, 0, &buf, 1, 0, &len) && len != 0)
+		return "claims to have written";
+	for (uint32_t i = 0; i < 64; i++) {
+		if (blk.data[i] != 0x77)
+			return "wrote into a readable buffer";
+	}
+	return NULL;
+}
+
+static const char *rng_big(struct vio_dev *dev)
+{
+	const struct vio_buf buf = { blk.data, 0x10000 };
+	uint32_t len = 0;
+
+	if (!vio_request(dev, 0, &buf, 0, 1, &len))
+		return "no answer";
+	return len >= 1 && len <= buf.len ? NULL : "wrong length";
+}
+
+const struct hostile_case hostile_rng_cases[] = {
+	{ "rng-readable-buffer", 0, rng_read_only },
+	{ "rng-big-buffer", 0, rng_big },
+	{ 0 },
+};

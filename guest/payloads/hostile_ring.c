@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Broken rings and chains, on a block device's queue. See hostile.h. */
+#include "guest/payloads/hostile.h"
+
+#define NEXT	  VRING_DESC_F_NEXT
+#define WRITE	  VRING_DESC_F_WRITE
+#define INDIRECT  VRING_DESC_F_INDIRECT
+#define MAX_CHAIN 1024U
+
+#define HAS_INDIRECT  VIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
+#define HAS_EVENT_IDX VIO_BIT(VIRTIO_RING_F_EVENT_IDX)
+
+static struct vring_desc *table; /* MAX_CHAIN + 64 entries */
+
+/* A good request as an indirect table; descriptor 0 points to it. */
+static void indirect_chain(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	if (!table)
+		table = vio_alloc((MAX_CHAIN + 64) * sizeof(*table));
+	hostile_good_chain(dev);
+	memcpy(table, q->desc, 3 * sizeof(*table));
+	vio_desc_set(q, 0, table, 3 * sizeof(*table), INDIRECT, 0);
+}
+
+static const char *loop_of_two(struct vio_dev *dev)
+{
+	hostile_good_chain(dev);
+	dev->queues[0].desc[1].flags = NEXT;
+	dev->queues[0].desc[1].next = 0;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *loop_to_itself(struct vio_dev *dev)
+{
+	hostile_good_chain(dev);
+	dev->queues[0].desc[0].next = 0;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *loop_in_table(struct vio_dev *dev)
+{
+	indirect_chain(dev);
+	table[2].flags |= NEXT;
+	table[2].next = 1;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *table_too_long(struct vio_dev *dev)
+{
+	uint16_t n = MAX_CHAIN + 32;
+
+	indirect_chain(dev);
+	for (uint16_t i = 0; i < n; i++) {
+		table[i] = (struct vring_desc){
+			.addr = (uint64_t)blk.data + i,
+			.len = 1,
+			.flags = i + 1 < n ? NEXT : WRITE,
+			.next = (uint16_t)(i + 1),
+		};
+	}
+	dev->queues[0].desc[0].len = n * (uint32_t)sizeof(*table);
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *head_at_size(struct vio_dev *dev)
+{
+	hostile_good_chain(dev);
+	return hostile_expect_reset(dev, dev->queues[0].size);
+}
+
+static const char *head_huge(struct vio_dev *dev)
+{
+	hostile_good_chain(dev);
+	return hostile_expect_reset(dev, 0xffff);
+}
+
+static const char *next_at_size(struct vio_dev *dev)
+{
+	hostile_good_chain(dev);
+	dev->queues[0].desc[0].next = dev->queues[0].size;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *next_beyond_table(struct vio_dev *dev)
+{
+	indirect_chain(dev);
+	table[0].next = 3;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *nested_indirect(struct vio_dev *dev)
+{
+	indirect_chain(dev);
+	table[1].flags |= INDIRECT;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *indirect_and_next(struct vio_dev *dev)
+{
+	indirect_chain(dev);
+	dev->queues[0].desc[0].flags |= NEXT;
+	dev->queues[0].desc[0].next = 1;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *indirect_not_negotiated(struct vio_dev *dev)
+{
+	indirect_chain(dev);
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *indirect_of_len(struct vio_dev *dev, uint32_t len)
+{
+	indirect_chain(dev);
+	dev->queues[0].desc[0].len = len;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *indirect_len_0(struct vio_dev *dev)
+{
+	return indirect_of_len(dev, 0);
+}
+
+static const char *indirect_len_odd(struct vio_dev *dev)
+{
+	return indirect_of_len(dev, 3 * sizeof(*table) + 1);
+}
+
+static const char *indirect_len_4g(struct vio_dev *dev)
+{
+	return indirect_of_len(dev, 0xfffffff0);
+}
+
+static const char *table_at(struct vio_dev *dev, uint64_t gpa, uint32_t len)
+{
+	vio_desc_set(&dev->queues[0], 0, (const void *)gpa, len, INDIRECT, 0);
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *table_in_mmio(struct vio_dev *dev)
+{
+	return table_at(dev, dev->base, 48);
+}
+
+static const char *table_half_outside(struct vio_dev *dev)
+{
+	return table_at(dev, runtime_ram_end() - 16, 48);
+}
+
+static const char *table_wraps(struct vio_dev *dev)
+{
+	return table_at(dev, ~0ULL - 15, 48);
+}
+
+static const char *data_at(struct vio_dev *dev, uint64_t gpa, uint32_t len)
+{
+	hostile_good_chain(dev);
+	dev->queues[0].desc[1].addr = gpa;
+	dev->queues[0].desc[1].len = len;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *buffer_wraps(struct vio_dev *dev)
+{
+	return data_at(dev, ~0ULL - 255, SECTOR);
+}
+
+static const char *buffer_in_hole(struct vio_dev *dev)
+{
+	return data_at(dev, LAYOUT_VIRTIO_BASE - SECTOR, SECTOR);
+}
+
+static const char *buffer_in_mmio(struct vio_dev *dev)
+{
+	return data_at(dev, dev->base, SECTOR);
+}
+
+static const char *buffer_half_outside(struct vio_dev *dev)
+{
+	return data_at(dev, runtime_ram_end() - SECTOR / 2, SECTOR);
+}
+
+static const char *buffer_far_away(struct vio_dev *dev)
+{
+	return data_at(dev, 1ULL << 52, SECTOR);
+}
+
+/* Each buffer is in RAM, all of them together are more than 4 GiB. */
+static const char *lengths_over_4g(struct vio_dev *dev)
+{
+	uint32_t len = (uint32_t)(runtime_ram_end() - LAYOUT_KERNEL);
+	uint32_t n = (uint32_t)(0x100000000ULL / len) + 2;
+
+	if (n > MAX_CHAIN - 2)
+		return NULL; /* a guest with so little RAM cannot do it */
+	indirect_chain(dev);
+	for (uint16_t i = 1; i <= n; i++) {
+		table[i] = (struct vring_desc){ .addr = LAYOUT_KERNEL,
+						.len = len,
+						.flags = NEXT,
+						.next = (uint16_t)(i + 1) };
+	}
+	table[n + 1] = (struct vring_desc){ .addr = (uint64_t)&blk.status,
+					    .len = 1,
+					    .flags = WRITE };
+	dev->queues[0].desc[0].len = (n + 2) * (uint32_t)sizeof(*table);
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *empty_buffer(struct vio_dev *dev)
+{
+	const struct vio_buf bufs[4] = { { &blk.hdr, sizeof(blk.hdr) },
+					 { blk.data, 0 },
+					 { blk.data, SECTOR },
+					 { &blk.status, 1 } };
+
+	hostile_good_chain(dev);
+	if (!vio_request(dev, 0, bufs, 1, 3, NULL))
+		return "no answer";
+	return blk.status == VIRTIO_BLK_S_OK ? NULL : "not done";
+}
+
+static const char *writable_first(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	hostile_good_chain(dev);
+	vio_desc_set(q, 0, blk.data, SECTOR, WRITE | NEXT, 1);
+	vio_desc_set(q, 1, &blk.hdr, sizeof(blk.hdr), NEXT, 2);
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *no_room_for_status(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+	const char *why;
+
+	hostile_good_chain(dev);
+	q->desc[0].flags = 0;
+	why = hostile_expect_reset(dev, 0);
+	if (!why && q->used->idx != 0 && q->used->ring[0].len != 0)
+		return "claims to have written into nothing";
+	return why;
+}
+
+static const char *index_too_far(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	hostile_good_chain(dev);
+	q->avail_idx += q->size;
+	return hostile_expect_reset(dev, 0);
+}
+
+static const char *index_backwards(struct vio_dev *dev)
+{
+	const char *why = hostile_expect_works(dev);
+
+	if (why)
+		return why;
+	dev->queues[0].avail_idx -= 2;
+	return hostile_expect_reset(dev, 0);
+}
+
+/*
+ * In flight once, available twice. A device that is done with the first before
+ * it takes the second may answer both.
+ */
+static const char *head_twice(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	hostile_good_chain(dev);
+	vio_publish(q, 0);
+	vio_publish(q, 0);
+	vio_kick(dev, 0);
+	if (vio_wait_used(dev, q, NULL, NULL) &&
+	    vio_wait_used(dev, q, NULL, NULL))
+		return NULL;
+	return vio_wait_needs_reset(dev) ? NULL : "neither answer nor reset";
+}
+
+/* Everything changes right after the kick: any result, and it lives. */
+static const char *changed_after_kick(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	indirect_chain(dev);
+	vio_publish(q, 0);
+	vio_kick(dev, 0);
+	for (uint16_t i = 0; i < 3; i++) {
+		table[i].addr = ~0ULL - i;
+		table[i].len = 0xffffffff;
+		table[i].next = 0xffff;
+	}
+	q->desc[0].len = 0xffffffff;
+	blk.hdr.sector = ~0ULL;
+	blk.hdr.type = 0xffffffff;
+	(void)vio_wait_used(dev, q, NULL, NULL);
+	return NULL;
+}
+
+static const char *events_garbage(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+	const char *why = NULL;
+
+	for (uint16_t i = 0; i < 4 && !why; i++) {
+		q->avail->flags = (uint16_t)(0xffff - i);
+		/* used_event */
+		q->avail->ring[q->size] = (uint16_t)(0x7ffe + i);
+		why = hostile_expect_works(dev);
+	}
+	return why;
+}
+
+static const char *data_over_ring(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	hostile_good_chain(dev);
+	q->desc[1].addr = (uint64_t)q->desc;
+	vio_publish(q, 0);
+	vio_kick(dev, 0);
+	(void)vio_wait_used(dev, q, NULL, NULL);
+	return NULL;
+}
+
+static const char *data_over_used(struct vio_dev *dev)
+{
+	struct vio_queue *q = &dev->queues[0];
+
+	hostile_good_chain(dev);
+	q->desc[1].addr = (uint64_t)q->used;
+	vio_publish(q, 0);
+	vio_kick(dev, 0);
+	(void)vio_wait_used(dev, q, NULL, NULL);
+	return NULL;
+}
+
+const struct hostile_case hostile_ring_cases[] = {
+	{ "01-descriptor-loop", 0, loop_of_two },
+	{ "01-descriptor-to-itself", 0, loop_to_itself },
+	{ "01-loop-in-indirect-table", HAS_INDIRECT, loop_in_table },
+	{ "02-indirect-table-too-long", HAS_INDIRECT, table_too_long },
+	{ "03-head-at-queue-size", 0, head_at_size },
+	{ "03-head-65535", 0, head_huge },
+	{ "04-next-at-queue-size", 0, next_at_size },
+	{ "04-next-beyond-indirect-table", HAS_INDIRECT, next_beyond_table },
+	{ "05-indirect-in-indirect", HAS_INDIRECT, nested_indirect },
+	{ "06-indirect-and-next", HAS_INDIRECT, indirect_and_next },
+	{ "07-indirect-not-negotiated", 0, indirect_not_negotiated },
+	{ "08-indirect-of-0-bytes", HAS_INDIRECT, indirect_len_0 },
+	{ "08-indirect-of-49-bytes", HAS_INDIRECT, indirect_len_odd },
+	{ "09-indirect-of-4-gib", HAS_INDIRECT, indirect_len_4g },
+	{ "10-indirect-table-in-mmio", HAS_INDIRECT, table_in_mmio },
+	{ "10-indirect-table-half-outside", HAS_INDIRECT, table_half_outside },
+	{ "11-indirect-table-wraps", HAS_INDIRECT, table_wraps },
+	{ "11-buffer-wraps", 0, buffer_wraps },
+	{ "12-buffer-in-a-hole", 0, buffer_in_hole },
+	{ "12-buffer-in-mmio", 0, buffer_in_mmio },
+	{ "12-buffer-half-outside", 0, buffer_half_outside },
+	{ "12-buffer-far-away", 0, buffer_far_away },
+	{ "13-lengths-over-4-gib", HAS_INDIRECT, lengths_over_4g },
+	{ "14-empty-buffer-is-legal", 0, empty_buffer },
+	{ "15-writable-before-readable", 0, writable_first },
+	{ "16-no-room-for-the-status", 0, no_room_for_status },
+	{ "17-index-too-far-ahead", 0, index_too_far },
+	{ "18-index-backwards", 0, index_backwards },
+	{ "19-head-available-twice", 0, head_twice },
+	{ "20-changed-after-the-kick", HAS_INDIRECT, changed_after_kick },
+	{ "21-event-fields-garbage", 0, events_garbage },
+	{ "21-event-index-garbage", HAS_EVENT_IDX, events_garbage },
+	{ "24-data-over-descriptors", 0, data_over_ring },
+	{ "24-data-over-used-ring", 0, data_over_used },
+	{ 0 },
+};

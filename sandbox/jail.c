@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Stage 3 of a device process. On its only thread, before it serves. */
+#define _GNU_SOURCE
+#include "sandbox/jail.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "sandbox/caps.h"
+#include "sandbox/policy.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+static void __attribute__((noreturn)) give_up(int code, const char *what)
+{
+	(void)log_errno(code, "sandbox: %s", what);
+	_exit(1);
+}
+
+static void must(int r, const char *what)
+{
+	if (r < 0)
+		give_up(r, what);
+}
+
+static int set_not_gaining(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	/* Neither core dump nor ptrace nor /proc/PID/mem, by anyone. */
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/*
+ * Without a listener nobody could end the process: deny and let the kernel's
+ * audit log say it.
+ */
+static uint32_t default_action(int spawner_fd)
+{
+	return spawner_fd >= 0 ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(EPERM);
+}
+
+static int load_filter(const struct policy_role *role, int spawner_fd,
+		       int *ret_listener)
+{
+	scmp_filter_ctx ctx = NULL;
+	int r = policy_begin(default_action(spawner_fd), &ctx);
+
+	if (r < 0)
+		return r;
+	r = policy_add(ctx, &policy_common, false);
+	if (r == 0)
+		r = policy_add(ctx, &role->table, false);
+	if (r == 0 && spawner_fd < 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
+	/* A thread that stage 2 has started is jailed too. */
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (r == 0)
+		r = seccomp_load(ctx);
+	if (r == 0 && spawner_fd >= 0) {
+		r = seccomp_notify_fd(ctx);
+		*ret_listener = r;
+	}
+	seccomp_release(ctx);
+	/* The filter was built in a heap that nobody needs any more. */
+	(void)malloc_trim(0);
+	return r < 0 ? r : 0;
+}
+
+static int send_listener(int spawner_fd, int listener)
+{
+	ssize_t n = fd_sendmsg(spawner_fd, "", 1, &listener, 1);
+
+	return n < 0 ? (int)n : 0;
+}
+
+void jail_device(const char *role_name, int spawner_fd, bool seccomp)
+{
+	const struct policy_role *role = policy_find(role_name);
+	int listener = -1;
+
+	if (!seccomp) {
+		fd_close(&spawner_fd);
+		return;
+	}
+	must(role ? 0 : -ENOENT, "find the role's policy");
+	must(caps_drop_all(), "drop capabilities");
+	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	must(load_filter(role, spawner_fd, &listener),
+	     "load the seccomp filter");
+	if (spawner_fd < 0)
+		return;
+	must(send_listener(spawner_fd, listener),
+	     "hand over the seccomp listener");
+	/* With its own listener a process could answer itself. */
+	fd_close(&listener);
+	fd_close(&spawner_fd);
+}

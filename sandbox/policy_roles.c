@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What each device role may ask of the kernel, once it serves. A rule that is
+ * missing shows in the log by name (docs/sandbox.md); add it here with its
+ * reason, to the role that needs it and no other.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "sandbox/policy.h"
+
+#define TABLE(rules)                     \
+	{                                \
+		rules, ARRAY_SIZE(rules) \
+	}
+
+/*
+ * The flags pthread_create() of glibc and of musl pass: a thread, never a
+ * process, never a namespace.
+ */
+#define CLONE_THREAD_FLAGS                                                  \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
+	 CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |               \
+	 CLONE_CHILD_CLEARTID)
+
+static const struct policy_rule common[] = {
+	/* The event loop sleeps; aarch64 has epoll_pwait only. */
+	POLICY_ALLOW(epoll_wait),
+	POLICY_ALLOW(epoll_pwait),
+	/* Kick eventfds come and go with rings. */
+	POLICY_ALLOW(epoll_ctl),
+	/* The loop's one timer. */
+	POLICY_ALLOW(timerfd_settime),
+	/* Deadlines, where the vDSO has no clock. */
+	POLICY_ALLOW(clock_gettime),
+	/* Eventfds, log lines, packets, bytes. */
+	POLICY_ALLOW(read),
+	POLICY_ALLOW(write),
+	POLICY_ALLOW(readv),
+	POLICY_ALLOW(writev),
+	/* vhost-user and control channel, with the fds they carry. */
+	POLICY_ALLOW(recvmsg),
+	POLICY_ALLOW(sendmsg),
+	/* Fds of a ring or of memory that is replaced. */
+	POLICY_ALLOW(close),
+	/* Size of a memory region that a peer passes. glibc makes it
+	 * newfstatat; a path would find an empty root. */
+	POLICY_ALLOW(fstat),
+	POLICY_ALLOW(newfstatat),
+	/* Seals and status flags of fds that arrive; no other command. */
+	POLICY_ALLOW_EQ(fcntl, 1, F_GET_SEALS),
+	POLICY_ALLOW_EQ(fcntl, 1, F_GETFL),
+	POLICY_ALLOW_EQ(fcntl, 1, F_SETFL),
+	/* Guest memory (SET_MEM_TABLE) and malloc; never executable. */
+	POLICY_ALLOW_MASK(mmap, 2, PROT_EXEC, 0),
+	POLICY_ALLOW_MASK(mprotect, 2, PROT_EXEC, 0),
+	POLICY_ALLOW(munmap),
+	POLICY_ALLOW(mremap),
+	POLICY_ALLOW(brk),
+	/* MADV_DONTDUMP on guest memory, MADV_DONTNEED of idle caches. */
+	POLICY_ALLOW(madvise),
+	/* Stack protector and malloc tcache keys; the rng asks more. */
+	POLICY_ALLOW(getrandom),
+	/* Locks of malloc and stdio. */
+	POLICY_ALLOW(futex),
+	/* The end, the regular one. */
+	POLICY_ALLOW(exit),
+	POLICY_ALLOW(exit_group),
+	POLICY_ALLOW(rt_sigreturn),
+	/* A system call that a host suspend or a stop signal interrupted. */
+	POLICY_ALLOW(restart_syscall),
+	/* abort(): of a failed assertion, to itself only. */
+	POLICY_ALLOW(rt_sigprocmask),
+	POLICY_ALLOW(rt_sigaction),
+	POLICY_ALLOW(getpid),
+	POLICY_ALLOW(gettid),
+	POLICY_ALLOW_SELF(tgkill, 0),
+	/* glibc falls back to clone, whose flags a filter can see. */
+	POLICY_DENY(clone3, ENOSYS),
+};
+
+static const struct policy_rule blk[] = {
+	/* The ring is opened at start and closed when idle; it restricts
+	 * itself to the image and to the opcodes of a disk. */
+	POLICY_ALLOW(io_uring_setup),
+	POLICY_ALLOW(io_uring_enter),
+	POLICY_ALLOW(io_uring_register),
+	/* Its short pause where the kernel has no memory for a request. */
+	POLICY_ALLOW(poll),
+	POLICY_ALLOW(ppoll),
+	/* The thread engine, where io_uring is off. */
+	POLICY_ALLOW(preadv),
+	POLICY_ALLOW(pwritev),
+	POLICY_ALLOW(fsync),
+	POLICY_ALLOW(fdatasync),
+	/* Discard and write-zeroes. */
+	POLICY_ALLOW(fallocate),
+	/* Its threads: threads only, on stacks from mmap. */
+	POLICY_ALLOW_MASK(clone, 0, ~0ULL, CLONE_THREAD_FLAGS),
+	POLICY_ALLOW(set_robust_list),
+	POLICY_ALLOW(rseq),
+	/* malloc asks how many arenas are worth it. */
+	POLICY_ALLOW(sched_getaffinity),
+	/* Names of threads, and of anonymous memory in newer glibc. */
+	POLICY_ALLOW_EQ(prctl, 0, PR_SET_NAME),
+	/* Threads tell the loop of finished work. */
+	POLICY_ALLOW(eventfd2),
+};
+
+static const struct policy_rule net[] = {
+	/* Offloads the driver accepted; header size with mergeable buffers.
+	 * Not TUNSETIFF: the tap stays the one it is. */
+	POLICY_ALLOW_EQ(ioctl, 1, TUNSETOFFLOAD),
+	POLICY_ALLOW_EQ(ioctl, 1, TUNSETVNETHDRSZ),
+};
+
+/* Terminal modes are the VMM's business: no ioctl here. */
+static const struct policy_rule console[] = {
+	/* On arming a wake-up: is there input already? */
+	POLICY_ALLOW(poll),
+	POLICY_ALLOW(ppoll),
+};
+
+const struct policy_table policy_common = TABLE(common);
+
+const struct policy_role policy_roles[] = {
+	{ "blk", TABLE(blk) },
+	{ "console", TABLE(console) },
+	{ "net", TABLE(net) },
+	/* getrandom() is common to all; it has no fd beyond the channels. */
+	{ "rng", { NULL, 0 } },
+};
+const unsigned int policy_nr_roles = ARRAY_SIZE(policy_roles);

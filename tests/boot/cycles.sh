@@ -1,0 +1,121 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Sleeps and wakes many times in a row (100, or the first argument) under disk
+# and network load, by all sources in turn. No wake-up may be lost, every sum
+# must be right, and the guest's kernel must find nothing to complain of.
+. tests/boot/lib.sh
+
+cycles=${1:-100}
+net_up
+disk=/tmp/disk.img
+truncate -s 64M $disk
+
+# Writes, drops the page cache, reads back and compares, for ever.
+disk_load='n=0; mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt && (
+	while [ ! -e /tmp/stop ]; do
+		n=$((n + 1));
+		dd if=/dev/urandom of=/tmp/w bs=64k count=4 2>/dev/null;
+		cp /tmp/w /mnt/w; sync; echo 3 >/proc/sys/vm/drop_caches;
+		cmp -s /tmp/w /mnt/w || echo "round $n" >>/tmp/disk-bad;
+		echo $n >/tmp/disk-rounds;
+	done; touch /tmp/disk-done) >/dev/null 2>&1 &'
+
+# One TCP connection over all cycles; both ends sum what goes over it.
+net_load='mkfifo /tmp/sum /tmp/never; md5sum </tmp/sum >/tmp/net-sum &
+	(while [ ! -e /tmp/stop ]; do
+		dd if=/dev/urandom bs=8k count=1 2>/dev/null; usleep 100000;
+	done | tee /tmp/sum | nc HOST 7002; touch /tmp/net-done) \
+	>/dev/null 2>&1 &'
+
+# wake_by NUMBER: one of the sources; its name in $how.
+wake_by() {
+	case $(($1 % 6)) in
+	0) how=powerbtn && ctl powerbtn ;;
+	1) how=sleepbtn && ctl sleepbtn ;;
+	2) how=ping && ping -c 1 -W 10 $GUEST_IP >/dev/null ;;
+	3) how=launcher && ctl wake ;;
+	4) how=serial && echo >&9 ;;
+	5) how=alarm ;; # set before
+	esac
+}
+
+set_alarm() {
+	guest 'echo 0 >/sys/class/rtc/rtc0/wakealarm;
+		echo +5 >/sys/class/rtc/rtc0/wakealarm'
+}
+
+# one_cycle NUMBER: sets $slept and $lost.
+one_cycle() {
+	[ $(($1 % 6)) != 5 ] || set_alarm
+	if ! vm_suspend; then
+		# The load woke it again before it slept: that is no loss.
+		case $ctl_out in
+		*aborted*) aborted=$((aborted + 1)) ;;
+		*)
+			echo "  cycle $1: $ctl_out"
+			lost=$((lost + 1))
+			;;
+		esac
+		return
+	fi
+	slept=$((slept + 1))
+	wake_by "$1"
+	if ! vm_wait RUNNING $((6 + SLOW)); then
+		echo "  cycle $1: $how did not wake it"
+		lost=$((lost + 1))
+		ctl resume
+	fi
+	if [ "$(guest echo here)" != here ]; then
+		echo "  cycle $1: awake by $how, but does not answer"
+		lost=$((lost + 1))
+	fi
+}
+
+if ! vm_start "torpor.wake=net,ttyS0" --cpus 2 --block $disk \
+	--net tap-name=tap0; then
+	not_ok "boot for the cycles" "see above"
+	tests_end cycles
+fi
+vm_events_start
+mkfifo /tmp/never
+nc -l -p 7002 <>/tmp/never >/tmp/received &
+nc_pid=$!
+listening 7002
+guest "$disk_load"
+guest "$(echo "$net_load" | sed "s/HOST/$HOST_IP/")"
+
+slept=0 lost=0 aborted=0 i=0
+while [ $i -lt "$cycles" ] && vm_running; do
+	i=$((i + 1))
+	one_cycle $i
+done
+echo "  $i cycles: $slept asleep, $aborted woken by the load before that;" \
+	"woken by:"
+sed -n 's/.*"event": *"RESUMING".*"source": *"\([^"]*\)".*/\1/p' \
+	"$vm_dir/events" | sort | uniq -c | sed 's/^ */    /'
+
+expect_eq "$cycles cycles: the VM lives" "$i" "$cycles"
+expect_eq "$cycles cycles: none lost" $lost 0
+expect "$cycles cycles: most of them asleep" "$slept of $cycles" \
+	[ $slept -ge $((cycles * 3 / 4)) ]
+
+guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
+	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && break;
+	usleep 100000; done'
+rounds=$(guest 'cat /tmp/disk-rounds')
+expect "$cycles cycles: the disk worked on" "$rounds rounds" \
+	[ "${rounds:-0}" -gt "$((cycles / 10))" ]
+expect_eq "$cycles cycles: all $rounds files are right" \
+	"$(guest 'cat /tmp/disk-bad 2>/dev/null')" ""
+n=0
+while kill -0 $nc_pid 2>/dev/null && [ $n -lt 50 ]; do
+	n=$((n + 1))
+	usleep 100000
+done
+expect "$cycles cycles: the connection carried data" "nothing came" \
+	[ -s /tmp/received ]
+expect_eq "$cycles cycles: one connection, and its data is right" \
+	"$(md5sum </tmp/received)" "$(guest 'cat /tmp/net-sum')"
+expect_no_warning "$cycles cycles"
+tests_end cycles

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Functions of the tests that boot Linux guests. For busybox sh, as root of a
+# machine or of a network namespace (tests/harness/run-guests.sh).
+#
+# Each check prints one line: `ok - NAME`, `not ok - NAME: WHY`, or
+# `skip - NAME: WHY`; tests_end prints the sums and exits.
+
+B=${B:-build}
+torpor=$B/torpor
+HOST_IP=10.9.8.1
+GUEST_IP=10.9.8.2
+CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
+# Everything emulated takes longer.
+[ "${TORPOR_NESTED-0}" = 1 ] && SLOW=4 || SLOW=1
+
+passed=0 failed=0 skipped=0
+vm_pid= vm_dir= vm_events_pid=
+
+# ---------------------------------------------------------------- reporting
+
+ok() {
+	passed=$((passed + 1))
+	echo "ok - $1"
+}
+
+not_ok() {
+	failed=$((failed + 1))
+	echo "not ok - $1: $2"
+}
+
+skip() {
+	skipped=$((skipped + 1))
+	echo "skip - $1: $2"
+}
+
+# expect NAME WHY COMMAND...: ok if the command succeeds.
+expect() {
+	ex_name=$1 ex_why=$2
+	shift 2
+	if "$@" >/dev/null; then
+		ok "$ex_name"
+	else
+		not_ok "$ex_name" "$ex_why"
+		return 1
+	fi
+}
+
+# expect_eq NAME GOT WANTED
+expect_eq() {
+	expect "$1" "got '$2', not '$3'" [ "$2" = "$3" ]
+}
+
+# expect_within NAME VALUE_NS WANTED_NS TOLERANCE_MS
+expect_within() {
+	ew_ms=$((($2 - $3) / 1000000))
+	expect "$1" "off by $ew_ms ms, more than $4" \
+		[ "${ew_ms#-}" -le "$4" ]
+}
+
+tests_end() {
+	vm_kill
+	echo "$1: $passed passed, $failed failed, $skipped skipped"
+	trap - EXIT
+	[ "$failed" = 0 ]
+	exit
+}
+
+# ---------------------------------------------------------------- time
+
+# now_s: seconds since boot in $now, without a process.
+now_s() {
+	read -r now _ </proc/uptime
+	now=${now%.*}
+}
+
+# clocks_read: the clocks of this side in $mono, $boot and $real, ns.
+clocks_read() {
+	set -- $("$B/guest/clocks")
+	mono=$1 boot=$2 real=$3
+}
+
+# ---------------------------------------------------------------- the network
+
+net_up() {
+	[ ! -e /sys/class/net/tap0 ] || return 0
+	tunctl -t tap0 >/dev/null
+	echo 1 >/proc/sys/net/ipv6/conf/tap0/disable_ipv6
+	ip addr add $HOST_IP/24 dev tap0
+	ip link set tap0 up
+}
+
+# listening PORT: returns when somebody on this side listens there.
+listening() {
+	li_port=$(printf ':%04X 00000000:0000 0A' "$1")
+	for li_try in 1 2 3 4 5 6 7 8 9 10; do
+		! grep -q "$li_port" /proc/net/tcp /proc/net/tcp6 \
+			2>/dev/null || return 0
+		usleep 50000
+	done
+	return 1
+}
+
+# ---------------------------------------------------------------- the VM
+
+# vm_start KERNEL_ARGS [OPTION OF torpor run]...
+# Starts a VM whose serial port is ours, and returns when its init takes
+# commands. 1 if it does not get there.
+vm_start() {
+	vs_args=$1
+	shift
+	vm_launch "torpor.run=commands $vs_args" "$@"
+	vm_console_wait "TORPOR-COMMANDS*" $((20 * SLOW))
+}
+
+# vm_launch KERNEL_ARGS [OPTION]...: the same without waiting for anything.
+vm_launch() {
+	vl_args=$1
+	shift
+	vm_kill
+	vm_dir=$(mktemp -d /tmp/vm.XXXXXX)
+	vm_sock=$vm_dir/sock
+	mkfifo "$vm_dir/in" "$vm_dir/out"
+	# Open for reading and writing, so that neither side ever sees the end.
+	exec 8<>"$vm_dir/out" 9<>"$vm_dir/in"
+	: >"$vm_dir/console"
+	clocks_read
+	vm_start_ns=$boot
+	"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
+		--serial stdio --initrd "$B/guest/initramfs.cpio" \
+		--params "$CONSOLE_ARGS $vl_args" "$@" "$B/guest/vmlinuz" \
+		<"$vm_dir/in" >"$vm_dir/out" 2>"$vm_dir/err" 8>&- 9>&- &
+	vm_pid=$!
+}
+
+# Not by kill -0: that finds a zombie alive.
+vm_running() {
+	[ -n "$vm_pid" ] || return 1
+	{ read -r vr_stat <"/proc/$vm_pid/stat"; } 2>/dev/null || return 1
+	case $vr_stat in
+	*') Z '*) return 1 ;;
+	esac
+}
+
+# vm_console_wait PATTERN SECONDS: reads the console up to a line that matches
+# the shell pattern, into $line. All lines also go to $vm_dir/console.
+vm_console_wait() {
+	now_s
+	vcw_end=$((now + $2))
+	while [ "$now" -le "$vcw_end" ]; do
+		if IFS= read -r -t 1 line <&8; then
+			line=${line%$(printf '\r')}
+			echo "$line" >>"$vm_dir/console"
+			case $line in
+			$1) return 0 ;;
+			esac
+		elif ! vm_running; then
+			break
+		fi
+		now_s
+	done
+	echo "  no '$1' on the console in $2 s; its last lines:" >&2
+	tail -n 5 "$vm_dir/console" | sed 's/^/  | /' >&2
+	tail -n 5 "$vm_dir/err" | sed 's/^/  ! /' >&2
+	return 1
+}
+
+# guest_send COMMAND: has the guest's init run it; $tag names it. One line to
+# the guest, so a line break in it is no more than a space.
+guest_send() {
+	read -r tag </proc/sys/kernel/random/uuid
+	echo "$tag $1" | tr '\n\t' '  ' >&9
+	echo >&9
+}
+
+# guest_result SECONDS: the output of the command of $tag, and its status.
+guest_result() {
+	now_s
+	gr_end=$((now + $1))
+	while [ "$now" -le "$gr_end" ]; do
+		if IFS= read -r -t 1 line <&8; then
+			line=${line%$(printf '\r')}
+			echo "$line" >>"$vm_dir/console"
+			case $line in
+			"TORPOR-DONE $tag "*) return "${line##* }" ;;
+			"TORPOR: "*) ;;
+			*) echo "$line" ;;
+			esac
+		elif ! vm_running; then
+			break
+		fi
+		now_s
+	done
+	echo "  the guest did not answer in $1 s" >&2
+	tail -n 5 "$vm_dir/err" | sed 's/^/  ! /' >&2
+	return 125
+}
+
+# guest COMMAND: runs it in the guest, prints its output, returns its status.
+guest() {
+	guest_send "$*"
+	guest_result $((15 * SLOW))
+}
+
+# expect_no_warning NAME: the guest's kernel found nothing to complain of.
+expect_no_warning() {
+	enw=$(guest "dmesg | grep -E 'WARNING: CPU|BUG:|lockup|rcu.*stall|\
+Oops|blocked for more than|Call Trace|I/O error'")
+	expect_eq "$1: no kernel warning" "$enw" ""
+}
+
+# vm_exit SECONDS: waits for the end of the VM; its exit code in $code.
+vm_exit() {
+	now_s
+	ve_end=$((now + $1))
+	code=none
+	while vm_running; do
+		if [ "$now" -gt "$ve_end" ]; then
+			return 1
+		fi
+		usleep 50000
+		now_s
+	done
+	code=0
+	wait "$vm_pid" || code=$?
+	vm_pid=
+	vm_end
+}
+
+# Ends whatever is left of the VM.
+vm_kill() {
+	if vm_running; then
+		kill -9 "$vm_pid" 2>/dev/null
+		wait "$vm_pid" 2>/dev/null
+	fi
+	vm_pid=
+	vm_end
+}
+
+vm_end() {
+	[ -n "$vm_dir" ] || return 0
+	if [ -n "$vm_events_pid" ]; then
+		kill "$vm_events_pid" 2>/dev/null
+		wait "$vm_events_pid" 2>/dev/null
+		vm_events_pid=
+	fi
+	exec 8>&- 9>&-
+	cp "$vm_dir/console" /tmp/last-console
+	cp "$vm_dir/err" /tmp/last-err
+	rm -rf "$vm_dir"
+	vm_dir=
+}
+
+trap 'vm_kill' EXIT
+trap 'vm_kill; exit 143' TERM
+trap 'vm_kill; exit 130' INT
+
+# ---------------------------------------------------------------- sleep
+
+# ctl COMMAND [ARG]...: a command on the control socket; output in $ctl_out.
+ctl() {
+	ctl_command=$1
+	shift
+	ctl_out=$("$torpor" "$ctl_command" "$@" "$vm_sock" 2>&1)
+}
+
+# vm_suspend: has the guest asked to sleep; 0 once it does.
+vm_suspend() {
+	ctl suspend --timeout 20000
+}
+
+# vm_wait STATE SECONDS
+vm_wait() {
+	ctl wait --timeout $(($2 * 1000)) "$1"
+}
+
+# vm_state: RUNNING, SUSPENDED ...
+vm_state() {
+	ctl state && echo "$ctl_out" | awk '$1 == "state" { print $2; exit }'
+}
+
+# vm_events_start: from now on all events go to $vm_dir/events.
+vm_events_start() {
+	"$torpor" events --json "$vm_sock" >"$vm_dir/events" 2>/dev/null &
+	vm_events_pid=$!
+	usleep $((100000 * SLOW))
+}
+
+# event_ns NAME: the time of the last event of this name (BOOTTIME, ns).
+event_ns() {
+	sed -n "s/.*\"event\": *\"$1\".*\"time_ns\": *\([0-9]*\).*/\1/p" \
+		"$vm_dir/events" | tail -n 1
+}
+
+# event_source: who woke the guest last.
+event_source() {
+	sed -n 's/.*"event": *"RESUMING".*"source": *"\([^"]*\)".*/\1/p' \
+		"$vm_dir/events" | tail -n 1
+}
+
+# vm_processes: the pids of all processes of the VM, on one line.
+vm_processes() {
+	vp_new=$vm_pid vp_all=
+	while [ -n "$vp_new" ]; do
+		vp_all="$vp_all $vp_new"
+		vp_next=
+		for vp in $vp_new; do
+			vp_next="$vp_next $(cat /proc/$vp/task/*/children \
+				2>/dev/null)"
+		done
+		vp_new=$(echo $vp_next)
+	done
+	echo $vp_all
+}
+
+# vm_threads: a line "PID TID NAME RUN_NS WAKEUPS PREEMPTIONS" for each thread.
+vm_threads() {
+	vt_files=
+	for vt in $(vm_processes); do
+		vt_files="$vt_files /proc/$vt/task/*"
+	done
+	for vt in $vt_files; do
+		echo "$vt $(cat "$vt/comm" "$vt/schedstat" | tr '\n' ' ')" \
+			$(grep ctxt_switches "$vt/status")
+	done 2>/dev/null | awk '{
+		split($1, path, "/")
+		print path[3], path[5], $2, $3, $(NF - 2), $NF
+	}'
+}
+
+# threads_diff BEFORE AFTER: the same lines with the differences of the counts.
+threads_diff() {
+	awk 'NR == FNR { run[$2] = $4; wake[$2] = $5; pre[$2] = $6; next }
+	     $2 in run { print $1, $2, $3, $4 - run[$2], $5 - wake[$2],
+			 $6 - pre[$2] }
+	     !($2 in run) { print $1, $2, $3, $4, $5, $6 }' "$1" "$2"
+}
+
+# clocks_pair: the guest's clocks in $g_mono $g_boot $g_real and ours, taken at
+# the same moment within half the time of asking, in $h_boot and $h_real.
+clocks_pair() {
+	clocks_read
+	cp_boot=$boot cp_real=$real
+	set -- $(guest clocks)
+	[ $# = 3 ] || return 1
+	g_mono=$1 g_boot=$2 g_real=$3
+	clocks_read
+	h_boot=$(((boot + cp_boot) / 2))
+	h_real=$(((real + cp_real) / 2))
+}

@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# All tests (make check): unit tests, then what boots guests. Sums up the last
+# lines "NAME: N passed, N failed, N skipped" of its parts.
+#
+#	check.sh UNIT_TEST...
+#
+# ONLY="boot sleep" in the environment runs only these parts.
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+broken=
+
+# part NAME COMMAND...: runs it, keeps what it prints.
+part() {
+	name=$1
+	shift
+	case " ${ONLY:-$name} " in
+	*" $name "*) ;;
+	*) return ;;
+	esac
+	echo "== $name"
+	{
+		"$@" 2>&1
+		echo $? >"$out/$name.status"
+	} | tee "$out/$name.log"
+	if ! grep -q "^$name: [0-9]* passed" "$out/$name.log"; then
+		echo "$name: ended without a result"
+		broken="$broken $name"
+	elif [ "$(cat "$out/$name.status")" != 0 ]; then
+		broken="$broken $name"
+	fi
+}
+
+part unit tests/run-unit.sh "$@"
+part boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
+part sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
+part cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
+
+echo "== sum"
+cat "$out"/*.log 2>/dev/null | awk '
+	/^[a-z-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ {
+		p += $2; f += $4; s += $6
+	}
+	END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
+if [ -n "$broken" ]; then
+	echo "not right:$broken"
+	grep -h '^not ok' "$out"/*.log
+	exit 1
+fi

@@ -1,0 +1,174 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Runs a script as root on an emulated host: a Debian kernel in QEMU whose CPU
+# has virtualisation, so that there is a complete /dev/kvm where this machine
+# has none. Slow (emulated), but the same everywhere.
+#
+#	nested.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	nested.sh -i
+#
+#	-t  give up after so long (600)
+#	-o  afterwards unpack what the script left in $TORPOR_OUT to DIR
+#	-a  take FILE along, and the shared libraries it needs if a program
+#	-i  an interactive shell instead of a script
+#
+# The script sees the project at /torpor, its working directory: tests/, guest/
+# and what was built of build/. It has busybox, root and a user `user` (1000),
+# and TORPOR_NESTED=1 in its environment.
+# Its output is ours; so is its exit status. 124: time ran out, 125: the
+# emulated host failed.
+set -eu
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$top"
+B=${B:-build}
+. guest/initramfs.sh
+
+limit=600 outdir= extra= interactive=
+while getopts t:o:a:i opt; do
+	case $opt in
+	t) limit=$OPTARG ;;
+	o) outdir=$OPTARG ;;
+	a) extra="$extra $OPTARG" ;;
+	i) interactive=1 limit=86400 ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+if [ -z "$interactive" ] && [ $# -eq 0 ]; then
+	echo "usage: nested.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT" >&2
+	exit 2
+fi
+
+tests/harness/packages.sh guest nested
+kernel=$(tests/harness/kernel.sh --path)
+work=$(mktemp -d "${TMPDIR:-/tmp}/torpor-nested.XXXXXX")
+qemu=
+
+finish() {
+	trap - EXIT INT TERM HUP
+	if [ -n "$qemu" ]; then
+		kill "$qemu" 2>/dev/null || :
+		wait "$qemu" 2>/dev/null || :
+	fi
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'finish; exit 129' HUP
+trap 'finish; exit 130' INT
+trap 'finish; exit 143' TERM
+
+# What changes only with the kernel: modules and busybox.
+make_base() {
+	base=$B/harness/base.cpio
+	if [ -e "$base" ] && [ "$base" -nt "$kernel/VERSION" ] &&
+		[ "$base" -nt tests/harness/nested.sh ]; then
+		return
+	fi
+	mkdir -p "$B/harness" "$work/base/etc" "$work/base/newroot"
+	initramfs_busybox "$work/base"
+	initramfs_modules "$kernel/modules" "$work/base" \
+		kvm-amd kvm-intel tun fuse virtio_pci virtio_blk
+	echo 'root:x:0:0:root:/root:/bin/sh
+user:x:1000:1000:user:/tmp:/bin/sh' >"$work/base/etc/passwd"
+	echo 'root:x:0:
+user:x:1000:' >"$work/base/etc/group"
+	initramfs_pack "$work/base" "$base"
+}
+
+# add FILE: to the same place, with its libraries if it is a program.
+add() {
+	mkdir -p "$work/root/torpor/$(dirname "$1")"
+	cp -L "$1" "$work/root/torpor/$1"
+	[ -x "$1" ] || return 0
+	for lib in $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*'); do
+		mkdir -p "$work/root/$(dirname "$lib")"
+		cp -L -u "$lib" "$work/root/$lib"
+	done
+}
+
+make_payload() {
+	mkdir -p "$work/root/torpor" "$work/root/run"
+	install -m 755 tests/harness/host-init "$work/root/init"
+	for dir in tests/boot tests/harness tests/bench guest; do
+		mkdir -p "$work/root/torpor/$dir"
+		[ ! -d $dir ] || cp -R $dir/. "$work/root/torpor/$dir"
+	done
+	for file in "$B"/torpor "$B"/torpor-device "$B"/guest/vmlinuz \
+		"$B"/guest/initramfs.cpio "$B"/guest/clocks \
+		"$B"/guest/payloads/*.elf; do
+		[ ! -e "$file" ] || add "$file"
+	done
+	for file in $extra; do
+		add "$file"
+	done
+	set -- "$@"
+	{
+		printf 'exec sh'
+		for word in "$@"; do
+			printf " '%s'" "$(printf %s "$word" |
+				sed "s/'/'\\\\''/g")"
+		done
+		echo
+	} >"$work/root/run/job"
+	size=$(stty size 2>/dev/null || :)
+	case $size in
+	'' | 0* | *' 0') size='24 80' ;;
+	esac
+	echo "INTERACTIVE=$interactive ROWS=${size% *} COLS=${size#* }" \
+		>"$work/root/run/job.env"
+	initramfs_pack "$work/root" "$work/payload.cpio"
+}
+
+make_base
+make_payload "$@"
+cat "$B/harness/base.cpio" "$work/payload.cpio" >"$work/initrd"
+rm -rf "$work/root" "$work/base" "$work/payload.cpio"
+
+set -- -accel tcg,thread=multi -cpu EPYC -M q35 -m 2048 -smp 2 -nodefaults \
+	-no-reboot -display none -chardev "stdio,id=tty,signal=off" \
+	-serial chardev:tty -serial "file:$work/status" \
+	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" \
+	-append "console=ttyS0 quiet panic=-1"
+if [ -n "$outdir" ]; then
+	truncate -s 256M "$work/out.img"
+	set -- "$@" -drive "file=$work/out.img,format=raw,if=virtio"
+fi
+
+# Should this script be killed, timeout goes with it, and QEMU with timeout.
+run_qemu() {
+	setpriv --pdeathsig TERM timeout --foreground -k 5 "$limit" \
+		setpriv --pdeathsig KILL qemu-system-x86_64 "$@" \
+		2>"$work/errors"
+}
+
+rc=0
+if [ -n "$interactive" ]; then
+	run_qemu "$@" || rc=$?
+	stty sane 2>/dev/null || :
+else
+	# exec: the pid to end is that of timeout, not of a shell around it.
+	(exec setpriv --pdeathsig TERM timeout -k 5 "$limit" \
+		setpriv --pdeathsig KILL qemu-system-x86_64 "$@" \
+		</dev/null 2>"$work/errors") &
+	qemu=$!
+	wait $qemu || rc=$?
+	qemu=
+fi
+
+status=$(tr -d '\r\n' <"$work/status" 2>/dev/null || :)
+if [ -n "$outdir" ] && [ -n "$status" ]; then
+	mkdir -p "$outdir"
+	tar -C "$outdir" -xf "$work/out.img" 2>/dev/null || :
+fi
+if [ $rc = 124 ] || [ $rc = 137 ]; then
+	echo "nested.sh: no end after $limit s: stopped" >&2
+	exit 124
+fi
+if [ -z "$status" ]; then
+	grep -v "doesn't support requested feature" "$work/errors" >&2 || :
+	echo "nested.sh: the emulated host ended early (QEMU: $rc)" >&2
+	exit 125
+fi
+exit "$status"

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A device that does what a test asks for, to be looked at inside its jail:
+ *
+ *	probe-device ROLE NAME SANDBOX LOGLEVEL WORD...
+ *
+ * Words are done in order. On DEVFD_CTL it writes a line of text per word, and
+ * at the end it waits there for end of file. "jail" is stage 3; words before
+ * it run in stage 2.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "sandbox/jail.h"
+#include "virtio/devctl.h"
+#include "vmm/base/log.h"
+
+static char *const *probe_argv;
+
+static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	(void)!write(DEVFD_CTL, line, strlen(line));
+}
+
+static void say_result(const char *what, long r)
+{
+	say("%s %ld %s", what, r, r < 0 ? strerrorname_np(errno) : "ok");
+}
+
+static void do_jail(void)
+{
+	jail_device(probe_argv[1], DEVFD_SPAWNER,
+		    strcmp(probe_argv[3], "off") != 0);
+	say("jail ok");
+}
+
+static void do_argv(void)
+{
+	char text[400] = "";
+	size_t len = 0;
+
+	for (int i = 0; probe_argv[i]; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s,",
+					probe_argv[i]);
+	say("argv %s", text);
+}
+
+static void do_fds(void)
+{
+	char text[400] = "";
+	size_t len = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						" %d", fd);
+	}
+	say("fds%s", text);
+}
+
+static void do_ids(void)
+{
+	struct utsname un;
+
+	(void)uname(&un);
+	say("ids pid %d uid %u gid %u host %s", getpid(), getuid(), getgid(),
+	    un.nodename);
+}
+
+static void do_limits(void)
+{
+	struct rlimit core, files, tasks;
+
+	(void)getrlimit(RLIMIT_CORE, &core);
+	(void)getrlimit(RLIMIT_NOFILE, &files);
+	(void)getrlimit(RLIMIT_NPROC, &tasks);
+	say("limits core %ld files %ld tasks %ld", (long)core.rlim_max,
+	    (long)files.rlim_max, (long)tasks.rlim_max);
+}
+
+static void do_root(void)
+{
+	struct stat st = { 0 };
+	int fd = open("/", O_RDONLY | O_DIRECTORY);
+	int proc;
+
+	(void)fstat(fd, &st);
+	say("root mode %o links %u", st.st_mode & 07777,
+	    (unsigned int)st.st_nlink);
+	proc = openat(fd, "proc", O_RDONLY);
+	say_result("proc", proc);
+	say_result("create", openat(fd, "new", O_CREAT | O_WRONLY, 0600));
+	say_result("parent", openat(fd, "../etc/passwd", O_RDONLY));
+}
+
+static void *thread_main(void *arg)
+{
+	free(malloc(100000));
+	return arg;
+}
+
+static void do_thread(void)
+{
+	pthread_t thread;
+	int r = pthread_create(&thread, NULL, thread_main, NULL);
+
+	if (r == 0)
+		r = pthread_join(thread, NULL);
+	say("thread %d", r);
+}
+
+static void do_tap_ioctl(void)
+{
+	/* TUNSETOFFLOAD on what is no tap: allowed, and refused below. */
+	say_result("tap-ioctl", ioctl(DEVFD_NULL_IN, 0x400454d0UL, 0));
+}
+
+static void do_touch(void)
+{
+	volatile char *p = malloc(64 << 10);
+
+	for (size_t i = 0; p && i < 64 << 10; i += 4096)
+		p[i] = 1;
+	say("touch ok");
+}
+
+/* Each ends the process unless the policy has a hole. */
+static void do_open(void)
+{
+	say_result("open", open("/", O_RDONLY));
+}
+
+static void do_socket(void)
+{
+	say_result("socket", socket(AF_INET, SOCK_STREAM, 0));
+}
+
+static void do_ptrace(void)
+{
+	say_result("ptrace", ptrace(PTRACE_TRACEME, 0, 0, 0));
+}
+
+static void do_execve(void)
+{
+	say_result("execve", execve("/bin/sh", probe_argv, NULL));
+}
+
+static void do_fork(void)
+{
+	say_result("fork", syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+}
+
+static void do_clone3(void)
+{
+	say_result("clone3", syscall(SYS_clone3, NULL, 0));
+}
+
+static void do_kill(void)
+{
+	say_result("kill", kill(-1, SIGKILL));
+}
+
+static void do_signal_other(void)
+{
+	say_result("tgkill", syscall(SYS_tgkill, 2, 2, SIGKILL));
+}
+
+static void do_map_exec(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	say_result("mmap", p == MAP_FAILED ? -1 : 0);
+}
+
+static void do_dumpable(void)
+{
+	say_result("prctl", prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+}
+
+static void do_bad_ioctl(void)
+{
+	/* TUNSETIFF */
+	say_result("ioctl", ioctl(DEVFD_NULL_IN, 0x400454caUL, 0));
+}
+
+static void do_dupfd(void)
+{
+	say_result("fcntl", fcntl(0, F_DUPFD, 20));
+}
+
+static void do_send_to(void)
+{
+	struct sockaddr sa = { .sa_family = AF_UNIX };
+
+	say_result("sendto", sendto(DEVFD_CTL, "x", 1, 0, &sa, sizeof(sa)));
+}
+
+static void do_x32(void)
+{
+	say_result("x32", syscall(0x40000000 | 39));
+}
+
+static void do_exit3(void)
+{
+	_exit(3);
+}
+
+static void do_comm(void)
+{
+	say_result("comm", prctl(PR_SET_NAME, probe_argv[2], 0, 0, 0));
+}
+
+static const struct {
+	const char *word;
+	void (*fn)(void);
+} words[] = {
+	{ "jail", do_jail },
+	{ "argv", do_argv },
+	{ "fds", do_fds },
+	{ "ids", do_ids },
+	{ "limits", do_limits },
+	{ "root", do_root },
+	{ "thread", do_thread },
+	{ "tap-ioctl", do_tap_ioctl },
+	{ "touch", do_touch },
+	{ "open", do_open },
+	{ "socket", do_socket },
+	{ "ptrace", do_ptrace },
+	{ "execve", do_execve },
+	{ "fork", do_fork },
+	{ "clone3", do_clone3 },
+	{ "kill", do_kill },
+	{ "tgkill", do_signal_other },
+	{ "map-exec", do_map_exec },
+	{ "dumpable", do_dumpable },
+	{ "bad-ioctl", do_bad_ioctl },
+	{ "dupfd", do_dupfd },
+	{ "sendto", do_send_to },
+	{ "x32", do_x32 },
+	{ "exit3", do_exit3 },
+	{ "comm", do_comm },
+};
+
+int main(int argc, char **argv)
+{
+	char byte;
+
+	if (argc < 5)
+		return 2;
+	probe_argv = argv;
+	log_init(argv[2], DEVFD_LOG, LOG_LEVEL_INFO);
+	for (int i = 5; i < argc; i++) {
+		size_t w = 0;
+
+		while (w < ARRAY_SIZE(words) &&
+		       strcmp(words[w].word, argv[i]) != 0)
+			w++;
+		if (w == ARRAY_SIZE(words))
+			return 2;
+		words[w].fn();
+	}
+	say("ready");
+	(void)!read(DEVFD_CTL, &byte, 1);
+	_exit(0);
+}

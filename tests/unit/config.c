@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Options of `torpor run`: command line, JSON file, checks, help. */
+#define _GNU_SOURCE
+#include "vmm/config.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/base/log.h"
+#include "vmm/config_options.h"
+
+#define MAX_ARGS 8
+
+static struct vm_config cfg;
+static struct err err;
+
+static void setup(void)
+{
+	config_init(&cfg);
+	err.msg[0] = '\0';
+}
+
+static void teardown(void)
+{
+	config_finish(&cfg);
+}
+
+TestSuite(config, .init = setup, .fini = teardown, .timeout = 30);
+
+static bool same(const char *got, const char *want)
+{
+	if (got && !strcmp(got, want))
+		return true;
+	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
+	return false;
+}
+
+static bool has(const char *text, const char *part)
+{
+	if (strstr(text, part))
+		return true;
+	cr_log_error("no '%s' in '%s'", part, text);
+	return false;
+}
+
+/* Parses NULL-terminated words. */
+static int parse(const char *const *words)
+{
+	char *argv[64];
+	int argc = 0, r;
+
+	for (; words[argc]; argc++)
+		argv[argc] = strdup(words[argc]);
+	r = config_parse_args(&cfg, argc, argv, &err);
+	while (argc > 0)
+		free(argv[--argc]); /* nothing of them may be kept */
+	return r;
+}
+
+#define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
+
+Test(config, defaults_are_those_of_the_help)
+{
+	cr_assert(eq(int, PARSE("vmlinuz"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+	cr_assert(same(cfg.kernel, "vmlinuz"));
+	cr_assert(eq(u64, cfg.mem_mib, 256));
+	cr_assert(eq(u32, cfg.cpus, 1));
+	cr_assert(eq(int, cfg.rng, 1));
+	cr_assert(eq(int, cfg.serial.type, CHAR_STDIO));
+	cr_assert(eq(int, cfg.sandbox, SANDBOX_FULL));
+	cr_assert(eq(int, cfg.irqchip, IRQCHIP_SPLIT));
+	cr_assert(eq(int, cfg.invtsc, TRISTATE_AUTO));
+	cr_assert(eq(int, cfg.log_level, LOG_LEVEL_INFO));
+}
+
+Test(config, every_spelling_of_an_option_is_the_same)
+{
+	cr_assert(eq(int, PARSE("--mem", "64", "k"), 0));
+	cr_assert(eq(u64, cfg.mem_mib, 64));
+	config_finish(&cfg);
+	config_init(&cfg);
+	cr_assert(eq(int, PARSE("k", "--mem=65M", "-c4"), 0));
+	cr_assert(eq(u64, cfg.mem_mib, 65));
+	cr_assert(eq(u32, cfg.cpus, 4));
+	cr_assert(eq(int, PARSE("-m", "2G"), 0));
+	cr_assert(eq(u64, cfg.mem_mib, 2048));
+}
+
+Test(config, all_options_reach_their_field)
+{
+	cr_assert(eq(int,
+		     PARSE("-p", "a=1", "--params", "b", "-i", "initrd",
+			   "--hugepages", "--no-rng", "-s", "/run/x.sock",
+			   "--name", "vm-1", "--sandbox", "weak", "--irqchip",
+			   "kernel", "--cpu", "invtsc=on", "--log-level",
+			   "debug", "--device-exe", "/bin/dev", "--serial",
+			   "type=file,path=log", "k"),
+		     0),
+		  "%s", err.msg);
+	cr_assert(same(cfg.params, "a=1 b"));
+	cr_assert(same(cfg.initrd, "initrd"));
+	cr_assert(eq(int, cfg.hugepages, 1));
+	cr_assert(eq(int, cfg.rng, 0));
+	cr_assert(same(cfg.socket, "/run/x.sock"));
+	cr_assert(same(cfg.name, "vm-1"));
+	cr_assert(eq(int, cfg.sandbox, SANDBOX_WEAK));
+	cr_assert(eq(int, cfg.irqchip, IRQCHIP_KERNEL));
+	cr_assert(eq(int, cfg.invtsc, TRISTATE_ON));
+	cr_assert(eq(int, cfg.log_level, LOG_LEVEL_DEBUG));
+	cr_assert(same(cfg.device_exe, "/bin/dev"));
+	cr_assert(eq(int, cfg.serial.type, CHAR_FILE));
+	cr_assert(same(cfg.serial.path, "log"));
+	cr_assert(eq(int, PARSE("--disable-sandbox", "--hugepages=false"), 0));
+	cr_assert(eq(int, cfg.sandbox, SANDBOX_OFF));
+	cr_assert(eq(int, cfg.hugepages, 0));
+}
+
+Test(config, disks_keep_their_order_and_keys)
+{
+	cr_assert(eq(int,
+		     PARSE("-b", "/proc/self/fd/9", "--block",
+			   "b.img,ro,o_direct=true,sparse=false,id=disk-1,"
+			   "engine=threads",
+			   "--block=path=\"x,\\\"y\\\\.img\",o-direct=false",
+			   "-b", "/a=b.img,ro=true"),
+		     0),
+		  "%s", err.msg);
+	cr_assert(eq(u32, cfg.nr_blocks, 4));
+	cr_assert(same(cfg.blocks[0].path, "/proc/self/fd/9"));
+	cr_assert(eq(int, cfg.blocks[0].ro, 0));
+	cr_assert(eq(int, cfg.blocks[0].sparse, 1));
+	cr_assert(eq(int, cfg.blocks[0].engine, BLOCK_ENGINE_AUTO));
+	cr_assert(same(cfg.blocks[0].id, ""));
+	cr_assert(eq(int, cfg.blocks[1].ro, 1));
+	cr_assert(eq(int, cfg.blocks[1].o_direct, 1));
+	cr_assert(eq(int, cfg.blocks[1].sparse, 0));
+	cr_assert(same(cfg.blocks[1].id, "disk-1"));
+	cr_assert(eq(int, cfg.blocks[1].engine, BLOCK_ENGINE_THREADS));
+	cr_assert(same(cfg.blocks[2].path, "x,\"y\\.img"));
+	cr_assert(same(cfg.blocks[3].path, "/a=b.img"));
+	cr_assert(eq(int, cfg.blocks[3].ro, 1));
+}
+
+Test(config, cards_by_name_and_by_fd)
+{
+	int fd = open("/dev/null", O_RDWR);
+	char arg[64];
+
+	(void)snprintf(arg, sizeof(arg), "tap-fd=%d,mac=02:AB:cd:00:11:ff", fd);
+	cr_assert(eq(int, PARSE("--net", "tap-name=tap0", "--net", arg), 0),
+		  "%s", err.msg);
+	cr_assert(eq(u32, cfg.nr_nets, 2));
+	cr_assert(same(cfg.nets[0].tap_name, "tap0"));
+	cr_assert(eq(int, cfg.nets[0].tap_fd, -1));
+	cr_assert(eq(int, cfg.nets[0].mac_set, 0));
+	cr_assert(eq(int, cfg.nets[1].tap_fd, fd));
+	cr_assert(eq(int,
+		     memcmp(cfg.nets[1].mac, "\x02\xab\xcd\x00\x11\xff", 6),
+		     0));
+	cr_assert(eq(int, fcntl(fd, F_GETFD), FD_CLOEXEC));
+	config_finish(&cfg);
+	cr_assert(eq(int, fcntl(fd, F_GETFD), -1), "the fd is owned");
+}
+
+Test(config, consoles_and_the_last_serial_win)
+{
+	cr_assert(eq(int,
+		     PARSE("--serial", "type=file,path=x", "--serial",
+			   "type=none", "--console", "stdio", "--console",
+			   "type=pty,path=link", "k"),
+		     0),
+		  "%s", err.msg);
+	cr_assert(eq(int, cfg.serial.type, CHAR_NONE));
+	cr_assert(eq(ptr, cfg.serial.path, NULL));
+	cr_assert(eq(u32, cfg.nr_consoles, 2));
+	cr_assert(eq(int, cfg.consoles[0].type, CHAR_STDIO));
+	cr_assert(same(cfg.consoles[1].path, "link"));
+	cr_assert(eq(int, config_check(&cfg, &err), 0), "%s", err.msg);
+}
+
+Test(config, after_two_dashes_a_kernel_may_look_like_an_option)
+{
+	cr_assert(eq(int, PARSE("--", "-k"), 0));
+	cr_assert(same(cfg.kernel, "-k"));
+}
+
+#define LONG_21 "123456789012345678901"
+#define LONG_64 \
+	"0123456789012345678901234567890123456789012345678901234567890123"
+
+static const struct {
+	const char *words[MAX_ARGS];
+	const char *says[3]; /* option, value, remedy */
+} bad_args[] = {
+	{ { "--mem", "12x" },
+	  { "--mem '12x'",
+	    "not a size; use MiB (256) or a suffix (256M, 1G)" } },
+	{ { "--mem", "" }, { "--mem ''", "not a size" } },
+	{ { "--mem", "-5" }, { "--mem '-5'", "not a size" } },
+	{ { "--mem", "1GB" }, { "not a size" } },
+	{ { "--mem", "15" }, { "--mem '15'", "16 MiB to 65536 MiB" } },
+	{ { "--mem", "65537" }, { "out of range" } },
+	{ { "--mem", "65G" }, { "out of range" } },
+	{ { "--mem", "99999999999999999999" }, { "not a size" } },
+	{ { "--mem", "18446744073709551615G" }, { "out of range" } },
+	{ { "--cpus", "0" }, { "--cpus '0'", "1 to 64" } },
+	{ { "--cpus", "65" }, { "1 to 64" } },
+	{ { "--cpus", "two" }, { "1 to 64" } },
+	{ { "--cpus=" }, { "--cpus ''", "1 to 64" } },
+	{ { "--mem" }, { "--mem needs a value: MIB" } },
+	{ { "-m" }, { "-m needs a value" } },
+	{ { "--memm", "1" }, { "unknown option '--memm'", "--mem?" } },
+	{ { "--memm=1" }, { "unknown option '--memm'" } },
+	{ { "--frobnicate" }, { "'--frobnicate'", "torpor run --help" } },
+	{ { "-z" }, { "unknown option '-z'" } },
+	{ { "---" }, { "unknown option '---'" } },
+	{ { "--hugepages=maybe" }, { "--hugepages 'maybe'", "true or false" } },
+	{ { "--no-rng=1" }, { "--no-rng '1'", "true or false" } },
+	{ { "--disable-sandbox=x" }, { "true or false" } },
+	{ { "k1", "k2" }, { "unexpected argument 'k2'", "'k1'" } },
+	{ { "" }, { "KERNEL ''", "empty" } },
+	{ { "--initrd=" }, { "--initrd ''", "empty" } },
+	{ { "--name", "a/b" }, { "--name 'a/b'", "letters, digits" } },
+	{ { "--name", LONG_64 }, { "1 to 63" } },
+	{ { "--socket", LONG_64 LONG_64 }, { "107 bytes" } },
+	{ { "--sandbox", "on" }, { "--sandbox 'on'", "full, weak, off" } },
+	{ { "--irqchip", "apic" }, { "split, kernel" } },
+	{ { "--log-level", "loud" }, { "error, warn, info, debug" } },
+	{ { "--cpu", "invtsc=maybe" }, { "invtsc=maybe", "auto, on, off" } },
+	{ { "--cpu", "tsc=on" }, { "unknown key 'tsc'", "known: invtsc" } },
+	{ { "--block", "" }, { "--block ''", "is empty" } },
+	{ { "--block", "ro=true" }, { "path=FILE" } },
+	{ { "--block", "a,rw" },
+	  { "unknown key 'rw'", "path, ro, o_direct, sparse, id, engine" } },
+	{ { "--block", "a,ro=yes" }, { "ro=yes", "true or false" } },
+	{ { "--block", "a,o_direct=2" }, { "o_direct=2" } },
+	{ { "--block", "a,sparse=" }, { "sparse=" } },
+	{ { "--block", "a,ro,ro" }, { "'ro' is given twice" } },
+	{ { "--block", "a," }, { "key is missing" } },
+	{ { "--block", "a,,ro" }, { "key is missing" } },
+	{ { "--block", "a,id=" LONG_21 }, { "1 to 20 characters" } },
+	{ { "--block", "a,id=" }, { "1 to 20 characters" } },
+	{ { "--block", "a,id=a b" }, { "printable ASCII" } },
+	{ { "--block", "a,engine=aio" }, { "auto, uring, threads" } },
+	{ { "--block", "\"a" }, { "closing \"" } },
+	{ { "--block", "\"a\"b" }, { "there must be a comma" } },
+	{ { "--block", "a,b,c,d,e,f,g,h,i,j,k,l,m,n" }, { "more than 12" } },
+	{ { "--net", "tap0" }, { "unknown key 'tap0'", "tap-name, tap-fd" } },
+	{ { "--net", "mac=02:00:00:00:00:01" }, { "tap-name=NAME" } },
+	{ { "--net", "tap-name=a,tap-fd=0" }, { "not an fd" } },
+	{ { "--net", "tap-fd=x" }, { "tap-fd=x", "not an fd" } },
+	{ { "--net", "tap-fd=999" }, { "tap-fd=999", "not open" } },
+	{ { "--net", "tap-name=1234567890123456" }, { "1 to 15" } },
+	{ { "--net", "tap-name=../x" }, { "not an interface name" } },
+	{ { "--net", "tap-name=a", "--net", "tap-name=a" }, { "same tap" } },
+	{ { "--net", "tap-name=a,mac=1:2:3:4:5:6" }, { "not a MAC" } },
+	{ { "--net", "tap-name=a,mac=02:00:00:00:00:0g" }, { "not a MAC" } },
+	{ { "--net", "tap-name=a,mac=02-00-00-00-00-01" }, { "not a MAC" } },
+	{ { "--net", "tap-name=a,mac=01:00:00:00:00:01" }, { "one card" } },
+	{ { "--net", "tap-name=a,mac=00:00:00:00:00:00" }, { "one card" } },
+	{ { "--serial", "type=tty" },
+	  { "--serial 'type=tty'", "none, stdio, stdout, file, pty" } },
+	{ { "--serial", "path=x" }, { "give type=" } },
+	{ { "--serial", "type=file" }, { "needs path=FILE" } },
+	{ { "--serial", "type=stdio,path=x" }, { "path= is for" } },
+	{ { "--serial", "type=stdio,num=1" }, { "'num'", "type, path" } },
+	{ { "--console", "type=file,path=" }, { "--console", "is empty" } },
+	{ { "--cfg", "/nonexistent.json" }, { "'/nonexistent.json'" } },
+};
+
+Test(config, a_bad_argument_is_named_with_value_and_remedy)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(bad_args); i++) {
+		err.msg[0] = '\0';
+		cr_assert(eq(int, parse(bad_args[i].words), -EINVAL),
+			  "case %zu %s %s", i, bad_args[i].words[0],
+			  bad_args[i].words[1]);
+		for (int j = 0; j < 3 && bad_args[i].says[j]; j++)
+			cr_assert(has(err.msg, bad_args[i].says[j]));
+		config_finish(&cfg);
+		config_init(&cfg);
+	}
+}
+
+Test(config, a_command_line_beyond_its_place_is_refused)
+{
+	char *params = calloc(1, 0x10000 + 1);
+
+	memset(params, 'x', 0x10000);
+	cr_assert(eq(int, PARSE("-p", params), -EINVAL));
+	cr_assert(has(err.msg, "65535"));
+	params[0xffff] = '\0';
+	cr_assert(eq(int, PARSE("-p", params), 0));
+	cr_assert(eq(int, PARSE("-p", "y"), -EINVAL));
+	free(params);
+}
+
+Test(config, each_kind_of_device_has_a_limit)
+{
+	for (int i = 0; i < CONFIG_MAX_BLOCKS; i++)
+		cr_assert(eq(int, PARSE("-b", "x"), 0));
+	cr_assert(eq(int, PARSE("-b", "x"), -EINVAL));
+	cr_assert(has(err.msg, "at most 32 disks"));
+	for (int i = 0; i < CONFIG_MAX_NETS; i++) {
+		char arg[32];
+
+		(void)snprintf(arg, sizeof(arg), "tap-name=t%d", i);
+		cr_assert(eq(int, PARSE("--net", arg), 0));
+	}
+	cr_assert(eq(int, PARSE("--net", "tap-name=u"), -EINVAL));
+	cr_assert(has(err.msg, "at most 8 cards"));
+	for (int i = 0; i < CONFIG_MAX_CONSOLES; i++)
+		cr_assert(eq(int, PARSE("--console", "none"), 0));
+	cr_assert(eq(int, PARSE("--console", "none"), -EINVAL));
+	cr_assert(has(err.msg, "at most 4 consoles"));
+}
+
+/* --- checks of the whole --- */
+
+Test(config, check_wants_a_kernel)
+{
+	cr_assert(eq(int, PARSE("-m", "64"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "no kernel given"));
+}
+
+Test(config, check_counts_devices_by_irqchip)
+{
+	cr_assert(eq(int, PARSE("k", "--irqchip", "kernel"), 0));
+	for (int i = 0; i < 15; i++)
+		cr_assert(eq(int, PARSE("-b", "x"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0), "15 disks and rng");
+	cr_assert(eq(int, PARSE("-b", "x"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "17 virtio devices"));
+	cr_assert(has(err.msg, "at most 16 with --irqchip kernel"));
+	cr_assert(has(err.msg, "--irqchip split"));
+	cr_assert(eq(int, PARSE("--no-rng"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+	cr_assert(eq(int, PARSE("--irqchip", "split"), 0));
+	for (int i = 0; i < 16; i++)
+		cr_assert(eq(int, PARSE("-b", "x"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0), "32 disks");
+	cr_assert(eq(int, PARSE("--no-rng=false"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "at most 32 with --irqchip split"));
+}
+
+Test(config, check_gives_standard_input_to_one)
+{
+	cr_assert(eq(int, PARSE("k", "--console", "stdio"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "--console type=stdio"));
+	cr_assert(eq(int, PARSE("--serial", "stdout"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+}
+
+/* --- the file --- */
+
+/* Parses @text as a file. */
+static int parse_text(const char *text)
+{
+	char path[64];
+	int fd = memfd_create("cfg", MFD_CLOEXEC), r;
+
+	cr_assert(eq(i64, write(fd, text, strlen(text)), strlen(text)));
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	r = config_parse_file(&cfg, path, &err);
+	close(fd);
+	return r;
+}
+
+Test(config, a_file_has_the_same_keys)
+{
+	cr_assert(eq(int,
+		     parse_text(
+			     "{\n"
+			     "  \"kernel\": \"vmlinuz\",\n"
+			     "  \"mem\": \"1G\", \"cpus\": 2,\n"
+			     "  \"params\": [\"quiet\", \"ro\"],\n"
+			     "  \"no-rng\": true, \"hugepages\": false,\n"
+			     "  \"block\": [\"a.img,ro\",\n"
+			     "    {\"path\": \"b,c.img\", \"o_direct\": true,\n"
+			     "     \"id\": 7}],\n"
+			     "  \"net\": {\"tap-name\": \"tap0\"},\n"
+			     "  \"serial\": \"type=none\",\n"
+			     "  \"console\": [{\"type\": \"stdio\"}],\n"
+			     "  \"cpu\": {\"invtsc\": \"off\"}\n"
+			     "}\n"),
+		     0),
+		  "%s", err.msg);
+	cr_assert(same(cfg.kernel, "vmlinuz"));
+	cr_assert(eq(u64, cfg.mem_mib, 1024));
+	cr_assert(eq(u32, cfg.cpus, 2));
+	cr_assert(same(cfg.params, "quiet ro"));
+	cr_assert(eq(int, cfg.rng, 0));
+	cr_assert(eq(u32, cfg.nr_blocks, 2));
+	cr_assert(eq(int, cfg.blocks[0].ro, 1));
+	cr_assert(same(cfg.blocks[1].path, "b,c.img"));
+	cr_assert(same(cfg.blocks[1].id, "7"));
+	cr_assert(eq(int, cfg.blocks[1].o_direct, 1));
+	cr_assert(same(cfg.nets[0].tap_name, "tap0"));
+	cr_assert(eq(int, cfg.consoles[0].type, CHAR_STDIO));
+	cr_assert(eq(int, cfg.invtsc, TRISTATE_OFF));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+}
+
+Test(config, what_comes_later_wins_file_or_option)
+{
+	char path[] = "/tmp/torpor-config.XXXXXX";
+	static const char text[] = "{\"mem\": 64, \"kernel\": \"file\"}";
+	int fd = mkstemp(path);
+
+	cr_assert(eq(i64, write(fd, text, strlen(text)), strlen(text)));
+	close(fd);
+	cr_assert(eq(int, PARSE("-m", "32", "--cfg", path), 0), "%s", err.msg);
+	cr_assert(eq(u64, cfg.mem_mib, 64));
+	cr_assert(eq(int, PARSE("--cfg", path, "-m", "32", "arg"), 0));
+	cr_assert(eq(u64, cfg.mem_mib, 32));
+	cr_assert(same(cfg.kernel, "arg"));
+	unlink(path);
+}
+
+static const struct {
+	const char *text;
+	const char *says[2];
+} bad_files[] = {
+	{ "{\n  \"mem\": 64,\n  \"cpus\" 2\n}", { "line 3, column 10" } },
+	{ "", { "line 1" } },
+	{ "{\"mem\": 64, \"mem\": 65}", { "duplicate" } },
+	{ "{\"mem\": 64} x", { "line 1" } },
+	{ "[]", { "one JSON object" } },
+	{ "{\"memory\": 64}", { "unknown key 'memory'" } },
+	{ "{\"meme\": 64}", { "did you mean 'mem'?" } },
+	{ "{\"cfg\": \"x\"}", { "'cfg'", "several --cfg" } },
+	{ "{\"mem\": 1}", { "key 'mem': '1': out of range" } },
+	{ "{\"mem\": 1.5}", { "key 'mem'", "a whole number" } },
+	{ "{\"mem\": null}", { "key 'mem'" } },
+	{ "{\"mem\": [64]}", { "key 'mem'" } },
+	{ "{\"mem\": {\"x\": 1}}", { "key 'mem'", "takes no object" } },
+	{ "{\"hugepages\": \"true\"}", { "'hugepages'", "true or false" } },
+	{ "{\"hugepages\": 1}", { "true or false" } },
+	{ "{\"kernel\": 1}", { "'kernel': use a string" } },
+	{ "{\"kernel\": \"\"}", { "'kernel'", "empty" } },
+	{ "{\"block\": [\"a\", {\"path\": \"b\", \"ro\": 1}]}",
+	  { "key 'block', entry 2", "ro=1" } },
+	{ "{\"block\": [{\"path\": [\"b\"]}]}", { "key 'path'" } },
+	{ "{\"block\": [{\"bus\": \"b\"}]}", { "unknown key 'bus'" } },
+	{ "{\"block\": [[\"a\"]]}", { "entry 1" } },
+	{ "{\"net\": {\"tap-name\": \"a\", \"tap_name\": \"b\"}}",
+	  { "key 'net'", "twice" } },
+};
+
+Test(config, a_bad_file_is_told_with_its_place)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(bad_files); i++) {
+		err.msg[0] = '\0';
+		cr_assert(eq(int, parse_text(bad_files[i].text), -EINVAL),
+			  "case %s", bad_files[i].text);
+		cr_assert(has(err.msg, "'/proc/self/fd/"));
+		for (int j = 0; j < 2 && bad_files[i].says[j]; j++)
+			cr_assert(has(err.msg, bad_files[i].says[j]));
+		config_finish(&cfg);
+		config_init(&cfg);
+	}
+}
+
+Test(config, a_file_that_cannot_be_read_is_named)
+{
+	cr_assert(
+		eq(int, config_parse_file(&cfg, "/none.json", &err), -ENOENT));
+	cr_assert(has(err.msg, "/none.json"));
+	cr_assert(eq(int, config_parse_file(&cfg, "/tmp", &err), -EISDIR));
+	cr_assert(eq(int, config_parse_file(&cfg, "/dev/zero", &err), -EFBIG));
+	cr_assert(has(err.msg, "1 MiB"));
+}
+
+/* --- help --- */
+
+Test(config, help_is_wanted_only_as_an_option_of_its_own)
+{
+	char *yes[] = { (char[]){ "-m" }, (char[]){ "1" }, (char[]){ "-h" } };
+	char *no[] = { (char[]){ "-p" }, (char[]){ "--help" }, (char[]){ "--" },
+		       (char[]){ "--help" } };
+
+	cr_assert(eq(int, config_wants_help(3, yes), 1));
+	cr_assert(eq(int, config_wants_help(4, no), 0));
+	cr_assert(eq(int, config_wants_help(0, NULL), 0));
+}
+
+/* Reads a text file of the source tree. NULL if the tests run elsewhere. */
+static char *slurp(const char *path)
+{
+	static char buf[1 << 16];
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	if (!f)
+		return NULL;
+	n = fread(buf, 1, sizeof(buf) - 1, f);
+	fclose(f);
+	buf[n] = '\0';
+	return buf;
+}
+
+Test(config, help_and_manual_have_every_option_and_no_long_line)
+{
+	const char *man = slurp("docs/torpor.1");
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	config_print_help(f);
+	fclose(f);
+	for (const struct config_option *o = config_options; o->name; o++) {
+		char word[64], escaped[128];
+		size_t len = 0;
+
+		(void)snprintf(word, sizeof(word), "--%s", o->name);
+		cr_assert(has(text, word));
+		cr_assert(ne(int, !o->set, !o->set_kvs), "%s", o->name);
+		for (const char *p = word; *p; p++) {
+			if (*p == '-')
+				escaped[len++] = '\\';
+			escaped[len++] = *p;
+		}
+		escaped[len] = '\0';
+		if (man)
+			cr_assert(has(man, escaped));
+	}
+	for (const char *p = text; *p; p += strcspn(p, "\n") + 1)
+		cr_assert(le(sz, strcspn(p, "\n"), 79), "%.90s", p);
+	free(text);
+}

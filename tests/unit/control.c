@@ -1,0 +1,858 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket over real sockets; the server's loop is turned by hand,
+ * so that every step is in a known order.
+ */
+#define _GNU_SOURCE
+#include "vmm/control.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+
+#define MAX_HELD 128
+
+static char dir[64], path[108];
+static struct loop loop;
+static struct control *ctl;
+static struct control_request *held[MAX_HELD];
+static unsigned int nr_held;
+
+static void do_echo(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "text", "number", NULL };
+
+	cr_assert(eq(ptr, ctx, &loop));
+	if (!control_check_keys(req, args, keys))
+		return;
+	control_reply(req, json_pack("{s:O?}", "text",
+				     json_object_get(args, "text")));
+}
+
+static void do_later(struct control_request *req, json_t *args, void *ctx)
+{
+	cr_assert(lt(u32, nr_held, MAX_HELD));
+	held[nr_held++] = req;
+}
+
+static void do_fail(struct control_request *req, json_t *args, void *ctx)
+{
+	control_reply_error_data(req, "aborted",
+				 json_pack("{s:s}", "source", "net0"),
+				 "woken by %s", "net0");
+}
+
+/* An error text that is no UTF-8. */
+static void do_bad_text(struct control_request *req, json_t *args, void *ctx)
+{
+	control_reply_error(req, "odd", "caf\xe9");
+}
+
+static void do_shout(struct control_request *req, json_t *args, void *ctx)
+{
+	control_event(ctl, "SHOUT", NULL);
+	control_reply(req, NULL);
+}
+
+static const struct control_command commands[] = {
+	{ "echo", do_echo },	     { "later", do_later }, { "fail", do_fail },
+	{ "bad-text", do_bad_text }, { "shout", do_shout }, { NULL },
+};
+
+static void make_dir(void)
+{
+	strcpy(dir, "/tmp/torpor-control.XXXXXX");
+	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	(void)snprintf(path, sizeof(path), "%s/vm.sock", dir);
+}
+
+static int create(const char *at, struct control **ret, struct err *err)
+{
+	return control_create(&loop, at, commands, &loop, ret, err);
+}
+
+static void setup(void)
+{
+	struct err err = { "" };
+
+	make_dir();
+	cr_assert(eq(int, loop_init(&loop), 0));
+	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
+}
+
+static void teardown(void)
+{
+	if (ctl)
+		control_destroy(ctl);
+	loop_finish(&loop);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+TestSuite(control, .init = setup, .fini = teardown, .timeout = 30);
+
+/* --- a client --- */
+
+static int dial_at(const char *at)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(sa.sun_path, at);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return fd;
+	(void)close(fd);
+	return -errno;
+}
+
+static void send_bytes(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0) {
+			cr_assert(eq(int, errno, EAGAIN));
+			cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+			continue;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
+}
+
+static void say(int fd, const char *text)
+{
+	send_bytes(fd, text, strlen(text));
+}
+
+/* One byte; turns the loop while there is none. -1 at the end of file. */
+static int get_byte(int fd)
+{
+	for (int turns = 0; turns < 2000; turns++) {
+		unsigned char c;
+		ssize_t n = recv(fd, &c, 1, MSG_DONTWAIT);
+
+		if (n == 1)
+			return c;
+		if (n == 0 || errno != EAGAIN)
+			return -1;
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	}
+	cr_fatal("nothing came");
+	return -1;
+}
+
+/* The next line as JSON; NULL at the end of file. */
+static json_t *hear(int fd)
+{
+	static char line[1 << 17];
+	size_t len = 0;
+	int c;
+
+	while ((c = get_byte(fd)) != '\n') {
+		if (c < 0)
+			return NULL;
+		line[len++] = (char)c;
+	}
+	return json_loadb(line, len, 0, NULL);
+}
+
+static const char *error_code(json_t *reply)
+{
+	const char *s = json_string_value(
+		json_object_get(json_object_get(reply, "error"), "code"));
+
+	return s ? s : "(none)";
+}
+
+static const char *error_message(json_t *reply)
+{
+	return json_string_value(
+		json_object_get(json_object_get(reply, "error"), "message"));
+}
+
+static bool is_ok(json_t *reply)
+{
+	return json_is_true(json_object_get(reply, "ok"));
+}
+
+static bool same(const char *got, const char *want)
+{
+	if (got && !strcmp(got, want))
+		return true;
+	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
+	return false;
+}
+
+/* Connects and takes the greeting. */
+static int dial(void)
+{
+	int fd = dial_at(path);
+	json_t *hello;
+
+	cr_assert(ge(int, fd, 0));
+	hello = hear(fd);
+	cr_assert(eq(int,
+		     json_integer_value(json_object_get(hello, "protocol")),
+		     CONTROL_PROTOCOL));
+	cr_assert(same(json_string_value(json_object_get(hello, "torpor")),
+		       TORPOR_VERSION));
+	json_decref(hello);
+	return fd;
+}
+
+/* The server still serves @fd. */
+static void check_alive(int fd)
+{
+	json_t *r;
+
+	say(fd, "{\"id\":\"alive\",\"command\":\"echo\",\"text\":\"x\"}\n");
+	r = hear(fd);
+	cr_assert(ne(ptr, r, NULL), "the connection is gone");
+	cr_assert(same(json_string_value(json_object_get(r, "id")), "alive"));
+	cr_assert(is_ok(r));
+	json_decref(r);
+}
+
+static void check_error(int fd, const char *code)
+{
+	json_t *r = hear(fd);
+
+	cr_assert(ne(ptr, r, NULL));
+	cr_assert(eq(int, is_ok(r), 0));
+	cr_assert(same(error_code(r), code));
+	json_decref(r);
+}
+
+static bool is_closed(int fd)
+{
+	json_t *r = hear(fd);
+
+	json_decref(r);
+	return !r;
+}
+
+/* --- requests --- */
+
+Test(control, replies_with_the_id_and_the_result)
+{
+	int fd = dial();
+	json_t *r;
+
+	say(fd, "{\"id\":7,\"command\":\"echo\",\"text\":\"hi\"}\n");
+	r = hear(fd);
+	cr_assert(eq(int, json_integer_value(json_object_get(r, "id")), 7));
+	cr_assert(is_ok(r));
+	cr_assert(same(json_string_value(json_object_get(
+			       json_object_get(r, "result"), "text")),
+		       "hi"));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, error_reply_carries_code_message_and_data)
+{
+	int fd = dial();
+	json_t *r, *data;
+
+	say(fd, "{\"command\":\"fail\"}\n");
+	r = hear(fd);
+	cr_assert(eq(ptr, json_object_get(r, "id"), json_null()));
+	cr_assert(same(error_code(r), "aborted"));
+	cr_assert(same(error_message(r), "woken by net0"));
+	data = json_object_get(json_object_get(r, "error"), "data");
+	cr_assert(same(json_string_value(json_object_get(data, "source")),
+		       "net0"));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, error_text_that_is_no_utf8_is_scrubbed)
+{
+	int fd = dial();
+	json_t *r;
+
+	say(fd, "{\"command\":\"bad-text\"}\n");
+	r = hear(fd);
+	cr_assert(same(error_message(r), "caf?"));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, late_replies_come_in_the_order_they_are_made)
+{
+	int fd = dial();
+	json_t *r;
+
+	say(fd, "{\"id\":1,\"command\":\"later\"}\n"
+		"{\"id\":2,\"command\":\"later\"}\n");
+	check_alive(fd);
+	cr_assert(eq(u32, nr_held, 2));
+	control_reply(held[1], NULL);
+	control_reply(held[0], NULL);
+	r = hear(fd);
+	cr_assert(eq(int, json_integer_value(json_object_get(r, "id")), 2));
+	json_decref(r);
+	r = hear(fd);
+	cr_assert(eq(int, json_integer_value(json_object_get(r, "id")), 1));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, a_request_may_come_byte_by_byte)
+{
+	const char *text = "{\"id\":1,\"command\":\"echo\"}\n";
+	int fd = dial();
+	json_t *r;
+
+	for (const char *p = text; *p; p++) {
+		send_bytes(fd, p, 1);
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	}
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, version_lists_the_commands)
+{
+	int fd = dial();
+	json_t *r, *names;
+
+	say(fd, "{\"command\":\"version\"}\n");
+	r = hear(fd);
+	names = json_object_get(json_object_get(r, "result"), "commands");
+	cr_assert(eq(sz, json_array_size(names), 2 + ARRAY_SIZE(commands) - 1));
+	json_decref(r);
+	say(fd, "{\"command\":\"version\",\"x\":1}\n");
+	check_error(fd, "invalid");
+	close(fd);
+}
+
+static const struct {
+	const char *line;
+	const char *code;
+} bad_lines[] = {
+	{ "nonsense", "parse" },
+	{ "{\"command\":\"echo\"", "parse" },
+	{ "{\"command\":\"echo\"} x", "parse" },
+	{ "{'command':'echo'}", "parse" },
+	{ "{\"command\":\"echo\",\"command\":\"echo\"}", "parse" },
+	{ "{\"command\":\"echo\",\"text\":\"\\u0000\"}", "parse" },
+	{ "{\"command\":\"echo\",\"text\":\"\xff\"}", "parse" },
+	{ "{\"command\":\"echo\",\"number\":1e999}", "parse" },
+	{ "{\"id\":99999999999999999999,\"command\":\"echo\"}", "parse" },
+	{ "[]", "parse" },
+	{ "1", "parse" },
+	{ "null", "parse" },
+	{ "\"echo\"", "parse" },
+	{ "{}", "invalid" },
+	{ "{\"command\":1}", "invalid" },
+	{ "{\"command\":null}", "invalid" },
+	{ "{\"id\":1.5,\"command\":\"echo\"}", "invalid" },
+	{ "{\"id\":{},\"command\":\"echo\"}", "invalid" },
+	{ "{\"id\":true,\"command\":\"echo\"}", "invalid" },
+	{ "{\"command\":\"echo\",\"txet\":1}", "invalid" },
+	{ "{\"command\":\"events\",\"all\":true}", "invalid" },
+	{ "{\"command\":\"explode\"}", "unknown-command" },
+	{ "{\"command\":\"\"}", "unknown-command" },
+};
+
+Test(control, a_bad_line_gets_an_error_and_the_connection_lives)
+{
+	int fd = dial();
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad_lines); i++) {
+		json_t *r;
+
+		say(fd, bad_lines[i].line);
+		say(fd, "\n");
+		r = hear(fd);
+		cr_assert(same(error_code(r), bad_lines[i].code), "line %s",
+			  bad_lines[i].line);
+		json_decref(r);
+		check_alive(fd);
+	}
+	close(fd);
+}
+
+Test(control, an_unknown_key_is_named_with_the_known_ones)
+{
+	int fd = dial();
+	json_t *r;
+
+	say(fd, "{\"command\":\"echo\",\"txet\":1}\n");
+	r = hear(fd);
+	cr_assert(same(error_message(r),
+		       "unknown key 'txet' (known: text, number)"));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, nul_bytes_are_refused)
+{
+	static const char raw[] = "{\"command\":\"echo\0\"}\n\0\n";
+	int fd = dial();
+
+	send_bytes(fd, raw, sizeof(raw) - 1);
+	check_error(fd, "parse");
+	check_error(fd, "parse");
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, deep_nesting_is_refused)
+{
+	int fd = dial();
+
+	say(fd, "{\"command\":\"echo\",\"text\":");
+	for (int i = 0; i < 20000; i++)
+		say(fd, "[");
+	say(fd, "\n");
+	check_error(fd, "parse");
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, blank_lines_are_ignored)
+{
+	int fd = dial();
+
+	say(fd, "\n\r\n \t\n");
+	check_alive(fd);
+	close(fd);
+}
+
+/* A request of @total bytes before its newline. */
+static void say_padded(int fd, size_t total)
+{
+	static const char head[] = "{\"command\":\"echo\",\"text\":\"";
+	static char pad[4096];
+	size_t left = total - (sizeof(head) - 1) - 2;
+
+	memset(pad, 'a', sizeof(pad));
+	say(fd, head);
+	while (left > 0) {
+		size_t n = left < sizeof(pad) ? left : sizeof(pad);
+
+		send_bytes(fd, pad, n);
+		left -= n;
+	}
+	say(fd, "\"}");
+	say(fd, "\n");
+}
+
+Test(control, the_longest_line_is_taken)
+{
+	int fd = dial();
+	json_t *r;
+
+	say_padded(fd, CONTROL_MAX_LINE);
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, a_longer_line_is_thrown_away_and_told_once)
+{
+	int fd = dial();
+
+	say_padded(fd, CONTROL_MAX_LINE + 1);
+	check_error(fd, "too-long");
+	check_alive(fd);
+	say_padded(fd, CONTROL_MAX_LINE * 4);
+	check_error(fd, "too-long");
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, unanswered_requests_are_bounded)
+{
+	int fd = dial();
+
+	for (int i = 0; i < 65; i++)
+		say(fd, "{\"command\":\"later\"}\n");
+	check_error(fd, "busy");
+	cr_assert(eq(u32, nr_held, 64));
+	control_reply(held[0], NULL);
+	json_decref(hear(fd));
+	check_alive(fd);
+	for (unsigned int i = 1; i < nr_held; i++)
+		control_reply(held[i], NULL);
+	close(fd);
+}
+
+/* --- clients that come and go --- */
+
+Test(control, a_request_outlives_its_client)
+{
+	int fd = dial(), other = dial();
+
+	say(fd, "{\"command\":\"later\"}\n{\"command\":\"later\"}\n");
+	while (nr_held < 2)
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	close(fd);
+	check_alive(other);
+	control_reply(held[0], json_pack("{s:i}", "ms", 1));
+	control_reply_error_data(held[1], "refused", json_object(), "no");
+	check_alive(other);
+	close(other);
+}
+
+Test(control, a_request_outlives_the_server)
+{
+	int fd = dial();
+
+	say(fd, "{\"command\":\"later\"}\n");
+	check_alive(fd);
+	control_destroy(TAKE(ctl));
+	control_reply(held[0], NULL);
+	cr_assert(is_closed(fd));
+	close(fd);
+}
+
+Test(control, a_client_that_wrote_and_left_is_heard)
+{
+	int fd = dial();
+
+	say(fd, "{\"command\":\"later\"}\n");
+	close(fd);
+	while (nr_held < 1)
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	control_reply(held[0], NULL);
+}
+
+Test(control, a_half_closed_client_gets_its_late_reply_then_the_end)
+{
+	int fd = dial();
+	json_t *r;
+
+	/* Without its newline, as echo -n gives it. */
+	say(fd, "{\"id\":5,\"command\":\"later\"}");
+	cr_assert(eq(int, shutdown(fd, SHUT_WR), 0));
+	while (nr_held < 1)
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	control_reply(held[0], NULL);
+	r = hear(fd);
+	cr_assert(eq(int, json_integer_value(json_object_get(r, "id")), 5));
+	json_decref(r);
+	cr_assert(is_closed(fd));
+	close(fd);
+}
+
+Test(control, the_33rd_client_is_told_and_closed)
+{
+	int fds[CONTROL_MAX_CLIENTS], extra;
+
+	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		fds[i] = dial();
+	extra = dial_at(path);
+	cr_assert(ge(int, extra, 0));
+	check_error(extra, "busy");
+	cr_assert(is_closed(extra));
+	close(extra);
+	check_alive(fds[CONTROL_MAX_CLIENTS - 1]);
+	close(fds[0]);
+	check_alive(fds[1]); /* the server has seen the end of the first */
+	fds[0] = dial();
+	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		close(fds[i]);
+}
+
+/* Until the server has dropped @fd, which never reads. */
+static bool dropped(int fd)
+{
+	struct epoll_event ev = { .events = EPOLLRDHUP };
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+	bool gone;
+
+	cr_assert(eq(int, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0));
+	gone = epoll_wait(ep, &ev, 1, 0) == 1;
+	close(ep);
+	return gone;
+}
+
+Test(control, a_client_that_never_reads_is_dropped_others_live)
+{
+	static const char request[] = "{\"command\":\"version\"}\n";
+	int fd = dial(), other = dial();
+	size_t sent = 0;
+
+	while (!dropped(fd)) {
+		ssize_t n = send(fd, request, sizeof(request) - 1,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		cr_assert(lt(sz, sent, (size_t)CONTROL_MAX_BACKLOG * 8));
+		cr_assert(eq(int, loop_turn(&loop, 0), 0));
+	}
+	check_alive(other);
+	close(fd);
+	close(other);
+}
+
+Test(control, a_slow_reader_gets_everything_in_order)
+{
+	int fd = dial();
+
+	for (int i = 0; i < 3000; i++) {
+		char line[64];
+
+		(void)snprintf(line, sizeof(line),
+			       "{\"id\":%d,\"command\":\"echo\"}\n", i);
+		send_bytes(fd, line, strlen(line));
+		if (i % 100 == 0)
+			cr_assert(eq(int, loop_turn(&loop, 0), 0));
+	}
+	for (int i = 0; i < 3000; i++) {
+		json_t *r = hear(fd);
+
+		cr_assert(eq(int, json_integer_value(json_object_get(r, "id")),
+			     i));
+		json_decref(r);
+	}
+	close(fd);
+}
+
+/* --- events --- */
+
+Test(control, events_go_to_those_who_asked)
+{
+	int fd = dial(), deaf = dial();
+	json_t *r;
+
+	say(fd, "{\"id\":1,\"command\":\"events\"}\n");
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+	control_event(ctl, "SUSPENDED", json_pack("{s:s}", "kind", "s2idle"));
+	r = hear(fd);
+	cr_assert(same(json_string_value(json_object_get(r, "event")),
+		       "SUSPENDED"));
+	cr_assert(
+		gt(i64, json_integer_value(json_object_get(r, "time_ns")), 0));
+	json_decref(r);
+	check_alive(deaf); /* its next line is the reply */
+	close(fd);
+	close(deaf);
+}
+
+Test(control, an_event_from_a_handler_comes_before_its_reply)
+{
+	int fd = dial();
+	json_t *r;
+
+	say(fd, "{\"command\":\"events\"}\n{\"command\":\"shout\"}\n");
+	json_decref(hear(fd));
+	r = hear(fd);
+	cr_assert(ne(ptr, json_object_get(r, "event"), NULL));
+	cr_assert(eq(sz, json_object_size(json_object_get(r, "data")), 0));
+	json_decref(r);
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+	close(fd);
+}
+
+Test(control, an_event_client_that_never_reads_is_dropped)
+{
+	int fd = dial(), other = dial();
+
+	say(fd, "{\"command\":\"events\"}\n");
+	json_decref(hear(fd));
+	say(other, "{\"command\":\"events\"}\n");
+	json_decref(hear(other));
+	for (int i = 0; i < 200000 && !dropped(fd); i++) {
+		control_event(ctl, "RUNNING", NULL);
+		json_decref(hear(other));
+	}
+	cr_assert(dropped(fd));
+	check_alive(other);
+	close(fd);
+	close(other);
+}
+
+Test(control, an_event_without_listeners_costs_nothing_and_leaks_nothing)
+{
+	json_t *data = json_object();
+
+	json_incref(data);
+	control_event(ctl, "RUNNING", data);
+	cr_assert(eq(sz, data->refcount, 1));
+	json_decref(data);
+}
+
+Test(control, an_idle_server_does_not_wake_up)
+{
+	int fd = dial();
+
+	check_alive(fd);
+	cr_assert(eq(int, loop_turn(&loop, 0), 0));
+	/* Nothing is ready: neither sockets nor timers. */
+	cr_assert(eq(int, epoll_wait(loop.epoll_fd, loop.batch, LOOP_BATCH, 0),
+		     0));
+	cr_assert(eq(ptr, loop.timers, NULL));
+	close(fd);
+}
+
+/* --- the socket's file --- */
+
+Test(control, the_socket_is_private_and_removed_at_the_end)
+{
+	struct stat st;
+
+	cr_assert(eq(int, lstat(path, &st), 0));
+	cr_assert(eq(u32, st.st_mode & S_IFMT, S_IFSOCK));
+	cr_assert(eq(int, st.st_mode & 0777, 0600));
+	control_destroy(TAKE(ctl));
+	cr_assert(eq(int, lstat(path, &st), -1));
+	/* Nothing else was left in the directory. */
+	cr_assert(eq(int, rmdir(dir), 0));
+}
+
+Test(control, a_live_socket_is_busy)
+{
+	struct control *second = NULL;
+	struct err err = { "" };
+	int fd;
+
+	cr_assert(eq(int, create(path, &second, &err), -EADDRINUSE));
+	cr_assert(ne(ptr, strstr(err.msg, path), NULL));
+	cr_assert(ne(ptr, strstr(err.msg, "torpor stop"), NULL));
+	fd = dial();
+	check_alive(fd);
+	close(fd);
+}
+
+/* A socket file that nobody listens on. */
+static void make_stale(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	control_destroy(TAKE(ctl));
+	strcpy(sa.sun_path, path);
+	cr_assert(eq(int, bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0));
+	close(fd);
+}
+
+Test(control, a_stale_socket_is_replaced)
+{
+	struct err err = { "" };
+	int fd;
+
+	make_stale();
+	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
+	fd = dial();
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, a_stale_socket_is_left_while_another_start_replaces_it)
+{
+	struct err err = { "" };
+	int fd;
+
+	make_stale();
+	fd = open(dir, O_RDONLY | O_DIRECTORY);
+	cr_assert(eq(int, flock(fd, LOCK_EX), 0));
+	cr_assert(eq(int, create(path, &ctl, &err), -EBUSY));
+	close(fd);
+	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
+}
+
+Test(control, a_plain_file_is_never_removed)
+{
+	struct err err = { "" };
+	struct stat st;
+
+	control_destroy(TAKE(ctl));
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	cr_assert(eq(int, create(path, &ctl, &err), -EEXIST));
+	cr_assert(ne(ptr, strstr(err.msg, "not a socket"), NULL));
+	cr_assert(eq(int, lstat(path, &st), 0));
+	cr_assert(eq(u32, st.st_mode & S_IFMT, S_IFREG));
+}
+
+Test(control, another_ones_socket_is_not_removed_at_the_end)
+{
+	struct control *second = NULL;
+	struct err err = { "" };
+	struct stat st;
+	int fd;
+
+	cr_assert(eq(int, unlink(path), 0));
+	cr_assert(eq(int, create(path, &second, &err), 0), "%s", err.msg);
+	control_destroy(ctl);
+	ctl = second;
+	cr_assert(eq(int, lstat(path, &st), 0));
+	fd = dial();
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, a_path_too_long_is_refused_with_the_limit)
+{
+	struct control *second = NULL;
+	struct err err = { "" };
+	char longer[160];
+
+	memset(longer, 'x', sizeof(longer));
+	memcpy(longer, dir, strlen(dir));
+	longer[strlen(dir)] = '/';
+	longer[108] = '\0';
+	cr_assert(eq(int, create(longer, &second, &err), -ENAMETOOLONG));
+	cr_assert(ne(ptr, strstr(err.msg, "107"), NULL));
+	longer[107] = '\0';
+	cr_assert(eq(int, create(longer, &second, &err), 0), "%s", err.msg);
+	close(dial_at(longer));
+	control_destroy(second);
+}
+
+Test(control, a_directory_missing_or_no_file_name_is_refused)
+{
+	struct control *second = NULL;
+	struct err err = { "" };
+	char at[108];
+
+	(void)snprintf(at, sizeof(at), "%s/none/vm.sock", dir);
+	cr_assert(eq(int, create(at, &second, &err), -ENOENT));
+	cr_assert(ne(ptr, strstr(err.msg, at), NULL));
+	(void)snprintf(at, sizeof(at), "%s/", dir);
+	cr_assert(eq(int, create(at, &second, &err), -EISDIR));
+	cr_assert(eq(int, create("", &second, &err), -EISDIR));
+}
+
+Test(control, a_directory_without_permission_is_refused)
+{
+	struct control *second = NULL;
+	struct err err = { "" };
+	bool root = geteuid() == 0;
+	int r;
+
+	control_destroy(TAKE(ctl));
+	if (root) {
+		cr_assert(eq(int, chmod(dir, 0755), 0));
+		cr_assert(eq(int, seteuid(65534), 0));
+	} else {
+		cr_assert(eq(int, chmod(dir, 0500), 0));
+	}
+	r = create(path, &second, &err);
+	if (root)
+		cr_assert(eq(int, seteuid(0), 0));
+	cr_assert(eq(int, r, -EACCES));
+	cr_assert(ne(ptr, strstr(err.msg, "may write"), NULL));
+}

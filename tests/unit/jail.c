@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * jail_device() and jail_vmm() in a process of their own; what a filter does
+ * to a spawned device is in spawner.c.
+ */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/caps.h"
+#include "sandbox/jail.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+/* Runs @fn in a child. Return: its wait status. */
+static int in_child(int (*fn)(void))
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(fn());
+	cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+	return status;
+}
+
+/* Return: the exit status of @fn in a child, 0x100 + signal if killed. */
+static int run(int (*fn)(void))
+{
+	int status = in_child(fn);
+
+	return WIFEXITED(status) ? WEXITSTATUS(status)
+				 : 0x100 + WTERMSIG(status);
+}
+
+/* Return: 0 if @r failed with @error, else @line: an exit status. */
+#define EXPECT_ERRNO(r, error)                          \
+	do {                                            \
+		errno = 0;                              \
+		if ((long)(r) >= 0 || errno != (error)) \
+			return __LINE__ & 0xff;         \
+	} while (0)
+#define EXPECT(cond)                            \
+	do {                                    \
+		if (!(cond))                    \
+			return __LINE__ & 0xff; \
+	} while (0)
+
+static int device_without_listener(void)
+{
+	jail_device("blk", -1, true);
+	EXPECT_ERRNO(open("/", O_RDONLY), EPERM);
+	EXPECT_ERRNO(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(kill(getpid(), 0), EPERM);
+	EXPECT_ERRNO(syscall(SYS_clone3, NULL, 0), ENOSYS);
+	EXPECT(write(STDERR_FILENO, "", 0) == 0);
+	EXPECT(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0) != MAP_FAILED);
+	EXPECT(mmap(NULL, 4096, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0) == MAP_FAILED);
+	return 0;
+}
+
+Test(jail, device_without_a_listener_is_denied_and_lives, .timeout = 30)
+{
+	cr_assert(zero(int, run(device_without_listener)));
+}
+
+/* The rest is seen where seccomp does not hide it. */
+static int device_unprivileged(void)
+{
+	uint64_t caps[3] = { 1, 1, 1 };
+	uint32_t hdr[2] = { 0x20080522, 0 };
+
+	EXPECT(caps_drop_all() == 0);
+	EXPECT(syscall(SYS_capget, hdr, caps) == 0);
+	EXPECT(caps[0] == 0 && caps[1] == 0 && caps[2] == 0);
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		EXPECT(geteuid() != 0 || prctl(PR_CAPBSET_READ, cap) == 0);
+	/* Idempotent, also without the right to do it. */
+	EXPECT(caps_drop_all() == 0);
+	return 0;
+}
+
+Test(jail, all_capabilities_are_dropped, .timeout = 30)
+{
+	cr_assert(zero(int, run(device_unprivileged)));
+}
+
+static int keeps_some(void)
+{
+	uint32_t data[6] = { 0 };
+	uint32_t hdr[2] = { 0x20080522, 0 };
+
+	EXPECT(caps_keep(1ULL << 5 | 1ULL << 40) == 0);
+	EXPECT(syscall(SYS_capget, hdr, data) == 0);
+	EXPECT(geteuid() != 0 || data[0] == 1U << 5);
+	EXPECT(data[1] == data[0] && data[2] == 0);
+	return 0;
+}
+
+Test(jail, only_wanted_capabilities_are_kept, .timeout = 30)
+{
+	cr_assert(zero(int, run(keeps_some)));
+}
+
+static int unknown_role(void)
+{
+	jail_device("nonsense", -1, true);
+	return 0;
+}
+
+Test(jail, unknown_role_does_not_run, .timeout = 30)
+{
+	cr_assert(eq(int, run(unknown_role), 1));
+}
+
+static int dead_spawner(void)
+{
+	int pair[2];
+
+	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) ==
+	       0);
+	(void)close(pair[0]);
+	jail_device("rng", pair[1], true);
+	return 0;
+}
+
+Test(jail, device_whose_spawner_is_gone_does_not_run, .timeout = 30)
+{
+	cr_assert(eq(int, run(dead_spawner), 1));
+}
+
+static int sandbox_off(void)
+{
+	int pair[2];
+
+	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) ==
+	       0);
+	jail_device("blk", pair[1], false);
+	EXPECT_ERRNO(fcntl(pair[1], F_GETFD), EBADF);
+	EXPECT(prctl(PR_GET_SECCOMP) == 0);
+	EXPECT(open("/", O_RDONLY) >= 0);
+	return 0;
+}
+
+Test(jail, off_closes_the_socket_and_nothing_else, .timeout = 30)
+{
+	cr_assert(zero(int, run(sandbox_off)));
+}
+
+/* ------------------------------------------------------------------- VMM */
+
+struct vcpu {
+	pthread_barrier_t barrier;
+	int denied; /* errno of the thread's forbidden call */
+};
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+
+	(void)pthread_barrier_wait(&v->barrier);
+	/* The main thread narrows here. */
+	(void)pthread_barrier_wait(&v->barrier);
+	v->denied = socket(AF_INET, SOCK_STREAM, 0) < 0 ? errno : 0;
+	return NULL;
+}
+
+static int vmm_threads(void)
+{
+	struct vcpu v = { .denied = -1 };
+	pthread_t thread;
+
+	EXPECT(pthread_barrier_init(&v.barrier, NULL, 2) == 0);
+	EXPECT(pthread_create(&thread, NULL, vcpu_main, &v) == 0);
+	(void)pthread_barrier_wait(&v.barrier);
+	EXPECT(jail_vmm() == 0);
+	(void)pthread_barrier_wait(&v.barrier);
+	EXPECT(pthread_join(thread, NULL) == 0);
+	EXPECT(v.denied == EPERM);
+	EXPECT(prctl(PR_SET_NAME, "x") == 0);
+	return 0;
+}
+
+Test(jail, vmm_filter_binds_threads_that_run_already, .timeout = 30)
+{
+	cr_assert(zero(int, run(vmm_threads)));
+}
+
+static void *noop_thread(void *arg)
+{
+	free(malloc(1 << 20));
+	return arg;
+}
+
+static int vmm_works(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	pthread_t thread;
+	int pair[2];
+	int fd;
+
+	EXPECT(jail_vmm() == 0);
+	if (kvm >= 0)
+		EXPECT(ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION);
+	/* A back end's image, anew; an eventfd; a channel; a late vCPU. */
+	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	EXPECT(fd >= 0);
+	EXPECT(fd_event_create() >= 0);
+	EXPECT(fd_memfd_sealed("x", 4096, 0) >= 0);
+	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+	EXPECT(fd_sendmsg(pair[0], "x", 1, &fd, 1) == 1);
+	EXPECT(pthread_create(&thread, NULL, noop_thread, NULL) == 0);
+	EXPECT(pthread_join(thread, NULL) == 0);
+	EXPECT(unlink("/nonexistent/torpor.sock") < 0 && errno == ENOENT);
+	EXPECT_ERRNO(open("/tmp/torpor-jail-test", O_CREAT | O_RDWR, 0600),
+		     EPERM);
+	EXPECT_ERRNO(ioctl(0, TIOCSTI, "x"), EPERM);
+	EXPECT_ERRNO(kill(getppid(), 0), EPERM);
+	EXPECT_ERRNO(syscall(SYS_tgkill, getppid(), getppid(), 0), EPERM);
+	EXPECT(mmap(NULL, 4096, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0) == MAP_FAILED);
+	return 0;
+}
+
+Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 30)
+{
+	cr_assert(zero(int, run(vmm_works)));
+}
+
+static int vmm_execs(void)
+{
+	char *const argv[] = { NULL };
+
+	EXPECT(jail_vmm() == 0);
+	(void)execve("/bin/true", argv, argv);
+	return 0;
+}
+
+static int vmm_traces(void)
+{
+	EXPECT(jail_vmm() == 0);
+	(void)syscall(SYS_ptrace, 0, 0, 0, 0);
+	return 0;
+}
+
+static int vmm_unshares(void)
+{
+	EXPECT(jail_vmm() == 0);
+	(void)syscall(SYS_unshare, 0);
+	return 0;
+}
+
+Test(jail, vmm_that_would_run_a_program_dies, .timeout = 30)
+{
+	static int (*const fns[])(void) = { vmm_execs, vmm_traces,
+					    vmm_unshares };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fns); i++)
+		cr_assert(eq(int, run(fns[i]), 0x100 + SIGSYS), "case %zu", i);
+}
+
+static int vmm_forks(void)
+{
+	EXPECT(jail_vmm() == 0);
+	EXPECT_ERRNO(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
+	return 0;
+}
+
+Test(jail, vmm_cannot_make_a_process, .timeout = 30)
+{
+	cr_assert(zero(int, run(vmm_forks)));
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * devices/serial.h: what Linux's 8250 driver probes for, interrupts as edges,
+ * input with and without room, holding input while the guest sleeps.
+ */
+#define _GNU_SOURCE
+#include "devices/serial.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/serial_reg.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arch/x86_64/layout.h"
+#include "vmm/base/fd.h"
+
+struct machine {
+	struct bus bus;
+	struct loop loop;
+	struct irq_line irq;
+	struct serial serial;
+	unsigned int edges;
+	int in[2], out[2]; /* pipes, [0] is read */
+	unsigned int held_calls;
+};
+
+static struct machine m;
+
+static void irq_set(struct irq_line *line, bool level)
+{
+	if (level)
+		m.edges++;
+}
+
+static void on_held_input(struct serial *serial)
+{
+	m.held_calls++;
+}
+
+static bool swallow_ctrl_a(struct serial *serial, uint8_t byte)
+{
+	return byte == 1;
+}
+
+static void setup(void)
+{
+	m.irq.set = irq_set;
+	cr_assert(eq(int, pipe2(m.in, O_CLOEXEC), 0));
+	cr_assert(eq(int, pipe2(m.out, O_CLOEXEC), 0));
+	cr_assert(eq(int, loop_init(&m.loop), 0));
+	cr_assert(eq(int,
+		     serial_init(&m.serial, &m.loop, LAYOUT_PORT_SERIAL, &m.irq,
+				 m.in[0], m.out[1]),
+		     0));
+	cr_assert(eq(int, bus_add(&m.bus, &m.serial.bus), 0));
+}
+
+static void teardown(void)
+{
+	serial_finish(&m.serial);
+	serial_finish(&m.serial);
+	loop_finish(&m.loop);
+}
+
+static void out(unsigned int reg, uint8_t value)
+{
+	bus_write(&m.bus, LAYOUT_PORT_SERIAL + reg, &value, 1);
+}
+
+static uint8_t in(unsigned int reg)
+{
+	uint8_t value = 0;
+
+	bus_read(&m.bus, LAYOUT_PORT_SERIAL + reg, &value, 1);
+	return value;
+}
+
+static void type(const char *text)
+{
+	cr_assert(eq(int, fd_write_all(m.in[1], text, strlen(text)), 0));
+}
+
+/* Turns the loop until nothing is ready. */
+static void settle(void)
+{
+	for (int i = 0; i < 64; i++)
+		cr_assert(eq(int, loop_turn(&m.loop, 0), 0));
+}
+
+TestSuite(serial, .init = setup, .fini = teardown, .timeout = 30);
+
+Test(serial, autoconfig_finds_a_16550a)
+{
+	/* The order of Linux's 8250_port.c:autoconfig(). */
+	out(UART_IER, 0);
+	cr_assert(eq(u8, in(UART_IER)&0x0f, 0));
+	out(UART_IER, 0xff);
+	cr_assert(eq(u8, in(UART_IER), 0x0f), "no bits above 3");
+	out(UART_IER, 0);
+	out(UART_MCR, UART_MCR_LOOP | 0x0a);
+	cr_assert(eq(u8, in(UART_MSR)&0xf0, 0x90));
+	out(UART_MCR, 0);
+	out(UART_LCR, 0xbf);
+	out(UART_FCR, 0);
+	out(UART_LCR, 0);
+	cr_assert(eq(u8, in(UART_IIR) >> 6, 0), "FIFOs off");
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	cr_assert(eq(u8, in(UART_IIR) >> 6, 3));
+	/* Not a 16650 (EFR), not a 16750 (64 bytes), not an NS chip. */
+	out(UART_LCR, UART_LCR_DLAB);
+	cr_assert(ne(u8, in(UART_IIR), 0));
+	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR7_64BYTE);
+	cr_assert(eq(u8, in(UART_IIR) >> 5, 6));
+	out(UART_LCR, 0);
+	out(UART_SCR, 0xa5);
+	cr_assert(eq(u8, in(UART_SCR), 0xa5));
+}
+
+Test(serial, modem_lines_follow_the_control_lines_in_loopback)
+{
+	static const uint8_t lines[4][2] = {
+		{ UART_MCR_DTR, UART_MSR_DSR },
+		{ UART_MCR_RTS, UART_MSR_CTS },
+		{ UART_MCR_OUT1, UART_MSR_RI },
+		{ UART_MCR_OUT2, UART_MSR_DCD },
+	};
+
+	cr_assert(eq(u8, in(UART_MSR),
+		     UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS));
+	for (int i = 0; i < 4; i++) {
+		out(UART_MCR, UART_MCR_LOOP | lines[i][0]);
+		cr_assert(eq(u8, in(UART_MSR), lines[i][1]));
+	}
+}
+
+Test(serial, divisor_latch_hides_data_and_enable)
+{
+	cr_assert(eq(u8, in(UART_LSR), UART_LSR_THRE | UART_LSR_TEMT));
+	out(UART_LCR, UART_LCR_DLAB | UART_LCR_WLEN8);
+	out(UART_DLL, 12);
+	out(UART_DLM, 34);
+	cr_assert(eq(u8, in(UART_DLL), 12));
+	cr_assert(eq(u8, in(UART_DLM), 34));
+	out(UART_LCR, UART_LCR_WLEN8);
+	cr_assert(eq(u8, in(UART_LCR), UART_LCR_WLEN8));
+	cr_assert(eq(u8, in(UART_IER), 0));
+	cr_assert(eq(u8, in(UART_RX), 0));
+}
+
+Test(serial, output_goes_to_the_fd)
+{
+	char buf[4] = "";
+
+	out(UART_TX, 'h');
+	out(UART_TX, 'i');
+	cr_assert(eq(int, (int)read(m.out[0], buf, 3), 2));
+	cr_assert(eq(int, memcmp(buf, "hi", 3), 0));
+	m.serial.out_fd = -1;
+	out(UART_TX, 'x'); /* discarded */
+}
+
+static void on_kick(int sig)
+{
+}
+
+static void *write_byte(void *arg)
+{
+	out(UART_TX, 'L');
+	return NULL;
+}
+
+Test(serial, a_kick_ends_a_write_that_blocks_and_the_byte_is_lost)
+{
+	struct sigaction sa = { .sa_handler = on_kick };
+	char page[4096] = { 0 };
+	struct timespec ts;
+	pthread_t thread;
+	int r;
+
+	cr_assert(eq(int, sigaction(SIGUSR1, &sa, NULL), 0));
+	cr_assert(eq(int, fd_set_nonblock(m.out[1], 1), 0));
+	while (write(m.out[1], page, sizeof(page)) > 0)
+		;
+	cr_assert(eq(int, fd_set_nonblock(m.out[1], 0), 0));
+	cr_assert(eq(int, pthread_create(&thread, NULL, write_byte, NULL), 0));
+	do { /* the first kicks may come before it blocks */
+		pthread_kill(thread, SIGUSR1);
+		clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_nsec += 10000000;
+		ts.tv_sec += ts.tv_nsec / 1000000000;
+		ts.tv_nsec %= 1000000000;
+		/* The lock is free meanwhile. */
+		cr_assert(not(serial_wake_armed(&m.serial)));
+		r = pthread_timedjoin_np(thread, NULL, &ts);
+	} while (r == ETIMEDOUT);
+	cr_assert(eq(int, r, 0));
+}
+
+Test(serial, a_full_nonblocking_output_is_waited_for)
+{
+	char page[4096] = { 0 };
+	pthread_t thread;
+	char last = 0;
+
+	cr_assert(eq(int, fd_set_nonblock(m.out[1], 1), 0));
+	while (write(m.out[1], page, sizeof(page)) > 0)
+		;
+	cr_assert(eq(int, pthread_create(&thread, NULL, write_byte, NULL), 0));
+	while (last != 'L') {
+		ssize_t n = read(m.out[0], page, sizeof(page));
+
+		cr_assert(gt(int, (int)n, 0));
+		last = page[n - 1];
+	}
+	cr_assert(eq(int, pthread_join(thread, NULL), 0));
+}
+
+Test(serial, enabling_the_transmit_interrupt_raises_it_every_time)
+{
+	out(UART_IER, UART_IER_THRI);
+	cr_assert(eq(u32, m.edges, 1));
+	cr_assert(eq(u8, in(UART_IIR), UART_IIR_THRI));
+	cr_assert(eq(u8, in(UART_IIR), UART_IIR_NO_INT), "reading clears");
+	out(UART_IER, 0);
+	out(UART_IER, UART_IER_THRI);
+	cr_assert(eq(u32, m.edges, 2));
+	cr_assert(eq(u8, in(UART_IIR), UART_IIR_THRI));
+}
+
+Test(serial, every_byte_sent_raises_the_transmit_interrupt)
+{
+	out(UART_TX, 'a');
+	cr_assert(eq(u32, m.edges, 0), "not enabled");
+	out(UART_IER, UART_IER_THRI);
+	for (unsigned int i = 0; i < 3; i++) {
+		cr_assert(eq(u32, m.edges, i + 1));
+		out(UART_TX, 'b'); /* a driver that never reads IIR */
+	}
+	cr_assert(eq(u8, in(UART_IIR)&0x0f, UART_IIR_THRI));
+}
+
+Test(serial, a_received_byte_interrupts_once_until_it_is_read)
+{
+	out(UART_IER, UART_IER_RDI);
+	type("a");
+	settle();
+	cr_assert(eq(u32, m.edges, 1));
+	cr_assert(eq(u8, in(UART_IIR)&0x0f, UART_IIR_RDI));
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, UART_LSR_DR));
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+	cr_assert(eq(u8, in(UART_IIR)&0x0f, UART_IIR_NO_INT));
+	type("b");
+	settle();
+	cr_assert(eq(u32, m.edges, 2));
+}
+
+Test(serial, bytes_that_came_before_the_interrupt_was_enabled_raise_it)
+{
+	type("ab");
+	settle();
+	cr_assert(eq(u32, m.edges, 0));
+	out(UART_IER, UART_IER_RDI);
+	cr_assert(eq(u32, m.edges, 1));
+}
+
+Test(serial, causes_are_told_in_order_of_urgency)
+{
+	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_8);
+	out(UART_IER, UART_IER_RDI | UART_IER_THRI);
+	type("1234567");
+	settle();
+	cr_assert(eq(u8, in(UART_IIR), 0xcc), "less than the trigger level");
+	type("8");
+	settle();
+	cr_assert(eq(u8, in(UART_IIR), 0xc4));
+	for (int i = 0; i < 8; i++)
+		(void)in(UART_RX);
+	cr_assert(eq(u8, in(UART_IIR), 0xc2), "transmitter, still pending");
+	cr_assert(eq(u8, in(UART_IIR), 0xc1));
+	cr_assert(eq(u32, m.edges, 1), "one edge: the driver loops");
+}
+
+Test(serial, loopback_receives_what_is_sent_and_overruns)
+{
+	char byte;
+
+	out(UART_MCR, UART_MCR_LOOP);
+	out(UART_IER, UART_IER_RLSI);
+	out(UART_TX, 'x');
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_OE, 0));
+	out(UART_TX, 'y');
+	cr_assert(eq(u8, in(UART_IIR)&0x0f, UART_IIR_RLSI));
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_OE, UART_LSR_OE));
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_OE, 0));
+	cr_assert(eq(u8, in(UART_IIR)&0x0f, UART_IIR_NO_INT));
+	cr_assert(eq(u8, in(UART_RX), 'x'));
+	cr_assert(eq(int, fd_set_nonblock(m.out[0], 1), 0));
+	cr_assert(eq(int, (int)read(m.out[0], &byte, 1), -1));
+}
+
+Test(serial, input_waits_in_the_fd_while_the_fifo_is_full)
+{
+	char text[101] = "";
+
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	for (int i = 0; i < 100; i++)
+		text[i] = (char)('!' + i % 90);
+	type(text);
+	settle();
+	cr_assert(eq(u32, m.serial.rx_len, 16));
+	cr_assert(eq(int, m.serial.in_src.fd, -1), "not watched: no spinning");
+	for (int i = 0; i < 100; i++) {
+		settle();
+		cr_assert(eq(u8, in(UART_RX), (uint8_t)text[i]));
+	}
+	cr_assert(eq(u8, in(UART_LSR) & (UART_LSR_DR | UART_LSR_OE), 0));
+}
+
+Test(serial, clearing_the_fifo_drops_it_and_makes_room)
+{
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	type("0123456789abcdefXY");
+	settle();
+	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'X'));
+	out(UART_FCR, 0); /* switching the FIFOs off clears them as well */
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+}
+
+Test(serial, the_filter_swallows_bytes)
+{
+	m.serial.filter = swallow_ctrl_a;
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	type("a\001b");
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+	cr_assert(eq(u8, in(UART_RX), 'b'));
+}
+
+Test(serial, the_end_of_input_is_not_watched_any_more)
+{
+	type("a");
+	close(m.in[1]);
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+	settle();
+	cr_assert(eq(int, m.serial.in_fd, -1));
+	cr_assert(eq(int, m.serial.in_src.fd, -1));
+}
+
+Test(serial, held_unarmed_input_is_not_even_watched)
+{
+	m.serial.on_held_input = on_held_input;
+	serial_hold(&m.serial, true);
+	cr_assert(eq(int, m.serial.in_src.fd, -1));
+	type("a");
+	settle();
+	cr_assert(eq(u32, m.held_calls, 0));
+	serial_hold(&m.serial, false);
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+}
+
+Test(serial, held_armed_input_is_reported_once_and_kept)
+{
+	m.serial.on_held_input = on_held_input;
+	out(UART_IER, UART_IER_RDI);
+	cr_assert(serial_wake_armed(&m.serial));
+	serial_hold(&m.serial, true);
+	settle();
+	cr_assert(eq(u32, m.held_calls, 0));
+	type("ab");
+	settle();
+	cr_assert(eq(u32, m.held_calls, 1));
+	cr_assert(eq(u32, m.edges, 0));
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+	serial_hold(&m.serial, false);
+	settle();
+	cr_assert(eq(u32, m.edges, 1));
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'b'));
+}
+
+Test(serial, the_end_of_input_does_not_wake)
+{
+	m.serial.on_held_input = on_held_input;
+	out(UART_IER, UART_IER_RDI);
+	serial_hold(&m.serial, true);
+	close(m.in[1]);
+	settle();
+	cr_assert(eq(u32, m.held_calls, 0));
+	serial_hold(&m.serial, false);
+	cr_assert(eq(int, m.serial.in_src.fd, -1));
+}
+
+Test(serial, room_made_while_held_does_not_read_input)
+{
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	type("0123456789abcdefX");
+	settle();
+	serial_hold(&m.serial, true);
+	for (int i = 0; i < 16; i++)
+		(void)in(UART_RX);
+	settle();
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+	serial_hold(&m.serial, false);
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'X'));
+}
+
+Test(serial, wide_accesses_are_bytes)
+{
+	uint16_t value = 0x0f42; /* 'B', then IER */
+
+	bus_write(&m.bus, LAYOUT_PORT_SERIAL, &value, 2);
+	cr_assert(eq(u8, in(UART_IER), 0x0f));
+	bus_read(&m.bus, LAYOUT_PORT_SERIAL + UART_LSR, &value, 2);
+	cr_assert(eq(u16, value, 0xb060));
+}
+
+Test(serial, init_takes_input_that_cannot_be_watched_as_none)
+{
+	struct serial s;
+	_cleanup_fd_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	cr_assert(eq(int, serial_init(&s, &m.loop, 0x2f8, &m.irq, fd, -1), 0));
+	cr_assert(eq(int, s.in_fd, -1));
+	serial_hold(&s, true);
+	serial_hold(&s, false);
+	serial_finish(&s);
+}
+
+Test(serial, init_fails_on_a_bad_fd)
+{
+	struct serial s;
+
+	cr_assert(eq(int, serial_init(&s, &m.loop, 0x2f8, &m.irq, 999999, -1),
+		     -EBADF));
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of the block device, shared by its parts: blk.c (role, config
+ * space, ring), blk_request.c (what a request does, step by step) and two
+ * engines that do the host's I/O. All of it runs on the device process's loop
+ * thread; an engine's own threads see one request at a time and no ring.
+ * Spec: virtio 1.x, 5.2.
+ */
+#ifndef TORPOR_VIRTIO_BLK_H
+#define TORPOR_VIRTIO_BLK_H
+
+#include <linux/virtio_blk.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "virtio/device.h"
+
+#define BLK_SECTOR	    512U
+#define BLK_QUEUE_SIZE	    256U
+#define BLK_DEPTH	    64U /* requests in flight, no more */
+#define BLK_INLINE_IOV	    8U	/* more are allocated */
+#define BLK_DISCARD_SEGS    32U
+#define BLK_DISCARD_SECTORS (4U << 20) /* of one segment: 2 GiB */
+/* Few, because a file that cannot do it is written with zeroes. */
+#define BLK_ZEROES_SEGS	   1U
+#define BLK_ZEROES_SECTORS (256U << 10) /* 128 MiB */
+#define BLK_BOUNCE_BYTES   (64U << 10)
+#define BLK_DIRECT_ALIGN   4096U /* always good enough for O_DIRECT */
+
+struct virtio_blk;
+struct blk_engine;
+
+/* One step for an engine. */
+enum blk_op {
+	BLK_OP_READ,	  /* offset, iov */
+	BLK_OP_WRITE,	  /* offset, iov */
+	BLK_OP_SYNC,	  /* fdatasync */
+	BLK_OP_FALLOCATE, /* offset, len, mode */
+};
+
+/* A request of the driver, from pop to push. */
+struct blk_request {
+	struct virtio_blk *blk;
+	struct blk_request *next; /* in the free list or an engine's list */
+
+	/* The step in hand: set by blk_request.c, read by the engine. */
+	enum blk_op op;
+	int mode;	     /* fallocate */
+	uint64_t offset;     /* bytes */
+	uint64_t len;	     /* fallocate, bytes */
+	struct iovec *iov;   /* of this step */
+	unsigned int nr_iov; /* <= IOV_MAX */
+	int result;	     /* threads engine: bytes or -errno */
+
+	/* The request. */
+	uint32_t type;	 /* VIRTIO_BLK_T_*, the private copy */
+	uint16_t head;	 /* in the ring */
+	uint8_t *status; /* in guest memory */
+	uint64_t room;	 /* writable bytes before the status byte */
+	uint64_t start;	 /* bytes into the image */
+	uint64_t total;	 /* bytes to transfer */
+	uint64_t done;	 /* bytes transferred */
+	bool syncing;	 /* the last step, of a write that must be stable */
+
+	/* READ and WRITE: the guest's buffers, consumed from the front. */
+	struct iovec *data;
+	unsigned int nr_data;
+	struct iovec inline_iov[BLK_INLINE_IOV];
+	uint8_t *bounce; /* BLK_BOUNCE_BYTES, or NULL */
+	struct iovec bounce_iov;
+
+	/* DISCARD and WRITE_ZEROES: private copy of the segments. */
+	struct virtio_blk_discard_write_zeroes *segs;
+	unsigned int nr_segs, seg;
+};
+
+struct blk_engine_ops {
+	const char *name;
+	/*
+	 * Begins serving blk->fd. Return: 0; -ENOSYS, -EPERM or another -errno
+	 * if the host does not offer what it needs.
+	 */
+	int (*start)(struct virtio_blk *blk, struct blk_engine **ret);
+	/* Takes a step; it begins at commit(), at the latest. Cannot fail. */
+	void (*submit)(struct blk_engine *engine, struct blk_request *req);
+	/*
+	 * Begins all that was submitted and calls blk_request_done() for what
+	 * is finished. Later completions come from the loop.
+	 */
+	void (*commit)(struct blk_engine *engine);
+	/* Blocks until at least one step in hand is done. */
+	void (*wait)(struct blk_engine *engine);
+	/* Nothing is in hand. Releases rings and threads; frees @engine. */
+	void (*stop)(struct blk_engine *engine);
+};
+
+extern const struct blk_engine_ops blk_uring_ops;
+extern const struct blk_engine_ops blk_threads_ops;
+
+struct virtio_blk {
+	struct virtio_dev dev;
+	int fd; /* owned */
+	bool ro, direct, may_unmap;
+	char id[VIRTIO_BLK_ID_BYTES]; /* NUL padded, not terminated */
+	uint64_t capacity;	      /* bytes, multiple of the block size */
+	uint32_t block_size;	      /* logical, bytes */
+	uint32_t mem_align;	      /* of buffers for O_DIRECT; 1 = any */
+	bool no_punch, no_zero_range; /* found out: not supported */
+
+	/* Tried in this order, NULL-terminated. */
+	const struct blk_engine_ops *engines[3];
+	const struct blk_engine_ops *engine_ops; /* of the running one */
+	struct blk_engine *engine;		 /* NULL while stopped */
+
+	unsigned int in_flight;
+	bool pushed;	/* used entries not signalled yet */
+	bool quiescing; /* take no more requests */
+	struct loop_timer again;
+	struct blk_request *free;
+	struct blk_request requests[BLK_DEPTH];
+	struct iovec iov[VIRTQ_MAX_CHAIN]; /* of the chain being parsed */
+};
+
+struct blk_config {
+	int fd; /* image; owned by the device after success */
+	bool ro, direct, nodiscard;
+	const char *id;				 /* or NULL */
+	const struct blk_engine_ops *engines[3]; /* NULL-terminated */
+};
+
+/* Makes the device. Return: 0 and *ret, -EINVAL bad id, or -errno. */
+int blk_create(struct loop *loop, const struct blk_config *cfg,
+	       struct virtio_blk **ret) must_check;
+
+extern const struct virtio_role virtio_blk_role;
+
+/* Parses a chain just taken and begins it; may finish it at once. */
+void blk_request_begin(struct virtio_blk *blk, const struct virtq_chain *chain);
+/*
+ * Engine: the step of @req is done, @result bytes or -errno. It may submit
+ * the next one, which the engine must commit before it returns to the loop.
+ */
+void blk_request_done(struct blk_request *req, int64_t result);
+
+/* Engine, from the loop, after completions: signal, take more requests. */
+void blk_progress(struct virtio_blk *blk);
+
+#endif

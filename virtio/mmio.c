@@ -1,0 +1,763 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtio/mmio.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <string.h>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+#define VIRTIO_MAGIC 0x74726976U /* "virt" */
+#define VIRTIO_VENDOR 0x52505254U /* "TRPR" */
+
+/* What a driver may set; it may not clear (virtio 2.1.1). */
+#define STATUS_DRIVER_BITS                                          \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |     \
+	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
+	 VIRTIO_CONFIG_S_FAILED)
+
+/* Bits of the back end that are between it and us, not the guest's. */
+#define FEATURES_HIDDEN                                             \
+	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24)
+
+/* A guest write on its way to the main loop; on the vCPU thread's stack. */
+struct reg_write {
+	struct mailbox_item item;
+	struct virtio_mmio *dev;
+	uint32_t offset;
+	uint32_t len;
+	uint8_t data[8];
+};
+
+static void op_done(struct frontend *fe, int r);
+static void next_work(struct virtio_mmio *dev);
+
+/* --------------------------------------------------------- the page */
+
+static void page_set(struct virtio_mmio *dev, uint32_t offset, uint32_t value)
+{
+	uint32_t *reg = (uint32_t *)(void *)(dev->page->bytes + offset);
+
+	/* One store, so that a reader never sees half of it. */
+	__atomic_store_n(reg, value, __ATOMIC_SEQ_CST);
+}
+
+static void publish_status(struct virtio_mmio *dev, uint32_t status)
+{
+	dev->status = status;
+	page_set(dev, VIRTIO_MMIO_STATUS_REG, status);
+}
+
+static void publish_features(struct virtio_mmio *dev)
+{
+	uint32_t word = 0;
+
+	if (dev->device_sel < 2)
+		word = (uint32_t)(dev->offered >> (32 * dev->device_sel));
+	page_set(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG, word);
+}
+
+static struct virtio_mmio_queue *selected(struct virtio_mmio *dev)
+{
+	return dev->queue_sel < dev->nr_queues ? &dev->queues[dev->queue_sel] :
+						 NULL;
+}
+
+static void publish_queue(struct virtio_mmio *dev)
+{
+	const struct virtio_mmio_queue *q = selected(dev);
+
+	page_set(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG,
+		 q ? dev->queue_size_max : 0);
+	page_set(dev, VIRTIO_MMIO_QUEUE_READY_REG, q && q->ready);
+}
+
+static void raise_config(struct virtio_mmio *dev)
+{
+	regpage_raise(dev->page, VIRTIO_INT_CONFIG);
+	fd_event_signal(dev->irq_fd);
+}
+
+/*
+ * No order of stores makes a change of several words safe for a reader that
+ * does not exit, so no vCPU is in guest mode while it is written. Cheap when
+ * nothing differs, which is the rule.
+ */
+static void publish_config(struct virtio_mmio *dev, bool notify)
+{
+	uint8_t *config = dev->page->bytes + VIRTIO_MMIO_CONFIG_SPACE;
+	uint32_t *gen = (uint32_t *)(void *)(dev->page->bytes +
+					     VIRTIO_MMIO_CONFIG_GENERATION_REG);
+
+	if (!memcmp(config, dev->fe.config, dev->config_size))
+		return;
+	dev->ops->hold(dev);
+	memcpy(config, dev->fe.config, dev->config_size);
+	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG, *gen + 1);
+	dev->ops->release(dev);
+	if (notify && dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		raise_config(dev);
+}
+
+/* --------------------------------------------------------- state */
+
+bool virtio_mmio_is_live(const struct virtio_mmio *dev)
+{
+	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static uint32_t ready_mask(const struct virtio_mmio *dev)
+{
+	uint32_t mask = 0;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		mask |= (uint32_t)dev->queues[i].ready << i;
+	return mask;
+}
+
+static bool any_started(const struct virtio_mmio *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (dev->fe.rings[i].started)
+			return true;
+	}
+	return false;
+}
+
+/* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
+static void needs_reset(struct virtio_mmio *dev, const char *why)
+{
+	static struct log_limit limit;
+
+	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	log_limited(&limit, "%s needs reset: %s", dev->name, why);
+	publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
+	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		raise_config(dev);
+	dev->break_wanted = true;
+}
+
+static void clear_state(struct virtio_mmio *dev)
+{
+	bool was_live = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		dev->queues[i] = (struct virtio_mmio_queue){ 0 };
+		dev->fe.rings[i].base = 0;
+		(void)fd_event_drain(dev->kick_fds[i]);
+	}
+	dev->acked = 0;
+	dev->acked_unknown = false;
+	dev->device_sel = 0;
+	dev->driver_sel = 0;
+	dev->queue_sel = 0;
+	dev->break_wanted = false;
+	publish_features(dev);
+	publish_queue(dev);
+	regpage_ack(dev->page, UINT32_MAX);
+	/* Last: a driver that sees 0 may reuse the rings' memory. */
+	publish_status(dev, 0);
+	if (was_live) {
+		dev->resets++;
+		dev->ops->was_reset(dev);
+	}
+}
+
+static void begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		  struct mailbox_item *item)
+{
+	dev->op = op;
+	dev->op_item = item;
+}
+
+/* --------------------------------------------------------- Status writes */
+
+static bool features_ok(const struct virtio_mmio *dev)
+{
+	return !dev->acked_unknown && !(dev->acked & ~dev->offered) &&
+	       dev->acked >> VIRTIO_F_VERSION_1 & 1;
+}
+
+static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		const struct virtio_mmio_queue *q = &dev->queues[i];
+		struct frontend_ring *ring = &dev->fe.rings[i];
+
+		if (!q->ready)
+			continue;
+		ring->size = (uint16_t)q->size;
+		ring->base = 0;
+		ring->desc_gpa = q->desc_gpa;
+		ring->avail_gpa = q->driver_gpa;
+		ring->used_gpa = q->device_gpa;
+	}
+	begin(dev, VIRTIO_OP_START, item);
+	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
+}
+
+static void finish_reset(struct virtio_mmio *dev)
+{
+	if (dev->dead && !dev->fenced) {
+		/*
+		 * A killed process may still have I/O in flight that writes to
+		 * guest memory. If that cannot be ruled out the reset is never
+		 * acknowledged: Status stays as it is.
+		 */
+		return;
+	}
+	clear_state(dev);
+}
+
+static void write_zero(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	if (dev->dead && !dev->fenced && !dev->unfenced_forever) {
+		begin(dev, VIRTIO_OP_RESET, item); /* until the fence */
+		return;
+	}
+	if (any_started(dev) && !dev->dead) {
+		begin(dev, VIRTIO_OP_RESET, item);
+		frontend_stop(&dev->fe, UINT32_MAX, op_done);
+		return;
+	}
+	finish_reset(dev);
+	mailbox_complete(item);
+}
+
+static void write_status(struct virtio_mmio *dev, uint32_t value,
+			 struct mailbox_item *item)
+{
+	uint32_t set = value & STATUS_DRIVER_BITS & ~dev->status;
+	uint32_t status = dev->status;
+	bool live = false;
+
+	if (value == 0) {
+		write_zero(dev, item);
+		return;
+	}
+	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+		status |= set & (VIRTIO_CONFIG_S_ACKNOWLEDGE |
+				 VIRTIO_CONFIG_S_DRIVER |
+				 VIRTIO_CONFIG_S_FAILED);
+		if (set & VIRTIO_CONFIG_S_FEATURES_OK &&
+		    status & VIRTIO_CONFIG_S_DRIVER && features_ok(dev))
+			status |= VIRTIO_CONFIG_S_FEATURES_OK;
+		live = set & VIRTIO_CONFIG_S_DRIVER_OK &&
+		       status & VIRTIO_CONFIG_S_FEATURES_OK &&
+		       !(status & VIRTIO_CONFIG_S_FAILED);
+		publish_status(dev, status);
+	}
+	if (!live) {
+		mailbox_complete(item);
+		return;
+	}
+	publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	if (dev->dead) {
+		needs_reset(dev, "its process has died");
+		mailbox_complete(item);
+		return;
+	}
+	go_live(dev, item);
+}
+
+/* --------------------------------------------------------- other registers */
+
+static bool power_of_2(uint32_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+static bool queue_valid(const struct virtio_mmio *dev,
+			const struct virtio_mmio_queue *q)
+{
+	void *hva;
+
+	return power_of_2(q->size) && q->size <= dev->queue_size_max &&
+	       !(q->desc_gpa & 15) && !(q->driver_gpa & 1) &&
+	       !(q->device_gpa & 3) &&
+	       !gmem_span(dev->gm, q->desc_gpa, 16ULL * q->size, &hva) &&
+	       !gmem_span(dev->gm, q->driver_gpa, 6 + 2ULL * q->size, &hva) &&
+	       !gmem_span(dev->gm, q->device_gpa, 6 + 8ULL * q->size, &hva);
+}
+
+static void write_ready(struct virtio_mmio *dev, uint32_t value,
+			struct mailbox_item *item)
+{
+	struct virtio_mmio_queue *q = selected(dev);
+	uint32_t index = dev->queue_sel;
+
+	if (q && value == 0 && q->ready) {
+		q->ready = false;
+		publish_queue(dev);
+		if (!dev->dead && dev->fe.rings[index].started) {
+			begin(dev, VIRTIO_OP_RING, item);
+			frontend_stop(&dev->fe, 1U << index, op_done);
+			return;
+		}
+	} else if (q && value == 1 && !q->ready &&
+		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
+		   !(dev->status & (VIRTIO_CONFIG_S_DRIVER_OK |
+				    VIRTIO_CONFIG_S_NEEDS_RESET)) &&
+		   queue_valid(dev, q)) {
+		q->ready = true;
+		publish_queue(dev);
+	}
+	mailbox_complete(item);
+}
+
+static void set_half(uint64_t *field, bool high, uint32_t value)
+{
+	unsigned int shift = high ? 32 : 0;
+
+	*field = (*field & ~(0xffffffffULL << shift)) |
+		 (uint64_t)value << shift;
+}
+
+static void write_queue(struct virtio_mmio *dev, uint32_t offset,
+			uint32_t value)
+{
+	struct virtio_mmio_queue *q = selected(dev);
+
+	if (!q || q->ready)
+		return;
+	switch (offset) {
+	case VIRTIO_MMIO_QUEUE_SIZE_REG:
+		q->size = value;
+		break;
+	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
+		set_half(&q->desc_gpa, offset & 4, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
+		set_half(&q->driver_gpa, offset & 4, value);
+		break;
+	default:
+		set_half(&q->device_gpa, offset & 4, value);
+		break;
+	}
+}
+
+static void write_driver_features(struct virtio_mmio *dev, uint32_t value)
+{
+	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
+		return;
+	if (dev->driver_sel < 2)
+		set_half(&dev->acked, dev->driver_sel == 1, value);
+	else if (value)
+		dev->acked_unknown = true;
+}
+
+/* Registers whose effect is over when this returns. */
+static void write_simple(struct virtio_mmio *dev, uint32_t offset,
+			 uint32_t value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG:
+		dev->device_sel = value;
+		publish_features(dev);
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG:
+		dev->driver_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_REG:
+		write_driver_features(dev, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_SEL_REG:
+		dev->queue_sel = value;
+		publish_queue(dev);
+		break;
+	case VIRTIO_MMIO_QUEUE_SIZE_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
+	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
+	case VIRTIO_MMIO_QUEUE_DEVICE_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DEVICE_HI_REG:
+		write_queue(dev, offset, value);
+		break;
+	default: /* QueueNotify of no queue, read-only or unknown: ignored */
+		break;
+	}
+}
+
+static void write_config(struct virtio_mmio *dev, const struct reg_write *w,
+			 struct mailbox_item *item)
+{
+	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
+
+	if (dev->dead || offset >= dev->config_size ||
+	    w->len > dev->config_size - offset ||
+	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) {
+		mailbox_complete(item);
+		return;
+	}
+	begin(dev, VIRTIO_OP_CONFIG, item);
+	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
+}
+
+static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	struct reg_write *w = container_of(item, struct reg_write, item);
+	uint32_t value;
+
+	if (w->offset >= VIRTIO_MMIO_CONFIG_SPACE) {
+		write_config(dev, w, item);
+		return;
+	}
+	memcpy(&value, w->data, sizeof(value));
+	if (w->offset == VIRTIO_MMIO_STATUS_REG) {
+		write_status(dev, value, item);
+	} else if (w->offset == VIRTIO_MMIO_QUEUE_READY_REG) {
+		write_ready(dev, value, item);
+	} else {
+		write_simple(dev, w->offset, value);
+		mailbox_complete(item);
+	}
+}
+
+/* --------------------------------------------------------- scheduling */
+
+static void next_work(struct virtio_mmio *dev)
+{
+	while (dev->op == VIRTIO_OP_NONE) {
+		struct mailbox_item *item = dev->waiting;
+
+		if (dev->break_wanted && !dev->dead && any_started(dev)) {
+			dev->break_wanted = false;
+			begin(dev, VIRTIO_OP_BREAK, NULL);
+			frontend_stop(&dev->fe, UINT32_MAX, op_done);
+			return;
+		}
+		if (dev->quiesce_wanted) {
+			dev->quiesce_wanted = false;
+			virtio_mmio_quiesce(dev, dev->moved);
+			continue;
+		}
+		if (!item)
+			return;
+		dev->waiting = item->next;
+		if (!dev->waiting)
+			dev->waiting_tail = &dev->waiting;
+		run_write(dev, item);
+	}
+}
+
+static void on_write(struct mailbox_item *item)
+{
+	struct reg_write *w = container_of(item, struct reg_write, item);
+	struct virtio_mmio *dev = w->dev;
+
+	item->next = NULL;
+	*dev->waiting_tail = item;
+	dev->waiting_tail = &item->next;
+	next_work(dev);
+}
+
+static void handshake_done(struct virtio_mmio *dev, int r)
+{
+	void (*ready)(struct virtio_mmio *dev, int r) = dev->ready;
+
+	dev->ready = NULL;
+	dev->offered = dev->fe.features & ~FEATURES_HIDDEN;
+	if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))
+		r = -EPROTONOSUPPORT;
+	publish_features(dev);
+	publish_config(dev, false);
+	if (ready)
+		ready(dev, r);
+}
+
+static void op_done(struct frontend *fe, int r)
+{
+	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
+	enum virtio_mmio_op op = dev->op;
+	struct mailbox_item *item = dev->op_item;
+
+	if (op == VIRTIO_OP_RESET && r < 0 && !dev->unfenced_forever) {
+		/* The process is being killed: the fence ends the reset. */
+		return;
+	}
+	dev->op = VIRTIO_OP_NONE;
+	dev->op_item = NULL;
+	switch (op) {
+	case VIRTIO_OP_HANDSHAKE:
+		handshake_done(dev, r);
+		break;
+	case VIRTIO_OP_START:
+		if (r < 0)
+			needs_reset(dev, "its rings were refused");
+		else
+			dev->ops->went_live(dev);
+		break;
+	case VIRTIO_OP_RESET:
+		finish_reset(dev);
+		break;
+	case VIRTIO_OP_CONFIG:
+		publish_config(dev, false);
+		break;
+	case VIRTIO_OP_QUIESCE:
+		dev->quiesced = r == 0;
+		dev->moved(dev, r);
+		break;
+	case VIRTIO_OP_RESTART:
+		if (r < 0)
+			needs_reset(dev, "it did not come back");
+		dev->moved(dev, r);
+		break;
+	case VIRTIO_OP_RING:
+	case VIRTIO_OP_BREAK:
+	case VIRTIO_OP_NONE:
+		break;
+	}
+	if (item)
+		mailbox_complete(item);
+	next_work(dev);
+}
+
+/* --------------------------------------------------------- vCPU threads */
+
+static bool register_aligned(uint64_t offset, uint32_t len)
+{
+	if (offset < VIRTIO_MMIO_CONFIG_SPACE)
+		return len == 4 && !(offset & 3);
+	return !(offset & (len - 1)) && len <= 4;
+}
+
+static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
+			   const void *data, uint32_t len)
+{
+	struct virtio_mmio *dev = container_of(bus, struct virtio_mmio, bus);
+	struct reg_write w = { .item.fn = on_write,
+			       .dev = dev,
+			       .offset = (uint32_t)offset,
+			       .len = len };
+	static struct log_limit limit;
+	uint32_t value = 0;
+
+	if (!register_aligned(offset, len)) {
+		log_limited(&limit, "%s: %u-byte write at %#llx, ignored",
+			    dev->name, len, (unsigned long long)offset);
+		return;
+	}
+	memcpy(w.data, data, len);
+	if (offset == VIRTIO_MMIO_INT_ACK_REG) {
+		memcpy(&value, data, len);
+		regpage_ack(dev->page, value);
+		return;
+	}
+	mailbox_call(dev->mailbox, &w.item);
+}
+
+/* Only where the page is not mapped into the guest: it is plain memory. */
+static void mmio_bus_read(struct bus_dev *bus, uint64_t offset, void *data,
+			  uint32_t len)
+{
+	struct virtio_mmio *dev = container_of(bus, struct virtio_mmio, bus);
+
+	memcpy(data, dev->page->bytes + offset, len);
+}
+
+static const struct bus_ops mmio_bus_ops = {
+	.name = "virtio-mmio",
+	.read = mmio_bus_read,
+	.write = mmio_bus_write,
+};
+
+/* --------------------------------------------------------- faults */
+
+static void on_ring_error(struct loop_source *src, uint32_t events)
+{
+	struct virtio_mmio *dev = container_of(src, struct virtio_mmio, err_src);
+
+	(void)fd_event_drain(dev->err_fd);
+	/* A stale one, of rings that were reset since, means nothing. */
+	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	needs_reset(dev, "the driver broke a ring");
+	next_work(dev);
+}
+
+static void on_frontend_failed(struct frontend *fe, const char *why)
+{
+	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
+
+	virtio_mmio_died(dev, why);
+}
+
+void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
+{
+	if (dev->dead)
+		return;
+	dev->dead = true;
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		dev->fe.rings[i].started = false;
+	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
+		needs_reset(dev, why);
+		/* Its last completions may lack their interrupt. */
+		regpage_raise(dev->page, VIRTIO_INT_USED);
+		fd_event_signal(dev->irq_fd);
+	}
+	dev->ops->failed(dev, why);
+}
+
+void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
+{
+	dev->fenced = ok;
+	dev->unfenced_forever = !ok;
+	if (dev->op != VIRTIO_OP_RESET)
+		return;
+	finish_reset(dev);
+	dev->op = VIRTIO_OP_NONE;
+	mailbox_complete(dev->op_item);
+	dev->op_item = NULL;
+	next_work(dev);
+}
+
+/* --------------------------------------------------------- quiesce */
+
+void virtio_mmio_quiesce(struct virtio_mmio *dev,
+			 void (*moved)(struct virtio_mmio *dev, int r))
+{
+	dev->moved = moved;
+	if (dev->op != VIRTIO_OP_NONE) {
+		dev->quiesce_wanted = true;
+		return;
+	}
+	if (dev->dead || !any_started(dev)) {
+		moved(dev, 0);
+		return;
+	}
+	begin(dev, VIRTIO_OP_QUIESCE, NULL);
+	frontend_stop(&dev->fe, UINT32_MAX, op_done);
+}
+
+void virtio_mmio_restart(struct virtio_mmio *dev,
+			 void (*moved)(struct virtio_mmio *dev, int r))
+{
+	dev->moved = moved;
+	if (dev->dead || !dev->quiesced || !virtio_mmio_is_live(dev)) {
+		dev->quiesced = false;
+		moved(dev, 0);
+		return;
+	}
+	dev->quiesced = false;
+	begin(dev, VIRTIO_OP_RESTART, NULL);
+	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
+}
+
+/* --------------------------------------------------------- life */
+
+static int make_fds(struct virtio_mmio *dev)
+{
+	int r;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		r = dev->kick_fds[i] = fd_event_create();
+		if (r < 0)
+			return r;
+	}
+	r = dev->irq_fd = fd_event_create();
+	if (r < 0)
+		return r;
+	r = dev->err_fd = fd_event_create();
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		dev->fe.rings[i].kick_fd = dev->kick_fds[i];
+		dev->fe.rings[i].call_fd = dev->irq_fd;
+		dev->fe.rings[i].err_fd = dev->err_fd;
+	}
+	return loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
+			on_ring_error);
+}
+
+static void init_page(struct virtio_mmio *dev, uint32_t device_id)
+{
+	page_set(dev, VIRTIO_MMIO_MAGIC, VIRTIO_MAGIC);
+	page_set(dev, VIRTIO_MMIO_VERSION_REG, 2);
+	page_set(dev, VIRTIO_MMIO_DEVICE_ID_REG, device_id);
+	page_set(dev, VIRTIO_MMIO_VENDOR_ID_REG, VIRTIO_VENDOR);
+	/* No shared memory region: length and base are all ones. */
+	page_set(dev, VIRTIO_MMIO_SHM_LEN_LO_REG, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_LEN_HI_REG, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_BASE_LO_REG, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_BASE_HI_REG, UINT32_MAX);
+	publish_queue(dev);
+}
+
+int virtio_mmio_init(struct virtio_mmio *dev,
+		     const struct virtio_mmio_config *cfg, struct loop *loop,
+		     struct mailbox *mailbox, const struct gmem *gm,
+		     void (*ready)(struct virtio_mmio *dev, int r))
+{
+	const struct virtio_mmio_ops *ops = dev->ops;
+	void *owner = dev->owner;
+	int r;
+
+	*dev = (struct virtio_mmio){
+		.bus = { .ops = &mmio_bus_ops,
+			 .base = cfg->gpa,
+			 .size = VIRTIO_REGPAGE_SIZE },
+		.name = cfg->name,
+		.ops = ops,
+		.owner = owner,
+		.loop = loop,
+		.mailbox = mailbox,
+		.gm = gm,
+		.page = cfg->page,
+		.queue_size_max = cfg->queue_size,
+		.nr_queues = cfg->nr_queues,
+		.config_size = cfg->config_size,
+		.irq_fd = -1,
+		.err_fd = -1,
+		.err_src.fd = -1,
+		.ready = ready,
+	};
+	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
+		dev->kick_fds[i] = -1;
+	dev->waiting_tail = &dev->waiting;
+	r = frontend_init(&dev->fe, loop, cfg->vhost_fd, gm, cfg->deadline_ns);
+	if (r == 0)
+		r = make_fds(dev);
+	if (r < 0) {
+		virtio_mmio_finish(dev);
+		return r;
+	}
+	dev->fe.on_failed = on_frontend_failed;
+	init_page(dev, cfg->device_id);
+	begin(dev, VIRTIO_OP_HANDSHAKE, NULL);
+	frontend_handshake(&dev->fe, cfg->config_size, op_done);
+	return 0;
+}
+
+void virtio_mmio_release_waiters(struct virtio_mmio *dev)
+{
+	if (dev->op_item)
+		mailbox_complete(dev->op_item);
+	dev->op_item = NULL;
+	while (dev->waiting) {
+		struct mailbox_item *item = dev->waiting;
+
+		dev->waiting = item->next;
+		mailbox_complete(item);
+	}
+	dev->waiting_tail = &dev->waiting;
+}
+
+void virtio_mmio_finish(struct virtio_mmio *dev)
+{
+	if (!dev->loop)
+		return;
+	frontend_finish(&dev->fe);
+	loop_remove(dev->loop, &dev->err_src);
+	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
+		fd_close(&dev->kick_fds[i]);
+	fd_close(&dev->irq_fd);
+	fd_close(&dev->err_fd);
+	dev->loop = NULL;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The virtio-mmio transport of one device (virtio 1.x, 4.2), in the VMM. What
+ * the guest reads is the register page, plain memory; what it writes exits.
+ * InterruptACK is answered on the vCPU's thread; every other write is handed
+ * to the main loop, which alone owns the state, and the vCPU waits until it
+ * took effect. Writes that arrive while the back end works on an earlier one
+ * queue up in order.
+ *
+ *	INIT --DRIVER_OK--> LIVE --fault--> DEAD (DEVICE_NEEDS_RESET)
+ *	 ^                   |  ^             |
+ *	 |                   v  |             |
+ *	 +--- Status 0 ------+--+-------------+   all rings drained first, or
+ *	                  QUIESCED                the process dead and fenced
+ *
+ * QUIESCED is the VMM's own doing while the guest sleeps with the device
+ * live; the guest does not see it.
+ */
+#ifndef TORPOR_VIRTIO_MMIO_H
+#define TORPOR_VIRTIO_MMIO_H
+
+#include "virtio/frontend.h"
+#include "virtio/regpage.h"
+#include "vmm/bus.h"
+#include "vmm/mailbox.h"
+
+struct virtio_mmio;
+
+/* What the transport needs of the VM around it; main loop. */
+struct virtio_mmio_ops {
+	/* No vCPU in guest mode between the two (config changes). */
+	void (*hold)(struct virtio_mmio *dev);
+	void (*release)(struct virtio_mmio *dev);
+	/* A live device was reset by its driver; went live. */
+	void (*was_reset)(struct virtio_mmio *dev);
+	void (*went_live)(struct virtio_mmio *dev);
+	/*
+	 * The back end is gone or hung: end its process and call
+	 * virtio_mmio_fenced() once nothing of it can touch memory any more.
+	 */
+	void (*failed)(struct virtio_mmio *dev, const char *why);
+};
+
+struct virtio_mmio_config {
+	const char *name;     /* "blk0", borrowed */
+	uint32_t device_id;   /* virtio device type */
+	uint16_t queue_size;  /* QueueSizeMax of every queue */
+	unsigned int nr_queues;
+	uint32_t config_size; /* bytes of config space */
+	uint64_t gpa;	      /* of the register page */
+	struct virtio_regpage *page; /* borrowed, zeroed */
+	int vhost_fd;		     /* owned on success */
+	uint64_t deadline_ns;	     /* for an answer of the back end */
+};
+
+#define VIRTIO_MMIO_MAX_QUEUES FRONTEND_MAX_RINGS
+
+enum virtio_mmio_op {
+	VIRTIO_OP_NONE,
+	VIRTIO_OP_HANDSHAKE,
+	VIRTIO_OP_START,  /* DRIVER_OK */
+	VIRTIO_OP_RESET,  /* Status 0 */
+	VIRTIO_OP_RING,	  /* QueueReady 0 */
+	VIRTIO_OP_CONFIG, /* config space write */
+	VIRTIO_OP_BREAK,  /* stop rings after a fault */
+	VIRTIO_OP_QUIESCE,
+	VIRTIO_OP_RESTART,
+};
+
+struct virtio_mmio_queue {
+	uint32_t size;
+	bool ready;
+	uint64_t desc_gpa, driver_gpa, device_gpa;
+};
+
+struct virtio_mmio {
+	struct bus_dev bus;
+	const char *name;
+	const struct virtio_mmio_ops *ops;
+	void *owner; /* for the ops */
+	struct loop *loop;
+	struct mailbox *mailbox;
+	const struct gmem *gm;
+	struct virtio_regpage *page;
+	struct frontend fe;
+	int kick_fds[VIRTIO_MMIO_MAX_QUEUES]; /* owned */
+	int irq_fd;			      /* owned; an irqfd */
+	int err_fd;			      /* owned; a ring broke */
+	struct loop_source err_src;
+
+	uint64_t offered; /* features */
+	uint64_t acked;
+	bool acked_unknown; /* a bit beyond 63 */
+	uint32_t status;    /* as published */
+	uint32_t device_sel, driver_sel, queue_sel;
+	uint16_t queue_size_max;
+	unsigned int nr_queues;
+	uint32_t config_size;
+	struct virtio_mmio_queue queues[VIRTIO_MMIO_MAX_QUEUES];
+
+	enum virtio_mmio_op op;
+	struct mailbox_item *op_item; /* the write that began it */
+	struct mailbox_item *waiting, **waiting_tail;
+	bool dead;	 /* the process is gone; nothing will answer */
+	bool fenced;	 /* and nothing of it is in flight */
+	bool unfenced_forever; /* the fence missed its deadline */
+	bool break_wanted;
+	bool quiesce_wanted;
+	bool quiesced;
+	bool config_dirty; /* handshake's config still to be published */
+	/* Ready for guests, or not (r < 0); once. */
+	void (*ready)(struct virtio_mmio *dev, int r);
+	/* Answer to virtio_mmio_quiesce() and _restart(). */
+	void (*moved)(struct virtio_mmio *dev, int r);
+	uint64_t resets; /* by the driver, of a live device */
+};
+
+/**
+ * virtio_mmio_init() - make the transport and begin the handshake
+ * @dev: ops, owner set by the caller; the rest is filled in
+ * @ready: called from the loop when the device can be offered to the guest
+ *
+ * The caller adds dev->bus to the MMIO bus, dev->kick_fds as ioeventfds and
+ * dev->irq_fd as an irqfd.
+ * Return: 0 or -errno.
+ */
+int virtio_mmio_init(struct virtio_mmio *dev,
+		     const struct virtio_mmio_config *cfg, struct loop *loop,
+		     struct mailbox *mailbox, const struct gmem *gm,
+		     void (*ready)(struct virtio_mmio *dev, int r)) must_check;
+void virtio_mmio_finish(struct virtio_mmio *dev);
+
+/* The process died (pidfd) or must count as dead. Idempotent. */
+void virtio_mmio_died(struct virtio_mmio *dev, const char *why);
+/* @ok: nothing of the dead process is in flight. Else it never will be sure. */
+void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok);
+
+/*
+ * Stops a live device while the guest sleeps, and starts it again. moved() is
+ * called once, from the loop or at once. A device that is not live has
+ * nothing to stop.
+ */
+void virtio_mmio_quiesce(struct virtio_mmio *dev,
+			 void (*moved)(struct virtio_mmio *dev, int r));
+void virtio_mmio_restart(struct virtio_mmio *dev,
+			 void (*moved)(struct virtio_mmio *dev, int r));
+
+/* The VM ends: lets every waiting vCPU go. */
+void virtio_mmio_release_waiters(struct virtio_mmio *dev);
+
+bool virtio_mmio_is_live(const struct virtio_mmio *dev);
+
+#endif

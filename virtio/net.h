@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of the network device, shared by its parts: net.c (role, rings,
+ * life), net_rx.c, net_tx.c and net_ctrl.c. Loop thread only. Spec: virtio
+ * 1.x, 5.1.
+ */
+#ifndef TORPOR_VIRTIO_NET_H
+#define TORPOR_VIRTIO_NET_H
+
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "virtio/device.h"
+#include "vmm/base/log.h"
+
+#define NET_QUEUE_SIZE 256U
+#define NET_HDR_BYTES  sizeof(struct virtio_net_hdr_v1)
+/* Largest frame either way: 64 KiB of IP, Ethernet and VLAN headers. */
+#define NET_FRAME_MAX (65535U + ETH_HLEN + 4U)
+/* Header and frame of one packet, and room to see that one is too long. */
+#define NET_BOUNCE_BYTES (68U << 10)
+
+enum net_queue {
+	NET_RX,
+	NET_TX,
+	NET_CTRL,
+	NET_NR_QUEUES
+};
+
+/*
+ * Receive buffers taken from the ring ahead of the packet that will fill them,
+ * as many as the packets of late needed. They go back at a stop.
+ */
+struct net_rx {
+	unsigned int nr; /* chains */
+	unsigned int nr_iov;
+	uint64_t room; /* bytes of them all */
+	uint64_t want; /* bytes to have before the next read */
+	uint16_t heads[NET_QUEUE_SIZE];
+	uint32_t lens[NET_QUEUE_SIZE];
+	uint16_t iovs[NET_QUEUE_SIZE];
+	/*
+	 * [0] is the header's and the one after the last the bounce buffer's:
+	 * what readv() gets is this very array.
+	 */
+	struct iovec iov[VIRTQ_MAX_CHAIN + 2];
+	uint8_t *bounce; /* NET_BOUNCE_BYTES, mapped, mostly untouched */
+	bool bounce_used;
+	uint32_t held;	    /* bytes of an undelivered packet in bounce */
+	unsigned int burst; /* packets to read in one turn */
+};
+
+struct virtio_net {
+	struct virtio_dev dev;
+	int fd;			 /* owned; tap, or a socket in its stead */
+	bool is_tap;		 /* has offloads to set */
+	bool gone;		 /* the interface was deleted */
+	bool rx_on;		 /* the receive ring runs */
+	bool rx_starved;	 /* and has no buffers; a kick ends it */
+	bool armed;		 /* wake when there is a packet */
+	bool woken;		 /* has been done for this arming */
+	uint64_t guest_offloads; /* VIRTIO_NET_F_GUEST_* in force, bits */
+	struct loop_source src;	 /* the tap */
+	struct loop_timer tx_again, ctrl_again;
+	struct log_limit rx_drops, tx_drops;
+	struct net_rx rx;
+	struct iovec iov[VIRTQ_MAX_CHAIN]; /* tx, ctrl: chain being parsed */
+	struct iovec tx_iov[VIRTQ_MAX_CHAIN];
+};
+
+struct net_config {
+	int fd; /* tap, non-blocking; owned by the device after success */
+	bool is_tap;
+	bool has_mac;
+	uint8_t mac[ETH_ALEN];
+	unsigned int tun_f; /* TUN_F_* that can be used */
+};
+
+/* Makes the device. Return: 0 and *ret, or -errno. */
+int net_create(struct loop *loop, const struct net_config *cfg,
+	       struct virtio_net **ret) must_check;
+
+extern const struct virtio_role virtio_net_role;
+
+/* Applies VIRTIO_NET_F_GUEST_* bits to the tap. Return: 0 or -errno. */
+int net_set_offloads(struct virtio_net *net, uint64_t bits) must_check;
+/* Polls the tap if and only if someone waits for packets. */
+void net_watch(struct virtio_net *net);
+
+/* net_rx.c: reads and delivers what there is, within limits. */
+void net_rx_run(struct virtio_net *net);
+/* Gives unused buffers back. A held packet stays. */
+void net_rx_stop(struct virtio_net *net);
+/* Frees memory that only traffic needs; not of a held packet. */
+void net_rx_trim(struct virtio_net *net);
+
+/* net_tx.c */
+void net_tx_run(struct virtio_net *net);
+
+/* net_ctrl.c */
+void net_ctrl_run(struct virtio_net *net);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The network device's control queue. Loop thread only. Spec: virtio 1.x,
+ * 5.1.9.5. Commands run in order; what is unknown, was not negotiated or is
+ * malformed is answered VIRTIO_NET_ERR.
+ *
+ * Receive filters are checked and accepted but filter nothing: a Linux driver
+ * does not send its receive mode again after it has reset the device for
+ * suspend, so a filter would lose what the guest expects.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "virtio/net.h"
+
+/* The largest command we know is two tables of this many addresses. */
+#define MAC_TABLE_MAX 1024U
+#define TURN_COMMANDS 256U
+
+_Static_assert(sizeof(struct virtio_net_ctrl_hdr) == 2, "wire format");
+
+/* One command: its data lie behind the header in the chain. */
+struct command {
+	const struct virtq_chain *chain;
+	uint64_t len; /* bytes of data */
+	uint8_t cmd;
+};
+
+/* Return: false if there are not @len bytes at @off. */
+static bool data_read(const struct command *c, size_t off, void *buf,
+		      size_t len)
+{
+	return iov_read(c->chain->iov, c->chain->nr_out,
+			sizeof(struct virtio_net_ctrl_hdr) + off, buf,
+			len) == len;
+}
+
+static bool rx_mode(struct virtio_net *net, const struct command *c)
+{
+	uint8_t on;
+
+	return virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_RX) &&
+	       (c->cmd == VIRTIO_NET_CTRL_RX_PROMISC ||
+		c->cmd == VIRTIO_NET_CTRL_RX_ALLMULTI) &&
+	       c->len == sizeof(on) && data_read(c, 0, &on, sizeof(on)) &&
+	       on <= 1;
+}
+
+/* Two tables, each a count and so many addresses, and nothing more. */
+static bool mac_tables(const struct command *c)
+{
+	uint64_t off = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t entries;
+
+		if (!data_read(c, off, &entries, sizeof(entries)) ||
+		    entries > MAC_TABLE_MAX)
+			return false;
+		off += sizeof(entries) + (uint64_t)entries * ETH_ALEN;
+	}
+	return off == c->len;
+}
+
+static bool mac(struct virtio_net *net, const struct command *c)
+{
+	uint8_t addr[ETH_ALEN];
+
+	if (c->cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET)
+		return virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_RX) &&
+		       mac_tables(c);
+	if (c->cmd != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
+	    !virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
+	    c->len != sizeof(addr) || !data_read(c, 0, addr, sizeof(addr)))
+		return false;
+	/* A group address is no one's own. */
+	if (addr[0] & 1)
+		return false;
+	memcpy(net->dev.config + offsetof(struct virtio_net_config, mac), addr,
+	       sizeof(addr));
+	return true;
+}
+
+static bool guest_offloads(struct virtio_net *net, const struct command *c)
+{
+	const uint64_t tso = 1ULL << VIRTIO_NET_F_GUEST_TSO4 |
+			     1ULL << VIRTIO_NET_F_GUEST_TSO6;
+	const uint64_t csum = 1ULL << VIRTIO_NET_F_GUEST_CSUM;
+	const uint64_t ecn = 1ULL << VIRTIO_NET_F_GUEST_ECN;
+	uint64_t bits;
+
+	if (c->cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
+	    !virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
+	    c->len != sizeof(bits) || !data_read(c, 0, &bits, sizeof(bits)))
+		return false;
+	if (bits & ~(net->dev.features & (tso | csum | ecn)))
+		return false;
+	if (((bits & tso) && !(bits & csum)) || ((bits & ecn) && !(bits & tso)))
+		return false;
+	return net_set_offloads(net, bits) == 0;
+}
+
+static bool execute(struct virtio_net *net, const struct virtq_chain *chain)
+{
+	struct command c = { .chain = chain };
+	struct virtio_net_ctrl_hdr hdr;
+
+	if (iov_read(chain->iov, chain->nr_out, 0, &hdr, sizeof(hdr)) <
+	    sizeof(hdr))
+		return false;
+	c.len = chain->len_out - sizeof(hdr);
+	c.cmd = hdr.cmd;
+	switch (hdr.class) {
+	case VIRTIO_NET_CTRL_RX:
+		return rx_mode(net, &c);
+	case VIRTIO_NET_CTRL_MAC:
+		return mac(net, &c);
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return guest_offloads(net, &c);
+	default:
+		return false;
+	}
+}
+
+/* Return: 1 one command done; 0 none there; -EPROTO the ring is broken. */
+static int run_one(struct virtio_net *net)
+{
+	struct virtq *vq = &net->dev.queues[NET_CTRL];
+	uint8_t ack = VIRTIO_NET_ERR;
+	struct virtq_chain c;
+	int r = virtq_pop(vq, &c, net->iov, VIRTQ_MAX_CHAIN);
+
+	if (r == 0 || r == -EPROTO)
+		return r;
+	if (r < 0 || !c.len_in) {
+		virtq_push(vq, c.head, 0);
+		virtq_break(vq, "command without room for an answer");
+		return -EPROTO;
+	}
+	if (execute(net, &c))
+		ack = VIRTIO_NET_OK;
+	(void)iov_write(c.iov + c.nr_out, c.nr_in, 0, &ack, sizeof(ack));
+	virtq_push(vq, c.head, sizeof(ack));
+	return 1;
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	net_ctrl_run(container_of(timer, struct virtio_net, ctrl_again));
+}
+
+void net_ctrl_run(struct virtio_net *net)
+{
+	struct virtq *vq = &net->dev.queues[NET_CTRL];
+	unsigned int n = 0;
+
+	do {
+		while (n < TURN_COMMANDS && run_one(net) > 0)
+			n++;
+		if (n == TURN_COMMANDS) {
+			loop_timer_set(net->dev.loop, &net->ctrl_again, 0,
+				       on_again);
+			break;
+		}
+	} while (virtq_enable_kick(vq));
+	(void)virtq_signal(vq);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Tap interfaces: opening one by name, checking one that was given as an fd,
+ * and its offloads. Used by the VMM, which opens the tap, and by the device
+ * process, which sets the offloads. No state, no threads. Interface: Linux
+ * Documentation/networking/tuntap.rst.
+ */
+#ifndef TORPOR_VIRTIO_NET_TAP_H
+#define TORPOR_VIRTIO_NET_TAP_H
+
+#include <stdint.h>
+
+#include "vmm/base/err.h"
+#include "vmm/base/util.h"
+
+/* Bytes before each packet: struct virtio_net_hdr_v1. */
+#define NET_TAP_HDR_BYTES 12
+
+/**
+ * net_tap_open() - open an existing tap interface by name
+ * @name: interface name
+ * @err: names the tap and what to do
+ *
+ * With a virtio-net header before each packet, no offloads, non-blocking.
+ * Return: fd, owned by the caller; -ENODEV no such interface, -EPERM or
+ * -EACCES not this user's, -EBUSY used by another process, -EINVAL the name
+ * is none or the interface is no tap, -ENOENT no /dev/net/tun; or -errno.
+ */
+int net_tap_open(const char *name, struct err *err) must_check;
+
+/**
+ * net_tap_check() - make a tap given as an fd fit for use
+ * @fd: borrowed
+ *
+ * It must be a tap with IFF_NO_PI and IFF_VNET_HDR; header size and
+ * non-blocking mode are set.
+ * Return: 0; -EINVAL something else; or -errno.
+ */
+int net_tap_check(int fd, struct err *err) must_check;
+
+/* TUN_F_* that the tap takes, found out by trying; all are off afterwards. */
+unsigned int net_tap_offloads(int fd);
+
+/* TUN_F_* of packets the guest takes. Return: 0 or -errno. */
+int net_tap_set_offload(int fd, unsigned int tun_f) must_check;
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Entropy device (virtio 1.x, 5.4): fills buffers from getrandom(). Every
+ * request is served at once, so nothing is ever in flight. Loop thread only.
+ */
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <sys/random.h>
+
+#include "virtio/roles.h"
+#include "vmm/base/fd.h"
+
+#define RNG_QUEUE_SIZE 64U
+/* A larger buffer is filled in part, which the text allows. */
+#define RNG_MAX_BYTES (64U << 10)
+/* Bytes of one turn of the loop, so that a greedy guest delays no message. */
+#define RNG_TURN_BYTES (256U << 10)
+
+#define BIT(n) (1ULL << (n))
+
+struct virtio_rng {
+	struct virtio_dev dev;
+};
+
+/* Return: bytes written to the buffers. */
+static uint32_t rng_fill(const struct virtq_chain *c)
+{
+	uint32_t done = 0;
+
+	for (unsigned int i = 0; i < c->nr_in && done < RNG_MAX_BYTES; i++) {
+		const struct iovec *iov = &c->iov[c->nr_out + i];
+		size_t want = MIN(iov->iov_len, (size_t)RNG_MAX_BYTES - done);
+		size_t have = 0;
+
+		while (have < want) {
+			ssize_t n = getrandom((uint8_t *)iov->iov_base + have,
+					      want - have, 0);
+
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0)
+				return done;
+			have += (size_t)n;
+			done += (uint32_t)n;
+		}
+	}
+	return done;
+}
+
+static void rng_kick(struct virtio_dev *dev, unsigned int queue)
+{
+	struct virtq *vq = &dev->queues[queue];
+	struct iovec iov[VIRTQ_MAX_CHAIN];
+	struct virtq_chain c;
+	uint32_t turn = 0;
+
+	do {
+		int r;
+
+		virtq_disable_kick(vq);
+		while ((r = virtq_pop(vq, &c, iov, ARRAY_SIZE(iov))) != 0) {
+			uint32_t len;
+
+			if (r == -EPROTO)
+				return;
+			len = r == 1 ? rng_fill(&c) : 0;
+			virtq_push(vq, c.head, len);
+			if (!len) {
+				virtq_break(vq, "no room for random bytes");
+				return;
+			}
+			turn += len;
+			if (turn < RNG_TURN_BYTES)
+				continue;
+			/* The rest in the next turn. */
+			(void)virtq_signal(vq);
+			fd_event_signal(vq->kick_fd);
+			return;
+		}
+		(void)virtq_signal(vq);
+	} while (virtq_enable_kick(vq));
+}
+
+static void rng_stop_queue(struct virtio_dev *dev, unsigned int queue)
+{
+}
+
+static const struct virtio_dev_ops rng_ops = {
+	.name = "rng",
+	.id = VIRTIO_ID_RNG,
+	.queue_size = RNG_QUEUE_SIZE,
+	.config_size = 0,
+	.kick = rng_kick,
+	.stop_queue = rng_stop_queue,
+};
+
+static int rng_create(struct loop *loop, char *const *args,
+		      struct virtio_dev **ret_dev)
+{
+	struct virtio_rng *rng;
+
+	/* No words, no back end. */
+	if (args[0])
+		return -EINVAL;
+	rng = calloc(1, sizeof(*rng));
+	if (!rng)
+		return -ENOMEM;
+	rng->dev.ops = &rng_ops;
+	rng->dev.loop = loop;
+	rng->dev.nr_queues = 1;
+	rng->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
+				    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+				    BIT(VIRTIO_RING_F_EVENT_IDX);
+	*ret_dev = &rng->dev;
+	return 0;
+}
+
+static void rng_destroy(struct virtio_dev *dev)
+{
+	if (dev)
+		free(container_of(dev, struct virtio_rng, dev));
+}
+
+const struct virtio_role virtio_rng_role = {
+	.ops = &rng_ops,
+	.create = rng_create,
+	.destroy = rng_destroy,
+};

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * torpor-device: one virtio device in a process of its own. Spawned by torpor
+ * with the fds of virtio/devctl.h, or started by hand with --socket for
+ * another vhost-user front end. One thread, one loop.
+ *
+ * Order: parse, open everything, jail, serve. Not a byte of guest or front end
+ * is looked at before the jail is closed.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/jail.h"
+#include "virtio/backend.h"
+#include "virtio/devctl.h"
+#include "virtio/device.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+struct options {
+	const char *role;
+	const char *name;
+	const char *socket; /* path, or NULL when spawned */
+	bool seccomp;
+	enum log_level level;
+	char *const *words; /* the role's, NULL-terminated */
+};
+
+static const char usage[] =
+	"usage: torpor-device ROLE --socket PATH [WORD...]\n"
+	"       torpor-device ROLE NAME SANDBOX LOGLEVEL [WORD...]\n"
+	"\n"
+	"Serves one virtio device over vhost-user. The first form listens on\n"
+	"PATH for any front end; the second is how torpor starts it.\n"
+	"\n"
+	"  ROLE      blk, net, console or rng\n"
+	"  NAME      tag of its log lines\n"
+	"  SANDBOX   full, weak or off\n"
+	"  LOGLEVEL  error, warning, info or debug\n"
+	"\n"
+	"WORDs with --socket:\n"
+	"  blk       path=FILE [ro]\n"
+	"  net       tap=NAME\n"
+	"  console   in=FILE out=FILE [cols=N rows=N]\n"
+	"\n"
+	"  --help, --version\n";
+
+static int level_parse(const char *word, enum log_level *ret)
+{
+	static const char *const names[] = { "error", "warning", "info",
+					     "debug" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		bool digit = word[0] == (char)('0' + i) && !word[1];
+
+		if (digit || !strcmp(word, names[i])) {
+			*ret = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int options_parse(struct options *o, int argc, char *const *argv)
+{
+	*o = (struct options){ .seccomp = true, .level = LOG_LEVEL_INFO };
+	if (argc < 4)
+		return -EINVAL;
+	o->role = argv[1];
+	if (!strcmp(argv[2], "--socket")) {
+		o->name = o->role;
+		o->socket = argv[3];
+		o->words = argv + 4;
+		return 0;
+	}
+	if (argc < 5)
+		return -EINVAL;
+	o->name = argv[2];
+	o->words = argv + 5;
+	if (!strcmp(argv[3], "off"))
+		o->seccomp = false;
+	else if (strcmp(argv[3], "full") && strcmp(argv[3], "weak"))
+		return -EINVAL;
+	return level_parse(argv[4], &o->level);
+}
+
+static int fd_if_open(int fd)
+{
+	return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
+}
+
+/*
+ * Makes the device, closes the jail, serves one connection to its end.
+ * @cfg: owned from here on
+ */
+static int device_run(const struct options *o, const struct virtio_role *role,
+		      const struct backend_config *cfg, int spawner_fd)
+{
+	struct virtio_dev *dev = NULL;
+	struct backend *be = NULL;
+	struct loop loop;
+	int r;
+
+	r = loop_init(&loop);
+	if (r < 0)
+		return log_errno(r, "create the event loop");
+	r = role->create(&loop, o->words, &dev);
+	if (r < 0) {
+		(void)log_errno(r, "create the %s device", o->role);
+		goto out;
+	}
+	r = backend_create(dev, &loop, cfg, &be);
+	if (r < 0) {
+		(void)log_errno(r, "create the vhost-user back end");
+		goto out;
+	}
+	jail_device(o->role, spawner_fd, o->seccomp);
+	r = loop_run(&loop);
+	if (r < 0)
+		(void)log_errno(r, "run the event loop");
+out:
+	backend_destroy(be);
+	role->destroy(dev);
+	loop_finish(&loop);
+	return r;
+}
+
+static int serve_spawned(const struct options *o,
+			 const struct virtio_role *role)
+{
+	const struct backend_config cfg = {
+		.vhost_fd = DEVFD_VHOST,
+		.ctl_fd = fd_if_open(DEVFD_CTL),
+		.regpage_fd = fd_if_open(DEVFD_REGPAGE),
+		.wake_fd = fd_if_open(DEVFD_WAKE),
+	};
+
+	return device_run(o, role, &cfg, fd_if_open(DEVFD_SPAWNER));
+}
+
+/* Whether a server listens there; a leftover of a dead one is removed. */
+static int socket_unlink_stale(const struct sockaddr_un *addr)
+{
+	_cleanup_fd_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (probe < 0)
+		return -errno;
+	if (connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+		return -EADDRINUSE;
+	if (errno != ECONNREFUSED)
+		return errno == ENOENT ? 0 : -errno;
+	return unlink(addr->sun_path) < 0 ? -errno : 0;
+}
+
+static int socket_listen(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_fd_ int fd = -1;
+	int r;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	r = socket_unlink_stale(&addr);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+	    bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    listen(fd, 1) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* A bad word or file should fail at the start, not at the first front end. */
+static int words_try(const struct options *o, const struct virtio_role *role)
+{
+	struct virtio_dev *dev = NULL;
+	struct loop loop;
+	int r;
+
+	r = loop_init(&loop);
+	if (r < 0)
+		return log_errno(r, "create the event loop");
+	r = role->create(&loop, o->words, &dev);
+	if (r < 0)
+		(void)log_errno(r, "create the %s device", o->role);
+	role->destroy(dev);
+	loop_finish(&loop);
+	return r;
+}
+
+/*
+ * One front end after another, until killed, each in a process of its own: so
+ * the jail has no way to take a connection and nothing is left from the last.
+ */
+static int serve_socket(const struct options *o, const struct virtio_role *role)
+{
+	_cleanup_fd_ int listener = -1;
+	int r = words_try(o, role);
+
+	if (r < 0)
+		return r;
+	listener = socket_listen(o->socket);
+	if (listener < 0)
+		return log_errno(listener, "listen on '%s'", o->socket);
+	for (;;) {
+		struct backend_config cfg = { .ctl_fd = -1,
+					      .regpage_fd = -1,
+					      .wake_fd = -1 };
+		pid_t pid;
+
+		cfg.vhost_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (cfg.vhost_fd < 0 &&
+		    (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (cfg.vhost_fd < 0)
+			return log_errno(-errno, "accept on '%s'", o->socket);
+		pid = fork();
+		if (pid < 0)
+			return log_errno(-errno, "fork");
+		if (pid == 0) {
+			(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+			fd_close(&listener);
+			return device_run(o, role, &cfg, -1);
+		}
+		fd_close(&cfg.vhost_fd);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct virtio_role *role;
+	struct options o;
+	int r;
+
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		(void)fputs(usage, stdout);
+		return 0;
+	}
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		(void)puts("torpor-device " TORPOR_VERSION);
+		return 0;
+	}
+	if (options_parse(&o, argc, argv) < 0) {
+		(void)fputs(usage, stderr);
+		return 2;
+	}
+	log_init(o.name, DEVFD_LOG, o.level);
+	/* A console's reader may go away at any time. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	role = virtio_role_find(o.role);
+	if (!role) {
+		log_err("no device type '%s'; see torpor-device --help",
+			o.role);
+		return 2;
+	}
+	r = o.socket ? serve_socket(&o, role) : serve_spawned(&o, role);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "vmm/char_fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+static int open_null(int flags)
+{
+	int fd = open("/dev/null", flags | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int dup_cloexec(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return copy < 0 ? -errno : copy;
+}
+
+static int make_link(const char *target, const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		(void)unlink(path);
+	return symlink(target, path) < 0 ? -errno : 0;
+}
+
+static int open_pty(const struct char_config *cfg, const char *option,
+		    int *ret_in, int *ret_out, struct err *err)
+{
+	_cleanup_fd_ int master = -1, slave = -1, copy = -1;
+	struct termios raw;
+	char name[64];
+	int r;
+
+	if (openpty(&master, &slave, name, NULL, NULL) < 0)
+		return err_set_errno(err, -errno, "%s type=pty", option);
+	if (tcgetattr(slave, &raw) == 0) {
+		cfmakeraw(&raw);
+		(void)tcsetattr(slave, TCSANOW, &raw);
+	}
+	(void)fcntl(master, F_SETFD, FD_CLOEXEC);
+	copy = r = dup_cloexec(master);
+	if (r >= 0 && cfg->path)
+		r = make_link(name, cfg->path);
+	if (r < 0)
+		return err_set_errno(err, r, "%s type=pty,path=%s", option,
+				     cfg->path ? cfg->path : "");
+	log_info("%s is on %s", option, name);
+	/*
+	 * The slave stays open in us for the VM's life: without one, a read
+	 * of the master fails with EIO and would have to be polled.
+	 */
+	(void)fcntl(TAKE_FD(slave), F_SETFD, FD_CLOEXEC);
+	*ret_in = TAKE_FD(master);
+	*ret_out = TAKE_FD(copy);
+	return 0;
+}
+
+int char_fd_open(const struct char_config *cfg, const char *option,
+		 int *ret_in, int *ret_out, struct err *err)
+{
+	_cleanup_fd_ int in = -1, out = -1;
+
+	switch (cfg->type) {
+	case CHAR_PTY:
+		return open_pty(cfg, option, ret_in, ret_out, err);
+	case CHAR_STDIO:
+		in = dup_cloexec(STDIN_FILENO);
+		out = dup_cloexec(STDOUT_FILENO);
+		break;
+	case CHAR_STDOUT:
+		in = open_null(O_RDONLY);
+		out = dup_cloexec(STDOUT_FILENO);
+		break;
+	case CHAR_FILE:
+		in = open_null(O_RDONLY);
+		out = open(cfg->path,
+			   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+			   0644);
+		if (out < 0)
+			return err_set_errno(err, -errno,
+					     "%s path=%s: cannot write it",
+					     option, cfg->path);
+		break;
+	case CHAR_NONE:
+		in = open_null(O_RDONLY);
+		out = open_null(O_WRONLY);
+		break;
+	}
+	if (in < 0 || out < 0)
+		return err_set_errno(err, in < 0 ? in : out, "%s", option);
+	*ret_in = TAKE_FD(in);
+	*ret_out = TAKE_FD(out);
+	return 0;
+}
+
+void char_fd_cleanup(const struct char_config *cfg)
+{
+	if (cfg->type == CHAR_PTY && cfg->path)
+		(void)unlink(cfg->path);
+}

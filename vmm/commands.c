@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What control clients can ask of a VM; the protocol is docs/control.md. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/base/log.h"
+#include "vmm/vm.h"
+
+#define NS_PER_MS 1000000ULL
+#define DEFAULT_SUSPEND_MS 15000
+#define MAX_TIMEOUT_MS (24LL * 3600 * 1000)
+
+/* ------------------------------------------------------------ arguments */
+
+/* Return: true and *ret; false after an error reply. */
+static bool timeout_arg(struct control_request *req, json_t *args,
+			int64_t fallback_ms, uint64_t *ret_ns)
+{
+	const json_t *value = json_object_get(args, "timeout_ms");
+	int64_t ms = fallback_ms;
+
+	if (value) {
+		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+		    json_integer_value(value) > MAX_TIMEOUT_MS) {
+			control_reply_error(req, "invalid",
+					    "timeout_ms: not a number of "
+					    "milliseconds from 0 to %lld",
+					    (long long)MAX_TIMEOUT_MS);
+			return false;
+		}
+		ms = json_integer_value(value);
+	}
+	*ret_ns = (uint64_t)ms * NS_PER_MS;
+	return true;
+}
+
+static bool no_args(struct control_request *req, json_t *args)
+{
+	static const char *const none[] = { NULL };
+
+	return control_check_keys(req, args, none);
+}
+
+/* ------------------------------------------------------------- commands */
+
+static void cmd_stop(struct control_request *req, json_t *args, void *ctx)
+{
+	if (!no_args(req, args))
+		return;
+	control_reply(req, NULL);
+	vm_end(ctx, VM_EXIT_STOP);
+}
+
+struct suspend_call {
+	struct power_request power;
+	struct control_request *req;
+};
+
+static void suspend_done(struct power_request *power, enum power_outcome outcome)
+{
+	struct suspend_call *call =
+		container_of(power, struct suspend_call, power);
+	long long ms = (long long)(power->elapsed_ns / NS_PER_MS);
+
+	switch (outcome) {
+	case POWER_ASLEEP:
+		control_reply(call->req,
+			      json_pack("{s:s, s:I, s:s}", "outcome", "asleep",
+					"ms", (json_int_t)ms, "kind",
+					power_sleep_name(power->kind)));
+		break;
+	case POWER_REFUSED:
+		control_reply_error_data(
+			call->req, "refused",
+			json_pack("{s:I}", "ms", (json_int_t)ms),
+			"the guest began to sleep and came back by itself "
+			"after %lld ms; its kernel log says why",
+			ms);
+		break;
+	case POWER_TIMEOUT:
+		control_reply_error_data(
+			call->req, "timeout",
+			json_pack("{s:I}", "ms", (json_int_t)ms),
+			"the guest was not asleep after %lld ms", ms);
+		break;
+	case POWER_ABORTED:
+		control_reply_error_data(
+			call->req, "aborted",
+			json_pack("{s:s, s:I}", "source",
+				  power->source ? power->source : "unknown",
+				  "ms", (json_int_t)ms),
+			"aborted by wake source %s",
+			power->source ? power->source : "unknown");
+		break;
+	case POWER_DEAF:
+		control_reply_error(call->req, "deaf",
+				    "the guest cannot hear the sleep button "
+				    "(PM1_EN.SLPBTN_EN is clear): load its "
+				    "button driver and run an agent");
+		break;
+	case POWER_FAILED:
+		control_reply_error_data(
+			call->req, "failed",
+			json_pack("{s:s}", "device",
+				  power->device ? power->device : "unknown"),
+			"device %s did not stop; the guest runs on",
+			power->device ? power->device : "unknown");
+		break;
+	case POWER_ENDED:
+		control_reply_error(call->req, "ended", "the VM has ended");
+		break;
+	}
+	free(call);
+}
+
+static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "timeout_ms", NULL };
+	struct vm *vm = ctx;
+	struct suspend_call *call;
+	uint64_t timeout_ns;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !timeout_arg(req, args, DEFAULT_SUSPEND_MS, &timeout_ns))
+		return;
+	call = calloc(1, sizeof(*call));
+	if (!call) {
+		control_reply_error(req, "failed", "out of memory");
+		return;
+	}
+	call->req = req;
+	call->power.done = suspend_done;
+	power_suspend(&vm->power, &call->power, timeout_ns);
+}
+
+static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (!no_args(req, args))
+		return;
+	if (power_wake_forced(&vm->power) < 0) {
+		control_reply_error(req, "deaf",
+				    "the guest listens to neither button "
+				    "(PM1_EN clear), so it cannot be woken by "
+				    "one");
+		return;
+	}
+	control_reply(req, json_pack("{s:s}", "state",
+				     power_state_name(power_get_state(
+					     &vm->power))));
+}
+
+static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (!no_args(req, args))
+		return;
+	power_wake(&vm->power, &vm->power.powerbtn);
+	control_reply(req, NULL);
+}
+
+static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (!no_args(req, args))
+		return;
+	power_wake(&vm->power, &vm->power.sleepbtn);
+	control_reply(req, NULL);
+}
+
+/* ----------------------------------------------------------------- wait */
+
+struct state_wait {
+	struct vm *vm;
+	struct control_request *req;
+	enum power_state state;
+	struct loop_timer timer;
+	struct state_wait *next;
+};
+
+static void wait_free(struct state_wait *wait)
+{
+	struct state_wait **p = &wait->vm->waits;
+
+	while (*p != wait)
+		p = &(*p)->next;
+	*p = wait->next;
+	loop_timer_cancel(&wait->vm->loop, &wait->timer);
+	free(wait);
+}
+
+static void wait_timeout(struct loop_timer *timer)
+{
+	struct state_wait *wait = container_of(timer, struct state_wait, timer);
+	enum power_state now = power_get_state(&wait->vm->power);
+
+	control_reply_error_data(wait->req, "timeout",
+				 json_pack("{s:s}", "state",
+					   power_state_name(now)),
+				 "still %s", power_state_name(now));
+	wait_free(wait);
+}
+
+void vm_commands_state(struct vm *vm, enum power_state state)
+{
+	struct state_wait *next;
+
+	for (struct state_wait *w = vm->waits; w; w = next) {
+		next = w->next;
+		if (w->state != state)
+			continue;
+		control_reply(w->req, json_pack("{s:s}", "state",
+						power_state_name(state)));
+		wait_free(w);
+	}
+}
+
+void vm_commands_finish(struct vm *vm)
+{
+	while (vm->waits) {
+		control_reply_error(vm->waits->req, "ended",
+				    "the VM has ended");
+		wait_free(vm->waits);
+	}
+}
+
+static int state_by_name(const char *name)
+{
+	for (int s = POWER_RUNNING; s <= POWER_RESUMING; s++) {
+		if (!strcmp(name, power_state_name(s)))
+			return s;
+	}
+	return -EINVAL;
+}
+
+static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "state", "timeout_ms", NULL };
+	const char *name = json_string_value(json_object_get(args, "state"));
+	struct vm *vm = ctx;
+	struct state_wait *wait;
+	uint64_t timeout_ns;
+	int state;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !timeout_arg(req, args, MAX_TIMEOUT_MS, &timeout_ns))
+		return;
+	state = name ? state_by_name(name) : -EINVAL;
+	if (state < 0) {
+		control_reply_error(req, "invalid",
+				    "state: one of RUNNING, SUSPENDING, "
+				    "SUSPENDED, RESUMING");
+		return;
+	}
+	if ((int)vm->power.told == state) {
+		control_reply(req, json_pack("{s:s}", "state", name));
+		return;
+	}
+	wait = calloc(1, sizeof(*wait));
+	if (!wait) {
+		control_reply_error(req, "failed", "out of memory");
+		return;
+	}
+	*wait = (struct state_wait){ .vm = vm,
+				     .req = req,
+				     .state = (enum power_state)state,
+				     .next = vm->waits };
+	vm->waits = wait;
+	loop_timer_set(&vm->loop, &wait->timer, timeout_ns, wait_timeout);
+}
+
+/* ---------------------------------------------------------------- state */
+
+static json_t *sources_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)
+						       vm->power.pm);
+
+	for (const struct wake_source *s = vm->power.sources; s; s = s->next) {
+		bool armed = s->armed || regs.pm1_en & s->pm1_bit;
+
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:b, s:b, s:I, s:I}", "name",
+					s->name, "armed", armed, "pending",
+					s->latched, "count",
+					(json_int_t)s->count, "wakes",
+					(json_int_t)s->wakes));
+	}
+	return list;
+}
+
+static json_t *devices_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+		json_t *obj = json_pack(
+			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I}", "name",
+			dev->name, "role", dev->role, "pid", dev->pid,
+			"status", (int)dev->mmio.status, "live",
+			virtio_mmio_is_live(&dev->mmio), "dead",
+			dev->mmio.dead, "resets", (json_int_t)dev->mmio.resets);
+
+		if (dev->mac[0])
+			(void)json_object_set_new(obj, "mac",
+						  json_string(dev->mac));
+		(void)json_array_append_new(list, obj);
+	}
+	return list;
+}
+
+static json_t *vcpus_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
+		const struct vcpu *v = &vm->vcpus.vcpus[i];
+		const struct vcpu_stats *s = &v->stats;
+
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
+				  "s:I, s:b, s:b}",
+				  "index", i, "tid", v->tid, "exits",
+				  (json_int_t)s->exits, "pio_in",
+				  (json_int_t)s->pio_in, "pio_out",
+				  (json_int_t)s->pio_out, "mmio_read",
+				  (json_int_t)s->mmio_read, "mmio_write",
+				  (json_int_t)s->mmio_write, "eoi",
+				  (json_int_t)s->eoi, "kicks",
+				  (json_int_t)s->kicks, "up",
+				  vm->power.vcpus[i].up, "parked",
+				  vm->power.vcpus[i].parked));
+	}
+	return list;
+}
+
+static json_t *last_wake_json(const struct vm *vm)
+{
+	if (!vm->power.last_wake)
+		return json_null();
+	return json_pack("{s:s, s:I}", "source", vm->power.last_wake->name,
+			 "time_ns", (json_int_t)vm->power.last_wake_ns);
+}
+
+static void cmd_state(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (!no_args(req, args))
+		return;
+	control_reply(
+		req,
+		json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, "
+			  "s:o}",
+			  "state",
+			  power_state_name(power_get_state(&vm->power)), "vm",
+			  vm->cfg->name, "pid", getpid(), "spawner_pid",
+			  spawner_pid(vm->spawner), "kind",
+			  power_sleep_name(vm->power.kind), "cycles",
+			  (json_int_t)vm->power.cycles, "time_asleep_ms",
+			  (json_int_t)(vm->power.time_asleep_ns / NS_PER_MS),
+			  "last_wake", last_wake_json(vm), "sources",
+			  sources_json(vm), "devices", devices_json(vm),
+			  "vcpus", vcpus_json(vm)));
+}
+
+const struct control_command vm_commands[] = {
+	{ "stop", cmd_stop },	      { "state", cmd_state },
+	{ "suspend", cmd_suspend },   { "resume", cmd_wake },
+	{ "wake", cmd_wake },	      { "wait", cmd_wait },
+	{ "powerbtn", cmd_powerbtn }, { "sleepbtn", cmd_sleepbtn },
+	{ NULL, NULL },
+};

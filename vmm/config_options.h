@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one table of `torpor run` options. The command line, the JSON file, the
+ * help text and the man page's test read it. Private to vmm/config*.c.
+ */
+#ifndef TORPOR_VMM_CONFIG_OPTIONS_H
+#define TORPOR_VMM_CONFIG_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "vmm/config.h"
+
+#define CONFIG_MEM_MIN_MIB	 16U
+#define CONFIG_MEM_MAX_MIB	 65536U
+#define CONFIG_MAX_VIRTIO_SPLIT	 32U
+#define CONFIG_MAX_VIRTIO_KERNEL 16U /* pins of the kernel's IOAPIC */
+#define CONFIG_MAX_KV		 12U
+
+/* One "key=value" of a structured option. */
+struct config_kv {
+	char *key;
+	char *value; /* "true" for a key alone */
+};
+
+struct config_kvs {
+	struct config_kv kv[CONFIG_MAX_KV];
+	unsigned int nr;
+};
+
+struct config_option {
+	const char *name; /* without dashes; the key in a JSON file too */
+	char short_name;  /* 0 = none */
+	bool repeat;	  /* a JSON array is allowed */
+	const char *arg;  /* in the help; NULL: a flag, "true" or "false" */
+	const char *help;
+	/*
+	 * Exactly one is set. Both copy what they keep and on failure set
+	 * @err to what is wrong with the value and the remedy; the caller puts
+	 * option and value in front.
+	 */
+	int (*set)(struct vm_config *cfg, const char *value, struct err *err);
+	int (*set_kvs)(struct vm_config *cfg, const struct config_kvs *kvs,
+		       struct err *err);
+	const char *first_key; /* of a first word without "="; or NULL */
+};
+
+/* Ends with a NULL name. */
+extern const struct config_option config_options[];
+
+/* By long name. Return: NULL if there is none. */
+const struct config_option *config_option_find(const char *name);
+/* The nearest option name, to suggest it; NULL if none is near. */
+const char *config_option_guess(const char *name);
+
+/*
+ * Applies one option from text. Return: 0, or -errno with @err (value and
+ * remedy, not the option's name).
+ */
+int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
+			const char *value, struct err *err) must_check;
+
+/**
+ * config_kvs_parse() - split "path=/x,ro" at its commas
+ * @first_key: what a first word without "=" is the value of; NULL: nothing
+ * @ret: freed with config_kvs_finish(), also after an error
+ *
+ * A value in double quotes may hold commas; \" and \\ are a quote and a
+ * backslash there.
+ */
+int config_kvs_parse(const char *text, const char *first_key,
+		     struct config_kvs *ret, struct err *err) must_check;
+/* Adds a copy. -EINVAL given twice or too many, -ENOMEM. */
+int config_kvs_add(struct config_kvs *kvs, const char *key, const char *value,
+		   struct err *err) must_check;
+/* Equal but for '-' and '_': crosvm has both. */
+bool config_key_is(const char *key, const char *known);
+void config_kvs_finish(struct config_kvs *kvs);
+
+int config_set_kernel(struct vm_config *cfg, const char *value,
+		      struct err *err) must_check;
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The file of the control socket, see control_socket.h. Main thread. */
+#define _GNU_SOURCE
+#include "vmm/control_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+
+#define BACKLOG 32
+
+/*
+ * Does anybody answer at @path? Return: 0 nobody (stale), 1 somebody, -ENOENT
+ * no such file, -EEXIST not a socket, or -errno.
+ */
+static int probe(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
+
+	/* connect(2) refuses a plain file as it does a stale socket. */
+	if (lstat(path, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return 1;
+	switch (errno) {
+	case ECONNREFUSED:
+		return 0;
+	case EAGAIN:	 /* alive, its queue is full */
+	case EPROTOTYPE: /* alive, of another type */
+		return 1;
+	default:
+		return -errno;
+	}
+}
+
+static int explain(int code, const char *path, struct err *err)
+{
+	switch (code) {
+	case -EADDRINUSE:
+		return err_set(err, code,
+			       "--socket '%s': a running VM uses it; stop that "
+			       "one ('torpor stop %s') or give another path",
+			       path, path);
+	case -EEXIST:
+		return err_set(
+			err, code,
+			"--socket '%s': exists and is not a socket; give "
+			"another path or remove it",
+			path);
+	case -EBUSY:
+		return err_set(err, code,
+			       "--socket '%s': another program locks its "
+			       "directory; try again or use another directory",
+			       path);
+	case -ENAMETOOLONG:
+		return err_set(err, code,
+			       "--socket '%s': longer than %d bytes; give a "
+			       "shorter path",
+			       path, CONTROL_SOCKET_PATH_MAX);
+	case -ENOENT:
+	case -ENOTDIR:
+		return err_set(err, code,
+			       "--socket '%s': its directory does not exist; "
+			       "create it first",
+			       path);
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+		return err_set_errno(err, code,
+				     "--socket '%s': use a directory you may "
+				     "write to",
+				     path);
+	default:
+		return err_set_errno(err, code, "--socket '%s'", path);
+	}
+}
+
+/* Opens the directory of @path and notes the name in it. */
+static int open_dir(struct control_socket *sock, const char *path)
+{
+	char copy[CONTROL_SOCKET_PATH_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EISDIR;
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	(void)snprintf(sock->name, sizeof(sock->name), "%s", name);
+	sock->dir_fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return sock->dir_fd < 0 ? -errno : 0;
+}
+
+/* Listens under a temporary name of the directory, which is returned. */
+static int listen_hidden(struct control_socket *sock, char *tmp, size_t size)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct stat st;
+	int r;
+
+	(void)snprintf(tmp, size, ".%.40s.%d", sock->name, (int)getpid());
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s",
+		       sock->dir_fd, tmp);
+	sock->fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock->fd < 0)
+		return -errno;
+	/* The file takes its mode from the socket, before any umask. */
+	if (fchmod(sock->fd, 0600) < 0)
+		return -errno;
+	r = bind(sock->fd, (const struct sockaddr *)&sa, sizeof(sa));
+	if (r < 0 && errno == EADDRINUSE) {
+		/* Left by a process of the same number, long gone. */
+		(void)unlinkat(sock->dir_fd, tmp, 0);
+		r = bind(sock->fd, (const struct sockaddr *)&sa, sizeof(sa));
+	}
+	if (r < 0)
+		return -errno;
+	if (listen(sock->fd, BACKLOG) < 0 ||
+	    fstatat(sock->dir_fd, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		r = -errno;
+		(void)unlinkat(sock->dir_fd, tmp, 0);
+		return r;
+	}
+	sock->dev = st.st_dev;
+	sock->ino = st.st_ino;
+	return 0;
+}
+
+static int link_name(const struct control_socket *sock, const char *tmp)
+{
+	if (linkat(sock->dir_fd, tmp, sock->dir_fd, sock->name, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The name is taken: by a live VM, or may we have it? */
+static int take_over(const struct control_socket *sock, const char *path,
+		     const char *tmp)
+{
+	_cleanup_fd_ int lock = -1;
+	int r;
+
+	lock = openat(sock->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0)
+		return -errno;
+	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	r = probe(path);
+	if (r == 1)
+		return -EADDRINUSE;
+	if (r == 0 && unlinkat(sock->dir_fd, sock->name, 0) < 0 &&
+	    errno != ENOENT)
+		return -errno;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = link_name(sock, tmp);
+	/* Somebody who found the name free was faster. */
+	return r == -EEXIST ? -EADDRINUSE : r;
+}
+
+int control_socket_open(struct control_socket *sock, const char *path,
+			struct err *err)
+{
+	char tmp[64] = "";
+	int r;
+
+	*sock = (struct control_socket){ .fd = -1, .dir_fd = -1 };
+	if (strlen(path) > CONTROL_SOCKET_PATH_MAX)
+		return explain(-ENAMETOOLONG, path, err);
+	r = open_dir(sock, path);
+	if (r < 0)
+		goto out;
+	r = listen_hidden(sock, tmp, sizeof(tmp));
+	if (r < 0)
+		goto out;
+	r = link_name(sock, tmp);
+	if (r == -EEXIST)
+		r = take_over(sock, path, tmp);
+	(void)unlinkat(sock->dir_fd, tmp, 0);
+out:
+	if (r == 0)
+		return 0;
+	fd_close(&sock->fd);
+	fd_close(&sock->dir_fd);
+	return explain(r, path, err);
+}
+
+void control_socket_close(struct control_socket *sock)
+{
+	struct stat st;
+
+	if (sock->fd < 0)
+		return;
+	/*
+	 * The file goes first: while we listen nobody takes it for stale, so
+	 * what has our inode number now still has it at the unlink.
+	 */
+	if (fstatat(sock->dir_fd, sock->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == sock->dev && st.st_ino == sock->ino)
+		(void)unlinkat(sock->dir_fd, sock->name, 0);
+	fd_close(&sock->fd);
+	fd_close(&sock->dir_fd);
+}

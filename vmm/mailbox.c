@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vmm/mailbox.h"
+
+#include <errno.h>
+
+#include "vmm/base/fd.h"
+
+static struct mailbox_item *take(struct mailbox *mb)
+{
+	struct mailbox_item *item;
+
+	(void)pthread_mutex_lock(&mb->lock);
+	item = mb->head;
+	if (item) {
+		mb->head = item->next;
+		if (!mb->head)
+			mb->tail = &mb->head;
+		item->queued = false;
+	}
+	(void)pthread_mutex_unlock(&mb->lock);
+	return item;
+}
+
+static void on_event(struct loop_source *src, uint32_t events)
+{
+	struct mailbox *mb = container_of(src, struct mailbox, src);
+	struct mailbox_item *item;
+
+	(void)fd_event_drain(mb->event_fd);
+	while ((item = take(mb)))
+		item->fn(item);
+}
+
+int mailbox_init(struct mailbox *mb, struct loop *loop)
+{
+	int r;
+
+	*mb = (struct mailbox){ .loop = loop, .src.fd = -1 };
+	mb->tail = &mb->head;
+	(void)pthread_mutex_init(&mb->lock, NULL);
+	r = mb->event_fd = fd_event_create();
+	if (r >= 0)
+		r = loop_add(loop, &mb->src, mb->event_fd, EPOLLIN, on_event);
+	if (r < 0)
+		mailbox_finish(mb);
+	return r;
+}
+
+void mailbox_finish(struct mailbox *mb)
+{
+	if (!mb->loop)
+		return;
+	loop_remove(mb->loop, &mb->src);
+	fd_close(&mb->event_fd);
+	(void)pthread_mutex_destroy(&mb->lock);
+	mb->loop = NULL;
+}
+
+static bool enqueue(struct mailbox *mb, struct mailbox_item *item)
+{
+	bool closed, was_empty = false;
+
+	(void)pthread_mutex_lock(&mb->lock);
+	closed = mb->closed;
+	if (!closed && !item->queued) {
+		was_empty = !mb->head;
+		item->queued = true;
+		item->next = NULL;
+		*mb->tail = item;
+		mb->tail = &item->next;
+	}
+	(void)pthread_mutex_unlock(&mb->lock);
+	if (was_empty)
+		fd_event_signal(mb->event_fd);
+	return !closed;
+}
+
+void mailbox_post(struct mailbox *mb, struct mailbox_item *item)
+{
+	(void)enqueue(mb, item);
+}
+
+void mailbox_call(struct mailbox *mb, struct mailbox_item *item)
+{
+	sem_t done;
+
+	(void)sem_init(&done, 0, 0);
+	item->done = &done;
+	if (enqueue(mb, item)) {
+		/* A kick interrupts the wait, but the call has to finish. */
+		while (sem_wait(&done) < 0 && errno == EINTR)
+			;
+	}
+	(void)sem_destroy(&done);
+}
+
+void mailbox_complete(struct mailbox_item *item)
+{
+	sem_t *done = item->done;
+
+	item->done = NULL;
+	if (done)
+		(void)sem_post(done);
+}
+
+void mailbox_close(struct mailbox *mb)
+{
+	struct mailbox_item *item;
+
+	(void)pthread_mutex_lock(&mb->lock);
+	mb->closed = true;
+	(void)pthread_mutex_unlock(&mb->lock);
+	while ((item = take(mb)))
+		mailbox_complete(item);
+}

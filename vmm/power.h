@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The power coordinator: the one place that knows whether the guest sleeps.
+ *
+ *	              suspend request, LPS0 entry, C2 read, SLP_EN S1
+ *	   RUNNING ------------------------------------------> SUSPENDING
+ *	    ^   ^                                                |  |
+ *	    |   +--- LPS0 exit, device back, deadline, wake -----+  | all online
+ *	    |        (request: refused, timeout, aborted)           | vCPUs parked,
+ *	    | LPS0 exit,                                            | nothing
+ *	    | S1 return                                             | pending,
+ *	    | or 20 ms                                              | devices
+ *	   RESUMING <------------------------------------------ SUSPENDED
+ *	                          wake event             ^  quiesced
+ *	                                                 +---------
+ *
+ * A stock Linux guest that enters s2idle makes every online CPU read the C2
+ * port (devices/pmc.h). Such a vCPU thread is parked here. "All parked" counts
+ * online vCPUs only and is asleep only if none of them has an interrupt
+ * pending: a census makes each vCPU thread, kicked out of KVM_RUN if need be,
+ * look at its own local APIC. It is repeated after the devices are quiesced,
+ * whose last interrupt may have landed meanwhile.
+ *
+ * Threads: power_c2_read(), power_s1(), power_kicked() and power_ran() on the
+ * vCPU's own thread; the rest on the main loop unless it says otherwise.
+ * vmm/power_park.c has the vCPU side, vmm/power.c the main loop's side. The
+ * state has one writer at a time: whoever holds the lock.
+ */
+#ifndef TORPOR_VMM_POWER_H
+#define TORPOR_VMM_POWER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/acpi_pm.h"
+#include "vmm/base/util.h"
+
+enum power_state {
+	POWER_RUNNING,
+	POWER_SUSPENDING,
+	POWER_SUSPENDED,
+	POWER_RESUMING,
+};
+
+enum power_sleep {
+	POWER_SLEEP_S2IDLE,  /* C2: the guest's timekeeping is frozen */
+	POWER_SLEEP_SHALLOW, /* halted without C2: MONOTONIC goes on */
+	POWER_SLEEP_S1,
+};
+
+/* What a vCPU thread finds when it looks at itself. */
+#define POWER_VCPU_OFFLINE (1U << 0) /* local APIC software-disabled */
+#define POWER_VCPU_DOWN (1U << 1)    /* never started, or waits for SIPI */
+#define POWER_VCPU_HALTED (1U << 2)  /* KVM_MP_STATE_HALTED */
+#define POWER_VCPU_PENDING (1U << 3) /* interrupt, NMI or SMI deliverable */
+
+enum power_timer {
+	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */
+	POWER_TIMER_RESUME,  /* end of RESUMING without LPS0 exit */
+	POWER_TIMER_REQUEST, /* the first deadline of a request */
+	POWER_NR_TIMERS,
+};
+
+/* An event that may wake the guest. Embedded in whatever produces it. */
+struct wake_source {
+	const char *name;      /* "powerbtn", "net0"; borrowed */
+	uint16_t pm1_bit;      /* fixed event it raises, or 0 */
+	uint32_t gpe_bit;      /* general purpose event it raises, or 0 */
+	struct irq_line *irq;  /* plain interrupt instead of an SCI, or NULL */
+	bool armed;	       /* by the guest, where PM1_EN and GPE_EN do not
+				  say so: _DSW, serial receive interrupt */
+	bool latched;	       /* happened, not yet taken by the guest */
+	bool raised;	       /* status bits were set for this latch */
+	uint64_t count;	       /* events so far */
+	uint64_t wakes;	       /* times it ended a sleep */
+	uint64_t last_ns;      /* CLOCK_BOOTTIME of the last event */
+	struct wake_source *next;
+};
+
+struct power;
+
+struct power_ops {
+	/* --- on the vCPU's own thread, outside KVM_RUN --- */
+	unsigned int (*vcpu_inspect)(void *ctx, unsigned int cpu);
+	/* Halt an offline vCPU in the kernel, where INIT and SIPI reach it. */
+	void (*vcpu_halt)(void *ctx, unsigned int cpu);
+	/* --- any thread, lock held: must not call back --- */
+	/* Make the vCPU leave KVM_RUN and call power_kicked() soon. */
+	void (*vcpu_kick)(void *ctx, unsigned int cpu);
+	/* Have power_poll() called on the main loop soon. */
+	void (*post)(void *ctx);
+	/* --- main loop --- */
+	/*
+	 * quiesce: stop every live device and whatever else might touch the
+	 * guest or wake a thread; power_quiesced() is called when done or
+	 * failed, now or later. restart: undo it; then power_restarted().
+	 */
+	void (*quiesce)(void *ctx);
+	void (*restart)(void *ctx);
+	uint64_t (*now_ns)(void *ctx);
+	void (*timer_set)(void *ctx, enum power_timer timer, uint64_t delay_ns);
+	void (*timer_cancel)(void *ctx, enum power_timer timer);
+	/* The state changed. @source: what woke it, for RESUMING; or NULL. */
+	void (*event)(void *ctx, enum power_state state,
+		      const struct wake_source *source);
+};
+
+enum power_outcome {
+	POWER_ASLEEP,
+	POWER_REFUSED, /* the guest began and came back by itself */
+	POWER_TIMEOUT,
+	POWER_ABORTED, /* by power_request.source */
+	POWER_DEAF,    /* PM1_EN.SLPBTN_EN clear: it cannot hear the button */
+	POWER_FAILED,  /* a device did not quiesce: power_request.device */
+	POWER_ENDED,   /* the VM ended */
+};
+
+/* A suspend request; owned by the caller until @done is called, once. */
+struct power_request {
+	void (*done)(struct power_request *req, enum power_outcome outcome);
+	uint64_t start_ns;
+	uint64_t deadline_ns;
+	const char *source; /* POWER_ABORTED: name of the wake source */
+	const char *device; /* POWER_FAILED: name of the device */
+	enum power_sleep kind; /* POWER_ASLEEP */
+	uint64_t elapsed_ns;
+	struct power_request *next;
+};
+
+enum power_report {
+	POWER_REPORT_NONE,
+	POWER_REPORT_QUIET,
+	POWER_REPORT_PENDING,
+	POWER_REPORT_RUNNING,
+	POWER_REPORT_DOWN,
+};
+
+struct power_vcpu {
+	bool up;     /* has run since it was last found down */
+	bool parked; /* its thread waits in power_park.c */
+	enum power_report report;
+	unsigned int report_round;
+};
+
+enum power_phase { /* within SUSPENDING */
+	POWER_PHASE_PARKING,
+	POWER_PHASE_QUIESCE, /* all parked; devices are being stopped */
+	POWER_PHASE_FINAL,   /* devices stopped; second census */
+	POWER_PHASE_UNDO,    /* devices are being restarted */
+};
+
+#define POWER_MAX_VCPUS 64
+
+struct power {
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* generation, census round or state changed */
+	const struct power_ops *ops;
+	void *ctx;
+	struct acpi_pm *pm;
+	unsigned int nr_vcpus;
+	struct power_vcpu vcpus[POWER_MAX_VCPUS];
+
+	enum power_state state;
+	enum power_phase phase;
+	enum power_sleep kind;
+	uint64_t generation; /* unparking bumps it */
+	bool stopping;
+
+	unsigned int census_round;
+	unsigned int census_missing; /* reports to come; 0 = none running */
+	bool census_shallow;
+
+	/* Notices from vCPU threads, taken by power_poll(). */
+	bool note_entered;   /* SUSPENDING began by itself */
+	bool note_census_ok; /* a census ended quiet */
+	bool note_undo;	     /* a census after quiescing found something */
+	bool note_lps0_exit;
+	bool lps0_entered;   /* entry came, exit has not */
+
+	/* Main loop only. */
+	struct wake_source *sources;
+	struct wake_source sleepbtn, powerbtn, rtc, launcher;
+	const struct wake_source *last_wake;
+	uint64_t last_wake_ns, slept_at_ns;
+	uint64_t cycles, time_asleep_ns;
+	struct power_request *requests;
+	enum power_state told; /* the state last given to ops->event */
+	bool wake_seen; /* a source fired since the sleep began */
+	struct wake_source *wake_source; /* the one that did */
+	unsigned int shallow_tries;
+	unsigned int devices_gone; /* live devices reset since the start */
+};
+
+/* @pm: borrowed; its callbacks stay the caller's. */
+void power_init(struct power *power, const struct power_ops *ops, void *ctx,
+		struct acpi_pm *pm, unsigned int nr_vcpus);
+void power_finish(struct power *power);
+
+/* --- vCPU threads (power_park.c) --- */
+/* The guest read the C2 port. Returns when the read may return. */
+void power_c2_read(struct power *power, unsigned int cpu);
+/* SLP_EN with S1. Returns when the guest is to go on. */
+void power_s1(struct power *power, unsigned int cpu);
+/* KVM_RUN was interrupted by a kick: take part in a census. */
+void power_kicked(struct power *power, unsigned int cpu);
+/* KVM_RUN returned with an exit: this vCPU runs guest code. Cheap. */
+void power_ran(struct power *power, unsigned int cpu);
+/* LPS0 _DSM told entry or exit. Idempotent: their order differs by kernel. */
+void power_lps0(struct power *power, bool entry);
+
+/* --- main loop (power.c) --- */
+/* After ops->post. */
+void power_poll(struct power *power);
+void power_timer_fired(struct power *power, enum power_timer timer);
+/* Answers to ops->quiesce and ops->restart. @device: the name, if r < 0. */
+void power_quiesced(struct power *power, int r, const char *device);
+void power_restarted(struct power *power);
+
+void power_add_source(struct power *power, struct wake_source *source);
+/* The event happened. Latches, raises, and wakes if the guest wants it. */
+void power_wake(struct power *power, struct wake_source *source);
+/*
+ * Wakes a guest by whatever button it listens to. Return: 0 (also when it is
+ * awake), or -EOPNOTSUPP if both button enable bits are clear.
+ */
+int power_wake_forced(struct power *power) must_check;
+/* The guest took the event while running, or no longer wants it. */
+void power_taken(struct power *power, struct wake_source *source);
+
+/*
+ * Asks the guest to sleep and calls req->done() once, now or later. A guest
+ * that sleeps already is success at once.
+ */
+void power_suspend(struct power *power, struct power_request *req,
+		   uint64_t timeout_ns);
+
+/* A live device was reset by its driver, or a device went live again. */
+void power_device_reset(struct power *power);
+void power_device_live(struct power *power);
+
+/* Lets every vCPU thread go, ends every request. The VM is ending. */
+void power_stop(struct power *power);
+
+/* Any thread. */
+enum power_state power_get_state(struct power *power);
+const char *power_state_name(enum power_state state);
+const char *power_sleep_name(enum power_sleep kind);
+
+/* Shared by power.c and power_park.c; lock held. */
+void power_census_start(struct power *power, bool shallow);
+void power_unpark_all(struct power *power);
+
+#endif

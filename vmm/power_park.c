@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The vCPU side of the coordinator: parking and the census. */
+#include <errno.h>
+#include <time.h>
+
+#include "vmm/power.h"
+
+/*
+ * While some vCPUs are parked and others still run, the others may send an
+ * IPI, which does not end a hold in user space. A held vCPU looks at its own
+ * local APIC this often; once all are parked it does not look any more.
+ */
+#define RECHECK_NS 1000000L
+
+static void lock(struct power *power)
+{
+	(void)pthread_mutex_lock(&power->lock);
+}
+
+static void unlock(struct power *power)
+{
+	(void)pthread_mutex_unlock(&power->lock);
+}
+
+/* Something for the main loop. */
+static void notify_main(struct power *power)
+{
+	power->ops->post(power->ctx);
+}
+
+static void enter_suspending(struct power *power)
+{
+	if (power->state != POWER_RUNNING)
+		return;
+	power->state = POWER_SUSPENDING;
+	power->phase = POWER_PHASE_PARKING;
+	power->note_entered = true;
+	notify_main(power);
+}
+
+void power_unpark_all(struct power *power)
+{
+	power->generation++;
+	power->census_missing = 0;
+	for (unsigned int i = 0; i < power->nr_vcpus; i++)
+		power->vcpus[i].parked = false;
+	(void)pthread_cond_broadcast(&power->cond);
+}
+
+void power_census_start(struct power *power, bool shallow)
+{
+	power->census_round++;
+	power->census_missing = power->nr_vcpus;
+	power->census_shallow = shallow;
+	(void)pthread_cond_broadcast(&power->cond);
+	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
+		if (!power->vcpus[i].parked)
+			power->ops->vcpu_kick(power->ctx, i);
+	}
+}
+
+static void census_end(struct power *power)
+{
+	bool pending = false, running = false;
+
+	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
+		struct power_vcpu *v = &power->vcpus[i];
+
+		pending |= v->report == POWER_REPORT_PENDING;
+		running |= v->report == POWER_REPORT_RUNNING;
+		/* Found running: it has to park before the next census. */
+		if (v->report == POWER_REPORT_RUNNING)
+			v->up = true;
+		else if (v->report == POWER_REPORT_DOWN)
+			v->up = false;
+	}
+	if (!pending && !running) {
+		power->note_census_ok = true;
+		notify_main(power);
+		return;
+	}
+	/*
+	 * After the devices were stopped the main loop has to hear of it too:
+	 * it restarts them before anyone runs.
+	 */
+	if (power->phase != POWER_PHASE_PARKING) {
+		power->note_undo = true;
+		notify_main(power);
+		return;
+	}
+	/* Whoever has something pending must take it: start over. */
+	if (pending || power->census_shallow)
+		power_unpark_all(power);
+}
+
+static void report(struct power *power, unsigned int cpu,
+		   enum power_report report)
+{
+	struct power_vcpu *v = &power->vcpus[cpu];
+
+	if (!power->census_missing || v->report_round == power->census_round)
+		return;
+	v->report_round = power->census_round;
+	v->report = report;
+	if (--power->census_missing == 0)
+		census_end(power);
+}
+
+/* Every vCPU that has run waits here: look closer. */
+static void maybe_census(struct power *power)
+{
+	if (power->state != POWER_SUSPENDING ||
+	    power->phase != POWER_PHASE_PARKING || power->census_missing ||
+	    power->note_census_ok)
+		return;
+	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
+		const struct power_vcpu *v = &power->vcpus[i];
+
+		if (__atomic_load_n(&v->up, __ATOMIC_RELAXED) && !v->parked)
+			return;
+	}
+	power_census_start(power, false);
+}
+
+static bool census_wants(const struct power *power, unsigned int cpu)
+{
+	return power->census_missing &&
+	       power->vcpus[cpu].report_round != power->census_round;
+}
+
+/* Unlocked around the ioctls. Return: POWER_VCPU_* bits. */
+static unsigned int inspect(struct power *power, unsigned int cpu)
+{
+	unsigned int bits;
+
+	unlock(power);
+	bits = power->ops->vcpu_inspect(power->ctx, cpu);
+	lock(power);
+	return bits;
+}
+
+/* Return: true if it timed out. */
+static bool wait_recheck(struct power *power)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += RECHECK_NS;
+	if (ts.tv_nsec >= 1000000000L) {
+		ts.tv_nsec -= 1000000000L;
+		ts.tv_sec++;
+	}
+	return pthread_cond_timedwait(&power->cond, &power->lock, &ts) ==
+	       ETIMEDOUT;
+}
+
+/* Waits, parked, until this generation is unparked. Lock held. */
+static void park(struct power *power, unsigned int cpu)
+{
+	struct power_vcpu *v = &power->vcpus[cpu];
+	uint64_t generation = power->generation;
+
+	v->parked = true;
+	maybe_census(power);
+	while (power->generation == generation && !power->stopping) {
+		if (census_wants(power, cpu)) {
+			unsigned int round = power->census_round;
+			unsigned int bits = inspect(power, cpu);
+
+			if (power->generation == generation &&
+			    power->census_round == round)
+				report(power, cpu,
+				       bits & POWER_VCPU_PENDING ?
+					       POWER_REPORT_PENDING :
+					       POWER_REPORT_QUIET);
+			continue;
+		}
+		if (power->state != POWER_SUSPENDING ||
+		    power->phase != POWER_PHASE_PARKING ||
+		    power->note_census_ok || power->census_shallow) {
+			(void)pthread_cond_wait(&power->cond, &power->lock);
+			continue;
+		}
+		if (wait_recheck(power) &&
+		    inspect(power, cpu) & POWER_VCPU_PENDING &&
+		    power->generation == generation && !power->census_missing &&
+		    power->phase == POWER_PHASE_PARKING &&
+		    !power->note_census_ok)
+			break;
+	}
+	if (power->generation == generation)
+		v->parked = false;
+}
+
+void power_c2_read(struct power *power, unsigned int cpu)
+{
+	unsigned int bits = power->ops->vcpu_inspect(power->ctx, cpu);
+
+	/*
+	 * A CPU taken offline reads the port for ever with interrupts off.
+	 * INIT and SIPI do not end a hold here, but do end a halt in the
+	 * kernel, where it costs nothing either. Halted before it counts as
+	 * down, so that a census finds it so.
+	 */
+	if (bits & POWER_VCPU_OFFLINE)
+		power->ops->vcpu_halt(power->ctx, cpu);
+	lock(power);
+	if (bits & POWER_VCPU_OFFLINE) {
+		power->vcpus[cpu].up = false;
+		maybe_census(power);
+		unlock(power);
+		return;
+	}
+	/* On the way up a read returns at once: its caller has work to do. */
+	if (power->state != POWER_RESUMING && !power->stopping) {
+		power->vcpus[cpu].up = true;
+		power->kind = POWER_SLEEP_S2IDLE;
+		power->census_shallow = false;
+		enter_suspending(power);
+		park(power, cpu);
+	}
+	unlock(power);
+}
+
+void power_s1(struct power *power, unsigned int cpu)
+{
+	lock(power);
+	if (!power->stopping) {
+		/* A wake from s2idle may not have ended formally yet. */
+		if (power->state == POWER_RESUMING)
+			power->state = POWER_RUNNING;
+		power->vcpus[cpu].up = true;
+		power->kind = POWER_SLEEP_S1;
+		power->census_shallow = false;
+		enter_suspending(power);
+		park(power, cpu);
+	}
+	unlock(power);
+}
+
+static enum power_report classify(const struct power *power, unsigned int bits)
+{
+	if (bits & POWER_VCPU_DOWN)
+		return POWER_REPORT_DOWN;
+	if (bits & POWER_VCPU_OFFLINE && bits & POWER_VCPU_HALTED)
+		return POWER_REPORT_DOWN;
+	if (power->census_shallow && bits & POWER_VCPU_HALTED)
+		return bits & POWER_VCPU_PENDING ? POWER_REPORT_PENDING :
+						   POWER_REPORT_QUIET;
+	return POWER_REPORT_RUNNING;
+}
+
+void power_kicked(struct power *power, unsigned int cpu)
+{
+	lock(power);
+	if (census_wants(power, cpu)) {
+		unsigned int round = power->census_round;
+		uint64_t generation = power->generation;
+		unsigned int bits = inspect(power, cpu);
+
+		if (census_wants(power, cpu) && power->census_round == round &&
+		    power->generation == generation) {
+			enum power_report r = classify(power, bits);
+			bool stay = r == POWER_REPORT_QUIET;
+
+			if (stay)
+				power->vcpus[cpu].parked = true;
+			report(power, cpu, r);
+			if (stay && power->generation == generation)
+				park(power, cpu);
+		}
+	}
+	unlock(power);
+}
+
+void power_ran(struct power *power, unsigned int cpu)
+{
+	bool *up = &power->vcpus[cpu].up;
+
+	if (!__atomic_load_n(up, __ATOMIC_RELAXED))
+		__atomic_store_n(up, true, __ATOMIC_RELAXED);
+}
+
+void power_lps0(struct power *power, bool entry)
+{
+	lock(power);
+	if (entry) {
+		power->lps0_entered = true;
+		if (power->state == POWER_RESUMING)
+			power->state = POWER_RUNNING;
+		enter_suspending(power);
+	} else if (power->lps0_entered) {
+		power->lps0_entered = false;
+		power->note_lps0_exit = true;
+		notify_main(power);
+	}
+	unlock(power);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "vmm/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox/spawner.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/config.h"
+#include "vmm/vm.h"
+
+/* torpor-device: as given, else beside this program. */
+static int open_device_exe(const struct vm_config *cfg, struct err *err)
+{
+	char self[PATH_MAX], path[PATH_MAX + 32];
+	ssize_t n;
+	int fd;
+
+	if (cfg->device_exe) {
+		(void)snprintf(path, sizeof(path), "%s", cfg->device_exe);
+	} else {
+		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+		if (n < 0)
+			return err_set_errno(err, -errno, "/proc/self/exe");
+		self[n] = '\0';
+		(void)snprintf(path, sizeof(path), "%s/torpor-device",
+			       dirname(self));
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set_errno(err, -errno,
+				     "device program '%s' (name it with "
+				     "--device-exe)",
+				     path);
+	return fd;
+}
+
+/* Nothing else is open yet, and there is one thread: time for the spawner. */
+static int start(const struct vm_config *cfg, struct err *err)
+{
+	_cleanup_fd_ int exe = open_device_exe(cfg, err);
+	struct spawner_config sc = { .device_exe_fd = exe,
+				     .log_fd = STDERR_FILENO,
+				     .mode = cfg->sandbox };
+	struct spawner *spawner = NULL;
+	int r;
+
+	if (exe < 0) {
+		log_err("%s", err->msg);
+		return VM_EXIT_CRASH;
+	}
+	r = spawner_create(&sc, &spawner, err);
+	if (r < 0) {
+		log_err("%s", err->msg);
+		return VM_EXIT_CRASH;
+	}
+	r = vm_run(cfg, spawner);
+	spawner_destroy(spawner);
+	return r;
+}
+
+int run_main(int argc, char **argv)
+{
+	struct vm_config cfg;
+	struct err err = { "" };
+	int r;
+
+	/* One arena: each further one would cost every vCPU thread memory. */
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)signal(SIGPIPE, SIG_IGN);
+	config_init(&cfg);
+	r = config_parse_args(&cfg, argc, argv, &err);
+	if (r == 0)
+		r = config_check(&cfg, &err);
+	if (r < 0) {
+		log_err("%s", err.msg);
+		r = VM_EXIT_USAGE;
+	} else {
+		log_init("torpor", STDERR_FILENO,
+			 (enum log_level)cfg.log_level);
+		r = start(&cfg, &err);
+	}
+	config_finish(&cfg);
+	return r;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One virtual machine, put together: memory, irqchip, devices, vCPUs, the
+ * coordinator and the control socket. vmm/vm.c makes and ends it,
+ * vmm/vm_virtio.c has its virtio devices and their processes, vmm/vm_power.c
+ * connects the coordinator, vmm/commands.c answers control clients.
+ * Everything here belongs to the main thread unless a member says otherwise.
+ */
+#ifndef TORPOR_VMM_VM_H
+#define TORPOR_VMM_VM_H
+
+#include <stdatomic.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/layout.h"
+#include "devices/acpi_pm.h"
+#include "devices/i8042.h"
+#include "devices/pmc.h"
+#include "devices/pvpanic.h"
+#include "devices/rtc.h"
+#include "devices/serial.h"
+#include "sandbox/spawner.h"
+#include "virtio/mmio.h"
+#include "vmm/base/loop.h"
+#include "vmm/config.h"
+#include "vmm/control.h"
+#include "vmm/disk_image.h"
+#include "vmm/irqchip.h"
+#include "vmm/mailbox.h"
+#include "vmm/power.h"
+#include "vmm/vcpu.h"
+
+/* Exit statuses of `torpor run`, as crosvm has them. */
+enum vm_exit {
+	VM_EXIT_STOP = 0,   /* powered off, or stopped on request */
+	VM_EXIT_RESET = 32, /* the guest rebooted */
+	VM_EXIT_CRASH = 33, /* torpor, KVM or the host failed */
+	VM_EXIT_PANIC = 34, /* the guest's kernel panicked */
+	VM_EXIT_USAGE = 35, /* bad option, value or file */
+};
+
+struct vm;
+
+/* A virtio device: its transport, its process and its wake source. */
+struct vm_virtio {
+	struct vm *vm;
+	struct virtio_mmio mmio;
+	char name[16]; /* "blk0" */
+	const char *role;
+	unsigned int index; /* slot, GPE and _DSW number */
+	uint32_t gsi;
+	int page_fd;	       /* memfd of the register page */
+	int ctl_fd;	       /* control channel; -1 once closed */
+	int wake_fd;	       /* eventfd */
+	int pidfd;	       /* -1 once reaped */
+	pid_t pid;
+	struct loop_source ctl_src, wake_src, pid_src;
+	struct loop_timer fence_timer;
+	uint64_t fence_deadline_ns;
+	struct wake_source wake;
+	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
+	struct disk_image image; /* blk only */
+	bool has_image;
+	bool in_set; /* transport initialised */
+	char mac[18];
+};
+
+struct vm {
+	const struct vm_config *cfg;
+	struct loop loop;
+	struct mailbox mailbox;
+	struct loop_source signal_src, spawner_src;
+	int signal_fd;
+	struct spawner *spawner;
+	struct control *control;
+
+	int kvm_fd, vm_fd;
+	int ram_fd;
+	struct gmem gm;
+	struct irqchip irqchip;
+	struct bus pio, mmio;
+	struct vcpu_set vcpus;
+	bool vcpus_made;
+
+	struct serial serial;
+	bool serial_made;
+	int serial_in, serial_out; /* owned if >= 3 */
+	uint8_t escape; /* state of the terminal's escape key */
+	struct rtc rtc;
+	bool rtc_made;
+	struct acpi_pm pm;
+	struct i8042 i8042;
+	struct pvpanic pvpanic;
+	struct pmc pmc;
+
+	void *pages; /* register pages side by side, one memslot */
+	struct vm_virtio virtio[LAYOUT_MAX_VIRTIO];
+	unsigned int nr_virtio;
+	unsigned int handshakes; /* not done yet */
+
+	struct power power;
+	bool power_made;
+	struct mailbox_item power_item; /* power_poll() */
+	struct mailbox_item pm_item;	/* PM registers changed */
+	struct loop_timer power_timers[POWER_NR_TIMERS];
+	struct loop_timer quiesce_timer;
+	struct wake_source serial_wake;
+	unsigned int moving; /* devices on their way down or up */
+	int move_result;
+	const char *move_device;
+	bool quiescing;
+	atomic_uint cleared_pm1;
+	atomic_uint rtc_taken;
+
+	struct state_wait *waits; /* control clients that wait for a state */
+	atomic_int exit_code; /* -1 while running */
+	uint64_t start_ns;
+};
+
+/**
+ * vm_run() - make the VM, run it to its end, take it down
+ * @cfg: checked, borrowed
+ * @spawner: borrowed; forked before anything else
+ *
+ * Return: enum vm_exit; what failed has been logged.
+ */
+int vm_run(const struct vm_config *cfg, struct spawner *spawner);
+
+/* Ends the VM with @code; the first call counts. Any thread. */
+void vm_end(struct vm *vm, enum vm_exit code);
+
+/* --- vm_virtio.c --- */
+/* Spawns every device of the configuration and starts the handshakes. */
+int vm_virtio_create(struct vm *vm, struct err *err) must_check;
+/* Runs the loop until every handshake is done. */
+int vm_virtio_wait_ready(struct vm *vm, struct err *err) must_check;
+void vm_virtio_destroy(struct vm *vm);
+/* _DSW: the device may wake the guest, or not. Main loop. */
+void vm_virtio_arm(struct vm_virtio *dev, bool armed);
+
+/* --- vm_power.c --- */
+void vm_power_init(struct vm *vm);
+void vm_power_finish(struct vm *vm);
+/* A device acknowledged its arming; the coordinator may wait for it. */
+void vm_power_armed(struct vm *vm);
+extern const struct vcpu_ops vm_vcpu_ops;
+
+/* --- commands.c --- */
+extern const struct control_command vm_commands[];
+/* Answers clients that wait for @state. */
+void vm_commands_state(struct vm *vm, enum power_state state);
+void vm_commands_finish(struct vm *vm);
+
+#endif

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connects the coordinator to this VM's vCPUs, devices, timers and clients. */
+#include "vmm/base/log.h"
+#include "vmm/vm.h"
+
+#define NS_PER_MS 1000000ULL
+/* For all devices together to stop. A drain waits for the host's disk. */
+#define QUIESCE_DEADLINE_NS (15000 * NS_PER_MS)
+
+static struct vm *vm_of(void *ctx)
+{
+	return ctx;
+}
+
+/* ------------------------------------------------------- vCPU threads */
+
+static unsigned int op_inspect(void *ctx, unsigned int cpu)
+{
+	return vcpu_inspect(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_halt(void *ctx, unsigned int cpu)
+{
+	vcpu_halt(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_kick(void *ctx, unsigned int cpu)
+{
+	vcpu_kick(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_post(void *ctx)
+{
+	mailbox_post(&vm_of(ctx)->mailbox, &vm_of(ctx)->power_item);
+}
+
+static struct vm *vm_of_vcpu(const struct vcpu *vcpu)
+{
+	return vcpu->set->ctx;
+}
+
+static void vcpu_ran(struct vcpu *vcpu)
+{
+	power_ran(&vm_of_vcpu(vcpu)->power, vcpu->index);
+}
+
+static void vcpu_kicked(struct vcpu *vcpu)
+{
+	power_kicked(&vm_of_vcpu(vcpu)->power, vcpu->index);
+}
+
+static bool vcpu_port_read(struct vcpu *vcpu, uint16_t port, void *data,
+			   uint32_t len)
+{
+	if (port != LAYOUT_PORT_PMC_C2 || len != 1)
+		return false;
+	*(uint8_t *)data = 0;
+	power_c2_read(&vm_of_vcpu(vcpu)->power, vcpu->index);
+	return true;
+}
+
+static void vcpu_eoi(struct vcpu *vcpu, uint8_t vector)
+{
+	irqchip_eoi(&vm_of_vcpu(vcpu)->irqchip, vector);
+}
+
+static void vcpu_ended(struct vcpu *vcpu, enum vcpu_end end, const char *why)
+{
+	struct vm *vm = vm_of_vcpu(vcpu);
+
+	if (atomic_load(&vm->exit_code) >= 0)
+		return;
+	if (end == VCPU_END_INTERNAL)
+		log_err("the guest cannot run on: %s", why);
+	vm_end(vm, end == VCPU_END_RESET ? VM_EXIT_RESET : VM_EXIT_CRASH);
+}
+
+const struct vcpu_ops vm_vcpu_ops = {
+	.ran = vcpu_ran,
+	.kicked = vcpu_kicked,
+	.port_read = vcpu_port_read,
+	.eoi = vcpu_eoi,
+	.ended = vcpu_ended,
+};
+
+/* ------------------------------------------------------- down and up */
+
+static bool arming(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->ctl_fd >= 0 && dev->arm_acked != dev->arm_generation)
+			return true;
+	}
+	return false;
+}
+
+static void quiesce_end(struct vm *vm)
+{
+	if (!vm->quiescing || vm->moving > 0 || arming(vm))
+		return;
+	vm->quiescing = false;
+	loop_timer_cancel(&vm->loop, &vm->quiesce_timer);
+	power_quiesced(&vm->power, vm->move_result, vm->move_device);
+}
+
+void vm_power_armed(struct vm *vm)
+{
+	quiesce_end(vm);
+}
+
+static void on_quiesce_deadline(struct loop_timer *timer)
+{
+	struct vm *vm = container_of(timer, struct vm, quiesce_timer);
+
+	/* A device that does not answer fails by its own deadline; this is
+	 * for one that does not acknowledge its arming. */
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->arm_acked != dev->arm_generation)
+			virtio_mmio_died(&dev->mmio, "does not answer");
+		dev->arm_acked = dev->arm_generation;
+	}
+	quiesce_end(vm);
+}
+
+static void on_quiesced(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = mmio->owner;
+	struct vm *vm = dev->vm;
+
+	if (r < 0 && vm->move_result == 0) {
+		vm->move_result = r;
+		vm->move_device = dev->name;
+	}
+	vm->moving--;
+	quiesce_end(vm);
+}
+
+static void op_quiesce(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	/* From here on a byte stays in its fd, where it counts as a wake. */
+	vm->serial_wake.armed = serial_wake_armed(&vm->serial);
+	serial_hold(&vm->serial, true);
+	vm->quiescing = true;
+	vm->move_result = 0;
+	vm->move_device = NULL;
+	vm->moving = vm->nr_virtio;
+	loop_timer_set(&vm->loop, &vm->quiesce_timer, QUIESCE_DEADLINE_NS,
+		       on_quiesce_deadline);
+	/* To all devices first, then collect: they drain side by side. */
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
+	if (vm->nr_virtio == 0)
+		quiesce_end(vm);
+}
+
+static void on_restarted(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = mmio->owner;
+	struct vm *vm = dev->vm;
+
+	if (--vm->moving > 0)
+		return;
+	serial_hold(&vm->serial, false);
+	power_taken(&vm->power, &vm->serial_wake);
+	power_restarted(&vm->power);
+}
+
+static void op_restart(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->moving = vm->nr_virtio;
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
+	if (vm->nr_virtio == 0) {
+		serial_hold(&vm->serial, false);
+		power_taken(&vm->power, &vm->serial_wake);
+		power_restarted(&vm->power);
+	}
+}
+
+/* ------------------------------------------------------- timers, events */
+
+static uint64_t op_now(void *ctx)
+{
+	return time_boot_ns();
+}
+
+static void on_timer(struct loop_timer *timer, enum power_timer which)
+{
+	struct vm *vm =
+		container_of(timer, struct vm, power_timers[which]);
+
+	power_timer_fired(&vm->power, which);
+}
+
+static void on_timer_shallow(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_SHALLOW);
+}
+
+static void on_timer_resume(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_RESUME);
+}
+
+static void on_timer_request(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_REQUEST);
+}
+
+static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
+{
+	static void (*const fns[])(struct loop_timer *timer) = {
+		[POWER_TIMER_SHALLOW] = on_timer_shallow,
+		[POWER_TIMER_RESUME] = on_timer_resume,
+		[POWER_TIMER_REQUEST] = on_timer_request,
+	};
+	struct vm *vm = ctx;
+
+	loop_timer_set(&vm->loop, &vm->power_timers[timer], delay_ns,
+		       fns[timer]);
+}
+
+static void op_timer_cancel(void *ctx, enum power_timer timer)
+{
+	struct vm *vm = ctx;
+
+	loop_timer_cancel(&vm->loop, &vm->power_timers[timer]);
+}
+
+static void op_event(void *ctx, enum power_state state,
+		     const struct wake_source *source)
+{
+	struct vm *vm = ctx;
+	json_t *data = json_object();
+
+	log_debug("%s%s%s", power_state_name(state), source ? " by " : "",
+		  source ? source->name : "");
+	if (source)
+		(void)json_object_set_new(data, "source",
+					  json_string(source->name));
+	if (state == POWER_SUSPENDED)
+		(void)json_object_set_new(
+			data, "kind",
+			json_string(power_sleep_name(vm->power.kind)));
+	if (vm->control)
+		control_event(vm->control, power_state_name(state), data);
+	else
+		json_decref(data);
+	vm_commands_state(vm, state);
+}
+
+static const struct power_ops power_ops = {
+	.vcpu_inspect = op_inspect,
+	.vcpu_halt = op_halt,
+	.vcpu_kick = op_kick,
+	.post = op_post,
+	.quiesce = op_quiesce,
+	.restart = op_restart,
+	.now_ns = op_now,
+	.timer_set = op_timer_set,
+	.timer_cancel = op_timer_cancel,
+	.event = op_event,
+};
+
+static void on_power_item(struct mailbox_item *item)
+{
+	power_poll(&container_of(item, struct vm, power_item)->power);
+}
+
+/* --------------------------------------- what the platform devices tell */
+
+/* vCPU thread: the guest took fixed events by clearing their status. */
+static void pm_cleared(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
+		       bool bulk)
+{
+	struct vm *vm = container_of(pm, struct vm, pm);
+
+	/* Everything at once is ACPICA on its way to sleep: not taken. The
+	 * RTC's is cleared when it is armed too; reading its register C is
+	 * what takes an alarm. */
+	if (bulk || !(pm1 & (ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN)))
+		return;
+	(void)atomic_fetch_or(&vm->cleared_pm1, pm1);
+	mailbox_post(&vm->mailbox, &vm->pm_item);
+}
+
+static void rtc_taken(struct rtc *rtc)
+{
+	struct vm *vm = container_of(rtc, struct vm, rtc);
+
+	atomic_store(&vm->rtc_taken, 1);
+	mailbox_post(&vm->mailbox, &vm->pm_item);
+}
+
+static void on_pm_item(struct mailbox_item *item)
+{
+	struct vm *vm = container_of(item, struct vm, pm_item);
+	unsigned int pm1 = atomic_exchange(&vm->cleared_pm1, 0);
+
+	if (pm1 & ACPI_PM1_PWRBTN)
+		power_taken(&vm->power, &vm->power.powerbtn);
+	if (pm1 & ACPI_PM1_SLPBTN)
+		power_taken(&vm->power, &vm->power.sleepbtn);
+	if (vm->power.launcher.pm1_bit & pm1)
+		power_taken(&vm->power, &vm->power.launcher);
+	if (atomic_exchange(&vm->rtc_taken, 0))
+		power_taken(&vm->power, &vm->power.rtc);
+}
+
+static void pm_sleep(struct acpi_pm *pm, unsigned int slp_typ)
+{
+	struct vm *vm = container_of(pm, struct vm, pm);
+
+	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
+		struct vcpu *vcpu = &vm->vcpus.vcpus[i];
+
+		if (!pthread_equal(vcpu->thread, pthread_self()))
+			continue;
+		if (slp_typ == LAYOUT_SLP_TYP_S5)
+			vm_end(vm, VM_EXIT_STOP);
+		else if (slp_typ == LAYOUT_SLP_TYP_S1)
+			power_s1(&vm->power, i);
+	}
+}
+
+static void rtc_alarm(struct rtc *rtc)
+{
+	struct vm *vm = container_of(rtc, struct vm, rtc);
+
+	power_wake(&vm->power, &vm->power.rtc);
+}
+
+static void serial_input(struct serial *serial)
+{
+	struct vm *vm = container_of(serial, struct vm, serial);
+
+	power_wake(&vm->power, &vm->serial_wake);
+}
+
+static void pmc_lps0(struct pmc *pmc, bool entry)
+{
+	power_lps0(&container_of(pmc, struct vm, pmc)->power, entry);
+}
+
+struct arm_call {
+	struct mailbox_item item;
+	struct vm_virtio *dev;
+	bool armed;
+};
+
+static void on_arm(struct mailbox_item *item)
+{
+	struct arm_call *call = container_of(item, struct arm_call, item);
+
+	vm_virtio_arm(call->dev, call->armed);
+	mailbox_complete(item);
+}
+
+/* Waits, so that a device is armed before the guest goes on to sleep. */
+static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
+{
+	struct vm *vm = container_of(pmc, struct vm, pmc);
+	struct arm_call call = { .item.fn = on_arm, .armed = armed };
+
+	if (index >= vm->nr_virtio)
+		return;
+	call.dev = &vm->virtio[index];
+	mailbox_call(&vm->mailbox, &call.item);
+}
+
+void vm_power_init(struct vm *vm)
+{
+	power_init(&vm->power, &power_ops, vm, &vm->pm, vm->cfg->cpus);
+	vm->power_made = true;
+	vm->power_item.fn = on_power_item;
+	vm->pm_item.fn = on_pm_item;
+	vm->serial_wake = (struct wake_source){
+		.name = "serial",
+		.irq = irqchip_line(&vm->irqchip, LAYOUT_GSI_SERIAL),
+	};
+	power_add_source(&vm->power, &vm->serial_wake);
+	vm->pm.on_sleep = pm_sleep;
+	vm->pm.on_clear = pm_cleared;
+	vm->rtc.on_alarm = rtc_alarm;
+	vm->rtc.on_alarm_taken = rtc_taken;
+	vm->serial.on_held_input = serial_input;
+	vm->pmc.on_lps0 = pmc_lps0;
+	vm->pmc.on_arm = pmc_arm;
+}
+
+void vm_power_finish(struct vm *vm)
+{
+	if (!vm->power_made)
+		return;
+	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
+		loop_timer_cancel(&vm->loop, &vm->power_timers[i]);
+	loop_timer_cancel(&vm->loop, &vm->quiesce_timer);
+	power_finish(&vm->power);
+	vm->power_made = false;
+}

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The VM's virtio devices: their processes, register pages and fences. */
+#define _GNU_SOURCE
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "virtio/devctl.h"
+#include "virtio/net_tap.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/char_fd.h"
+#include "vmm/kvm.h"
+#include "vmm/vm.h"
+
+#define NS_PER_MS 1000000ULL
+
+/* For one answer of a device process; a drain waits for the host's disk. */
+#define ANSWER_DEADLINE_NS (10000 * NS_PER_MS)
+/* How long a dead process's I/O may still be in the kernel. */
+#define FENCE_DEADLINE_NS (60000 * NS_PER_MS)
+#define FENCE_POLL_NS (5 * NS_PER_MS)
+
+struct device_type {
+	const char *role;
+	uint32_t id;
+	uint16_t queue_size;
+	unsigned int nr_queues;
+	uint32_t config_size;
+};
+
+static const struct device_type type_blk = {
+	"blk", VIRTIO_ID_BLOCK, 256, 1, sizeof(struct virtio_blk_config)
+};
+static const struct device_type type_net = {
+	"net", VIRTIO_ID_NET, 256, 3, sizeof(struct virtio_net_config)
+};
+static const struct device_type type_console = {
+	"console", VIRTIO_ID_CONSOLE, 64, 2,
+	sizeof(struct virtio_console_config)
+};
+static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG, 64, 1, 0 };
+
+/* ----------------------------------------------------- transport's needs */
+
+static struct vm_virtio *owner(struct virtio_mmio *mmio)
+{
+	return mmio->owner;
+}
+
+static void op_hold(struct virtio_mmio *mmio)
+{
+	vcpu_set_hold(&owner(mmio)->vm->vcpus);
+}
+
+static void op_release(struct virtio_mmio *mmio)
+{
+	vcpu_set_release(&owner(mmio)->vm->vcpus);
+}
+
+static void op_was_reset(struct virtio_mmio *mmio)
+{
+	power_device_reset(&owner(mmio)->vm->power);
+}
+
+static void op_went_live(struct virtio_mmio *mmio)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	/* What it held is delivered through its rings now. */
+	power_taken(&dev->vm->power, &dev->wake);
+	power_device_live(&dev->vm->power);
+}
+
+static void kill_process(struct vm_virtio *dev)
+{
+	if (dev->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, dev->pidfd, SIGKILL, NULL,
+			      0);
+}
+
+static void op_failed(struct virtio_mmio *mmio, const char *why)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	log_err("%s: device process %d: %s", dev->name, dev->pid, why);
+	kill_process(dev);
+	if (dev->vm->control)
+		control_event(dev->vm->control, "DEVICE_DIED",
+			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
+					"pid", dev->pid, "reason", why));
+}
+
+static const struct virtio_mmio_ops mmio_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.was_reset = op_was_reset,
+	.went_live = op_went_live,
+	.failed = op_failed,
+};
+
+/* ------------------------------------------------------ death and fence */
+
+static void look_at_fence(struct loop_timer *timer)
+{
+	struct vm_virtio *dev = container_of(timer, struct vm_virtio,
+					     fence_timer);
+	int r = dev->has_image ? disk_image_fenced(&dev->image) : 1;
+
+	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
+		loop_timer_set(&dev->vm->loop, timer, FENCE_POLL_NS,
+			       look_at_fence);
+		return;
+	}
+	if (r != 1)
+		log_err("%s: the dead process still has I/O in flight; the "
+			"device stays broken",
+			dev->name);
+	virtio_mmio_fenced(&dev->mmio, r == 1);
+}
+
+/* The process is gone, so nothing of it but in-flight I/O is left. */
+static void on_process_end(struct loop_source *src, uint32_t events)
+{
+	struct vm_virtio *dev = container_of(src, struct vm_virtio, pid_src);
+
+	loop_remove(&dev->vm->loop, src);
+	fd_close(&dev->pidfd);
+	virtio_mmio_died(&dev->mmio, "died");
+	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
+	look_at_fence(&dev->fence_timer);
+}
+
+/* ------------------------------------------------------ wake and control */
+
+static void on_wake(struct loop_source *src, uint32_t events)
+{
+	struct vm_virtio *dev = container_of(src, struct vm_virtio, wake_src);
+
+	(void)fd_event_drain(dev->wake_fd);
+	/* A late signal of an arming that has been taken back. */
+	if (dev->wake.armed)
+		power_wake(&dev->vm->power, &dev->wake);
+}
+
+static void on_ctl(struct loop_source *src, uint32_t events)
+{
+	struct vm_virtio *dev = container_of(src, struct vm_virtio, ctl_src);
+	static struct log_limit limit;
+	struct devctl_msg msg;
+	size_t n_fds;
+	ssize_t n = fd_recvmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0, &n_fds,
+			       MSG_DONTWAIT);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		loop_remove(&dev->vm->loop, src);
+		fd_close(&dev->ctl_fd);
+		vm_power_armed(dev->vm);
+		return;
+	}
+	if (n != (ssize_t)sizeof(msg) || msg.type != DEVCTL_ACK ||
+	    msg.arg != DEVCTL_WAKE_ARM) {
+		log_limited(&limit, "%s: unknown control message, ignored",
+			    dev->name);
+		return;
+	}
+	dev->arm_acked = msg.generation;
+	vm_power_armed(dev->vm);
+}
+
+void vm_virtio_arm(struct vm_virtio *dev, bool armed)
+{
+	struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM, .arg = armed };
+
+	if (dev->wake.armed == armed)
+		return;
+	dev->wake.armed = armed;
+	if (!armed)
+		power_taken(&dev->vm->power, &dev->wake);
+	if (dev->ctl_fd < 0)
+		return;
+	msg.generation = ++dev->arm_generation;
+	/* Full: the process is stuck, and cannot be armed either way. */
+	if (fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0) < 0)
+		dev->arm_acked = dev->arm_generation;
+}
+
+/* ------------------------------------------------------ making a device */
+
+struct device_plan { /* what the process is given */
+	const struct device_type *type;
+	struct spawn_request req;
+	char words[SPAWN_MAX_ARGS][48];
+	unsigned int nr_words;
+};
+
+static void add_word(struct device_plan *plan, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_word(struct device_plan *plan, const char *fmt, ...)
+{
+	char *word = plan->words[plan->nr_words];
+	va_list ap;
+
+	assert(plan->nr_words + 1 < SPAWN_MAX_ARGS);
+	va_start(ap, fmt);
+	(void)vsnprintf(word, sizeof(plan->words[0]), fmt, ap);
+	va_end(ap);
+	plan->req.args[plan->nr_words++] = word;
+}
+
+static void plan_init(struct device_plan *plan, const struct device_type *type)
+{
+	memset(plan, 0, sizeof(*plan));
+	plan->type = type;
+	plan->req.role = type->role;
+	plan->req.ctl_fd = plan->req.regpage_fd = plan->req.wake_fd = -1;
+	plan->req.vhost_fd = -1;
+}
+
+/* The device's page, mapped at its place among all pages. */
+static int map_page(struct vm *vm, struct vm_virtio *dev)
+{
+	uint8_t *at = (uint8_t *)vm->pages + dev->index * VIRTIO_REGPAGE_SIZE;
+	void *p;
+
+	dev->page_fd = fd_memfd_sealed(dev->name, VIRTIO_REGPAGE_SIZE, 0);
+	if (dev->page_fd < 0)
+		return dev->page_fd;
+	p = mmap(at, VIRTIO_REGPAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, dev->page_fd, 0);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+static int watch_device(struct vm *vm, struct vm_virtio *dev)
+{
+	int r;
+
+	r = loop_add(&vm->loop, &dev->ctl_src, dev->ctl_fd, EPOLLIN, on_ctl);
+	if (r == 0)
+		r = loop_add(&vm->loop, &dev->wake_src, dev->wake_fd, EPOLLIN,
+			     on_wake);
+	if (r == 0)
+		r = loop_add(&vm->loop, &dev->pid_src, dev->pidfd, EPOLLIN,
+			     on_process_end);
+	return r;
+}
+
+static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
+{
+	int r = bus_add(&vm->mmio, &dev->mmio.bus);
+
+	for (unsigned int q = 0; q < dev->mmio.nr_queues && r == 0; q++)
+		r = kvm_ioeventfd(vm->vm_fd,
+				  dev->mmio.bus.base +
+					  VIRTIO_MMIO_QUEUE_NOTIFY_REG,
+				  dev->mmio.kick_fds[q], q, true);
+	if (r == 0)
+		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.irq_fd, dev->gsi);
+	return r;
+}
+
+static void on_ready(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	dev->vm->handshakes--;
+	if (r < 0)
+		virtio_mmio_died(mmio, "did not answer the handshake");
+}
+
+static int start_transport(struct vm *vm, struct vm_virtio *dev,
+			   const struct device_type *type, int vhost_fd)
+{
+	const struct virtio_mmio_config cfg = {
+		.name = dev->name,
+		.device_id = type->id,
+		.queue_size = type->queue_size,
+		.nr_queues = type->nr_queues,
+		.config_size = type->config_size,
+		.gpa = LAYOUT_VIRTIO_BASE +
+		       (uint64_t)dev->index * LAYOUT_VIRTIO_STRIDE,
+		.page = (struct virtio_regpage *)vm->pages + dev->index,
+		.vhost_fd = vhost_fd,
+		.deadline_ns = ANSWER_DEADLINE_NS,
+	};
+	int r;
+
+	dev->mmio.ops = &mmio_ops;
+	dev->mmio.owner = dev;
+	r = virtio_mmio_init(&dev->mmio, &cfg, &vm->loop, &vm->mailbox, &vm->gm,
+			     on_ready);
+	if (r < 0)
+		return r;
+	dev->in_set = true;
+	vm->handshakes++;
+	return connect_kvm(vm, dev);
+}
+
+static struct vm_virtio *new_device(struct vm *vm,
+				    const struct device_type *type,
+				    unsigned int number)
+{
+	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
+	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
+
+	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO)
+		return NULL;
+	*dev = (struct vm_virtio){
+		.vm = vm,
+		.role = type->role,
+		.index = vm->nr_virtio,
+		.gsi = (uint32_t)gsi,
+		.page_fd = -1,
+		.ctl_fd = -1,
+		.wake_fd = -1,
+		.pidfd = -1,
+		.ctl_src.fd = -1,
+		.wake_src.fd = -1,
+		.pid_src.fd = -1,
+	};
+	if (type == &type_rng)
+		(void)snprintf(dev->name, sizeof(dev->name), "rng");
+	else
+		(void)snprintf(dev->name, sizeof(dev->name), "%s%u",
+			       type->role, number);
+	dev->wake.name = dev->name;
+	dev->wake.gpe_bit = 1U << dev->index;
+	vm->nr_virtio++;
+	return dev;
+}
+
+/* Spawns the process of @plan for @dev and connects it. */
+static int spawn_device(struct vm *vm, struct vm_virtio *dev,
+			struct device_plan *plan, struct err *err)
+{
+	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
+	struct spawn_result res = { .pidfd = -1 };
+	int r;
+
+	r = map_page(vm, dev);
+	if (r == 0)
+		r = dev->wake_fd = fd_event_create();
+	if (r >= 0 && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				  vhost) < 0 ||
+		       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+				  ctl) < 0))
+		r = -errno;
+	if (r < 0) {
+		(void)err_set_errno(err, r, "device %s", dev->name);
+		goto out;
+	}
+	plan->req.name = dev->name;
+	plan->req.vhost_fd = vhost[1];
+	plan->req.ctl_fd = ctl[1];
+	plan->req.regpage_fd = dev->page_fd;
+	plan->req.wake_fd = dev->wake_fd;
+	r = spawner_spawn(vm->spawner, &plan->req, &res, err);
+	if (r < 0)
+		goto out;
+	dev->pid = res.pid;
+	dev->pidfd = res.pidfd;
+	dev->ctl_fd = TAKE_FD(ctl[0]);
+	r = watch_device(vm, dev);
+	if (r == 0)
+		r = start_transport(vm, dev, plan->type, vhost[0]);
+	if (r == 0)
+		vhost[0] = -1;
+	else
+		(void)err_set_errno(err, r, "device %s", dev->name);
+	power_add_source(&vm->power, &dev->wake);
+out:
+	for (int i = 0; i < 2; i++) {
+		fd_close(&vhost[i]);
+		fd_close(&ctl[i]);
+	}
+	return r;
+}
+
+static int too_many(struct err *err)
+{
+	return err_set(err, -ENOSPC,
+		       "too many virtio devices; the limit is %d "
+		       "(--irqchip split) or 16 (--irqchip kernel)",
+		       LAYOUT_MAX_VIRTIO);
+}
+
+static int create_blk(struct vm *vm, unsigned int i, struct err *err)
+{
+	static const char *const engines[] = { "auto", "uring", "threads" };
+	const struct block_config *cfg = &vm->cfg->blocks[i];
+	struct vm_virtio *dev = new_device(vm, &type_blk, i);
+	struct device_plan plan;
+	_cleanup_fd_ int fd = -1;
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
+			    err);
+	if (r < 0)
+		return r;
+	dev->has_image = true;
+	fd = r = disk_image_open(&dev->image, cfg->path, err);
+	if (r < 0)
+		return r;
+	plan_init(&plan, &type_blk);
+	if (cfg->ro)
+		add_word(&plan, "ro");
+	if (cfg->o_direct)
+		add_word(&plan, "direct");
+	if (!cfg->sparse)
+		add_word(&plan, "nodiscard");
+	if (cfg->id[0])
+		add_word(&plan, "id=%s", cfg->id);
+	add_word(&plan, "engine=%s", engines[cfg->engine]);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
+	return spawn_device(vm, dev, &plan, err);
+}
+
+static int make_mac(const struct net_config *cfg, uint8_t mac[6],
+		    struct err *err)
+{
+	if (cfg->mac_set) {
+		memcpy(mac, cfg->mac, 6);
+		return 0;
+	}
+	if (getrandom(mac, 6, 0) != 6)
+		return err_set_errno(err, -errno, "random MAC address");
+	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
+	return 0;
+}
+
+static int create_net(struct vm *vm, unsigned int i, struct err *err)
+{
+	const struct net_config *cfg = &vm->cfg->nets[i];
+	struct vm_virtio *dev = new_device(vm, &type_net, i);
+	struct device_plan plan;
+	_cleanup_fd_ int opened = -1;
+	uint8_t mac[6];
+	int r, tap = cfg->tap_fd;
+
+	if (!dev)
+		return too_many(err);
+	if (cfg->tap_name) {
+		tap = opened = r = net_tap_open(cfg->tap_name, err);
+		if (r < 0)
+			return r;
+	} else {
+		r = net_tap_check(tap, err);
+		if (r < 0)
+			return r;
+	}
+	r = make_mac(cfg, mac, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(dev->mac, sizeof(dev->mac),
+		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+		       mac[3], mac[4], mac[5]);
+	plan_init(&plan, &type_net);
+	add_word(&plan, "mac=%s", dev->mac);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = tap;
+	return spawn_device(vm, dev, &plan, err);
+}
+
+static int create_console(struct vm *vm, unsigned int i, struct err *err)
+{
+	struct vm_virtio *dev = new_device(vm, &type_console, i);
+	_cleanup_fd_ int in = -1, out = -1;
+	struct device_plan plan;
+	char option[24];
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	(void)snprintf(option, sizeof(option), "--console");
+	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
+	if (r < 0)
+		return r;
+	plan_init(&plan, &type_console);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = in;
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = out;
+	return spawn_device(vm, dev, &plan, err);
+}
+
+static int create_rng(struct vm *vm, struct err *err)
+{
+	struct vm_virtio *dev = new_device(vm, &type_rng, 0);
+	struct device_plan plan;
+
+	if (!dev)
+		return too_many(err);
+	plan_init(&plan, &type_rng);
+	return spawn_device(vm, dev, &plan, err);
+}
+
+static unsigned int count_devices(const struct vm_config *cfg)
+{
+	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles + cfg->rng;
+}
+
+/* One read-only memslot spans the pages: reads do not exit, writes do. */
+static int map_pages(struct vm *vm, unsigned int nr)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = ARCH_MAX_RAM_RANGES,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = LAYOUT_VIRTIO_BASE,
+		.memory_size = nr * (uint64_t)VIRTIO_REGPAGE_SIZE,
+		.userspace_addr = (uint64_t)(uintptr_t)vm->pages,
+	};
+
+	return nr ? kvm_set_memory(vm->vm_fd, &slot) : 0;
+}
+
+int vm_virtio_create(struct vm *vm, struct err *err)
+{
+	const struct vm_config *cfg = vm->cfg;
+	unsigned int nr = count_devices(cfg);
+	int r = 0;
+
+	if (nr == 0)
+		return 0;
+	/* A reservation; each device's memfd is mapped over its part. */
+	vm->pages = mmap(NULL, nr * VIRTIO_REGPAGE_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (vm->pages == MAP_FAILED) {
+		vm->pages = NULL;
+		return err_set_errno(err, -errno, "register pages");
+	}
+	for (unsigned int i = 0; i < cfg->nr_blocks && r == 0; i++)
+		r = create_blk(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_nets && r == 0; i++)
+		r = create_net(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_consoles && r == 0; i++)
+		r = create_console(vm, i, err);
+	if (r == 0 && cfg->rng)
+		r = create_rng(vm, err);
+	if (r < 0)
+		return r;
+	r = map_pages(vm, nr);
+	return r < 0 ? err_set_errno(err, r, "KVM: read-only memory") : 0;
+}
+
+int vm_virtio_wait_ready(struct vm *vm, struct err *err)
+{
+	while (vm->handshakes > 0) {
+		int r = loop_turn(&vm->loop, -1);
+
+		if (r < 0)
+			return err_set_errno(err, r, "event loop");
+	}
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->mmio.dead)
+			return err_set(err, -ECHILD,
+				       "device %s did not start; its messages "
+				       "are above",
+				       dev->name);
+	}
+	return 0;
+}
+
+void vm_virtio_destroy(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->in_set)
+			virtio_mmio_finish(&dev->mmio);
+		loop_timer_cancel(&vm->loop, &dev->fence_timer);
+		loop_remove(&vm->loop, &dev->ctl_src);
+		loop_remove(&vm->loop, &dev->wake_src);
+		loop_remove(&vm->loop, &dev->pid_src);
+		fd_close(&dev->ctl_fd);
+		fd_close(&dev->wake_fd);
+		fd_close(&dev->pidfd);
+		fd_close(&dev->page_fd);
+		if (dev->has_image)
+			disk_image_finish(&dev->image);
+	}
+	if (vm->pages)
+		(void)munmap(vm->pages,
+			     count_devices(vm->cfg) * VIRTIO_REGPAGE_SIZE);
+	vm->pages = NULL;
+	vm->nr_virtio = 0;
+}
