@@ -53,7 +53,6 @@ VIRTIO_SRC = \
 	virtio/net_rx.c \
 	virtio/net_tap.c \
 	virtio/net_tx.c \
-	virtio/net_tap.c \
 	virtio/rng.c \
 	virtio/roles.c \
 	virtio/vhost_user.c \
@@ -151,19 +150,28 @@ PAYLOAD_LIB_SRC = \
 UNIT_TESTS = \
 	acpi \
 	acpi_pm \
+	backend \
+	blk \
 	bus \
 	cli \
 	client \
 	config \
+	console \
+	contract_device \
 	control \
+	control_socket \
 	cpuid \
+	fd \
 	gmem \
 	iov \
 	jail \
 	loader \
 	loader_elf \
+	loop \
 	memory_map \
+	net \
 	policy \
+	rng \
 	rtc \
 	serial \
 	small_devices \
@@ -270,10 +278,11 @@ $(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h
 $(B)/obj/arch/x86_64/acpi.o: $(DSDT)
 
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
+# clang's interrupt-service-routine warning is about SSE registers.
 PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
 	-fcf-protection=none -fno-stack-protector -fno-common \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -mno-red-zone \
-	-mgeneral-regs-only -fno-tree-loop-distribute-patterns $(WARN) \
+	-mgeneral-regs-only $(WARN) -Wno-interrupt-service-routine \
 	$(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
 PAYLOAD_LIB = $(patsubst %,$(B)/obj/%.o,$(basename $(PAYLOAD_LIB_SRC)))
 
@@ -295,7 +304,7 @@ $(B)/obj/guest/payloads/%.o: guest/payloads/%.S
 $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 		guest/payloads/payload.lds
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -nostdlib -static -no-pie \
+	$(Q)mkdir -p $(@D) && $(CC) -nostdlib -static \
 		-Wl,-T,guest/payloads/payload.lds -Wl,--build-id=none \
 		-Wl,-z,noexecstack -o $@ $(filter %.o,$^)
 

@@ -19,11 +19,11 @@
 #include "vmm/bus.h"
 #include "vmm/irq_line.h"
 
-#define ACPI_PM1_GBL (1U << 5)
+#define ACPI_PM1_GBL	(1U << 5)
 #define ACPI_PM1_PWRBTN (1U << 8)
 #define ACPI_PM1_SLPBTN (1U << 9)
-#define ACPI_PM1_RTC (1U << 10)
-#define ACPI_PM1_WAK (1U << 15) /* status only */
+#define ACPI_PM1_RTC	(1U << 10)
+#define ACPI_PM1_WAK	(1U << 15) /* status only */
 
 #define ACPI_NR_GPES 32
 
@@ -54,7 +54,8 @@ struct acpi_pm {
 	 */
 	void (*on_clear)(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
 			 bool bulk);
-	/* An enable register changed, on the vCPU thread, unlocked. Optional. */
+	/* An enable register changed, on the vCPU thread, unlocked. Optional.
+	 */
 	void (*on_enable)(struct acpi_pm *pm);
 };
 

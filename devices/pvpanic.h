@@ -8,7 +8,7 @@
 
 #include "vmm/bus.h"
 
-#define PVPANIC_PANICKED 1U
+#define PVPANIC_PANICKED     1U
 #define PVPANIC_CRASH_LOADED 2U
 
 struct pvpanic {

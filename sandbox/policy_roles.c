@@ -47,6 +47,10 @@ static const struct policy_rule common[] = {
 	/* vhost-user and control channel, with the fds they carry. */
 	POLICY_ALLOW(recvmsg),
 	POLICY_ALLOW(sendmsg),
+	/* On arming a wake-up: is there data already? A block engine's short
+	 * pause where the kernel has no memory. */
+	POLICY_ALLOW(poll),
+	POLICY_ALLOW(ppoll),
 	/* Fds of a ring or of memory that is replaced. */
 	POLICY_ALLOW(close),
 	/* Size of a memory region that a peer passes. glibc makes it
@@ -91,9 +95,6 @@ static const struct policy_rule blk[] = {
 	POLICY_ALLOW(io_uring_setup),
 	POLICY_ALLOW(io_uring_enter),
 	POLICY_ALLOW(io_uring_register),
-	/* Its short pause where the kernel has no memory for a request. */
-	POLICY_ALLOW(poll),
-	POLICY_ALLOW(ppoll),
 	/* The thread engine, where io_uring is off. */
 	POLICY_ALLOW(preadv),
 	POLICY_ALLOW(pwritev),
@@ -114,26 +115,21 @@ static const struct policy_rule blk[] = {
 };
 
 static const struct policy_rule net[] = {
-	/* Offloads the driver accepted; header size with mergeable buffers.
-	 * Not TUNSETIFF: the tap stays the one it is. */
+	/* Offloads the driver accepted. Not TUNSETIFF: the tap stays the one
+	 * it is; its header size is set before the jail closes. */
 	POLICY_ALLOW_EQ(ioctl, 1, TUNSETOFFLOAD),
-	POLICY_ALLOW_EQ(ioctl, 1, TUNSETVNETHDRSZ),
 };
 
-/* Terminal modes are the VMM's business: no ioctl here. */
-static const struct policy_rule console[] = {
-	/* On arming a wake-up: is there input already? */
-	POLICY_ALLOW(poll),
-	POLICY_ALLOW(ppoll),
-};
-
+/*
+ * No table for console and rng. Terminal modes are the VMM's business, and
+ * getrandom() is common to all.
+ */
 const struct policy_table policy_common = TABLE(common);
 
 const struct policy_role policy_roles[] = {
 	{ "blk", TABLE(blk) },
-	{ "console", TABLE(console) },
+	{ "console", { NULL, 0 } },
 	{ "net", TABLE(net) },
-	/* getrandom() is common to all; it has no fd beyond the channels. */
 	{ "rng", { NULL, 0 } },
 };
 const unsigned int policy_nr_roles = ARRAY_SIZE(policy_roles);

@@ -35,6 +35,12 @@ part() {
 	fi
 }
 
+# Once for all that boot guests.
+eval "$(tests/harness/run-guests.sh --decide)"
+export NESTED
+[ "$NESTED" = 0 ] || echo "No KVM here that runs Linux: guests run on an" \
+	"emulated host."
+
 part unit tests/run-unit.sh "$@"
 part boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 part sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh

@@ -118,7 +118,7 @@ static void print_vcpus(FILE *out, const json_t *vcpus)
 		fprintf(out, "%-15zu %-12lld %s\n", i, (long long)exits,
 			flag(v, "parked") ? "asleep"
 			: flag(v, "up")	  ? "up"
-					  : "offline");
+					  : "-");
 	}
 }
 

@@ -12,9 +12,9 @@
 /* From unparking until LPS0 exit C2 reads return at once, at most this long. */
 #define RESUME_NS (20 * NS_PER_MS)
 /* LPS0 entry, but no C2 read after this: the guest may have no C2. */
-#define SHALLOW_FIRST_NS (200 * NS_PER_MS)
-#define SHALLOW_AGAIN_NS (50 * NS_PER_MS)
-#define SHALLOW_SLOW_NS (1000 * NS_PER_MS)
+#define SHALLOW_FIRST_NS   (200 * NS_PER_MS)
+#define SHALLOW_AGAIN_NS   (50 * NS_PER_MS)
+#define SHALLOW_SLOW_NS	   (1000 * NS_PER_MS)
 #define SHALLOW_FAST_TRIES 20U
 
 static void lock(struct power *power)
@@ -51,7 +51,7 @@ const char *power_sleep_name(enum power_sleep kind)
 }
 
 void power_init(struct power *power, const struct power_ops *ops, void *ctx,
-		struct acpi_pm *pm, unsigned int nr_vcpus)
+		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus)
 {
 	pthread_condattr_t attr;
 
@@ -59,6 +59,7 @@ void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 	*power = (struct power){ .ops = ops,
 				 .ctx = ctx,
 				 .pm = pm,
+				 .wake_gpe = wake_gpe,
 				 .nr_vcpus = nr_vcpus };
 	(void)pthread_mutex_init(&power->lock, NULL);
 	(void)pthread_condattr_init(&attr);
@@ -67,11 +68,13 @@ void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 	(void)pthread_condattr_destroy(&attr);
 
 	power->powerbtn = (struct wake_source){ .name = "powerbtn",
-						.pm1_bit = ACPI_PM1_PWRBTN };
+						.pm1_bit = ACPI_PM1_PWRBTN,
+						.button = true };
 	power->sleepbtn = (struct wake_source){ .name = "sleepbtn",
-						.pm1_bit = ACPI_PM1_SLPBTN };
-	power->rtc = (struct wake_source){ .name = "rtc",
-					   .pm1_bit = ACPI_PM1_RTC };
+						.pm1_bit = ACPI_PM1_SLPBTN,
+						.button = true };
+	power->rtc =
+		(struct wake_source){ .name = "rtc", .pm1_bit = ACPI_PM1_RTC };
 	power->launcher = (struct wake_source){ .name = "launcher" };
 	power_add_source(power, &power->launcher);
 	power_add_source(power, &power->rtc);
@@ -167,9 +170,9 @@ static void requests_end(struct power *power, enum power_outcome outcome,
 		req->elapsed_ns = now - req->start_ns;
 		req->kind = power->kind;
 		req->device = device;
-		req->source = outcome == POWER_ABORTED && power->wake_source ?
-				      power->wake_source->name :
-				      NULL;
+		req->source = outcome == POWER_ABORTED && power->wake_source
+				      ? power->wake_source->name
+				      : NULL;
 		req->done(req, outcome);
 	}
 }
@@ -181,6 +184,19 @@ static void requests_end_all(struct power *power, enum power_outcome outcome)
 
 /* ---------------------------------------------------------- wake sources */
 
+/* Its drivers are suspended: past LPS0 entry, or in S1. */
+static bool asleep(struct power *power)
+{
+	bool ret;
+
+	lock(power);
+	ret = power->state == POWER_SUSPENDED ||
+	      (power->state == POWER_SUSPENDING &&
+	       (power->lps0_entered || power->phase != POWER_PHASE_PARKING));
+	unlock(power);
+	return ret;
+}
+
 /* Sets the status bits. Return: true if the guest will notice. */
 static bool source_raise(struct power *power, struct wake_source *source)
 {
@@ -191,6 +207,18 @@ static bool source_raise(struct power *power, struct wake_source *source)
 		return source->armed;
 	if (source->gpe_bit && !source->armed)
 		return false;
+	regs = acpi_pm_get(power->pm);
+	if (source->button && regs.pm1_en & source->pm1_bit &&
+	    regs.gpe_en & power->wake_gpe && asleep(power)) {
+		/*
+		 * Linux ignores a button that wakes it, unless the event is
+		 * worked on only after the button's driver was resumed: then
+		 * it is a key press, and the guest powers off. So a press
+		 * that finds the guest asleep wakes it and is no more.
+		 */
+		acpi_pm_raise(power->pm, 0, power->wake_gpe);
+		return true;
+	}
 	acpi_pm_raise(power->pm, source->pm1_bit, source->gpe_bit);
 	regs = acpi_pm_get(power->pm);
 	return (regs.pm1_en & source->pm1_bit) ||
@@ -444,9 +472,9 @@ static void shallow_look(struct power *power)
 		power_census_start(power, !parked);
 	unlock(power);
 	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
-			      power->shallow_tries++ < SHALLOW_FAST_TRIES ?
-				      SHALLOW_AGAIN_NS :
-				      SHALLOW_SLOW_NS);
+			      power->shallow_tries++ < SHALLOW_FAST_TRIES
+				      ? SHALLOW_AGAIN_NS
+				      : SHALLOW_SLOW_NS);
 }
 
 static void request_deadline(struct power *power)
@@ -517,14 +545,17 @@ int power_wake_forced(struct power *power)
 {
 	struct acpi_pm_regs regs = acpi_pm_get(power->pm);
 	enum power_state state = power_get_state(power);
-	uint16_t bit = regs.pm1_en & ACPI_PM1_SLPBTN ? ACPI_PM1_SLPBTN :
-						       ACPI_PM1_PWRBTN;
+	uint16_t bit = regs.pm1_en & ACPI_PM1_SLPBTN ? ACPI_PM1_SLPBTN
+						     : ACPI_PM1_PWRBTN;
+	bool gpe = regs.gpe_en & power->wake_gpe;
 
 	if (state == POWER_RUNNING || state == POWER_RESUMING)
 		return 0;
-	if (!(regs.pm1_en & bit))
+	if (!gpe && !(regs.pm1_en & bit))
 		return -EOPNOTSUPP;
-	power->launcher.pm1_bit = bit;
+	power->launcher.armed = gpe;
+	power->launcher.gpe_bit = gpe ? power->wake_gpe : 0;
+	power->launcher.pm1_bit = gpe ? 0 : bit;
 	power_wake(power, &power->launcher);
 	return 0;
 }

@@ -67,6 +67,7 @@ struct wake_source {
 	const char *name;      /* "powerbtn", "net0"; borrowed */
 	uint16_t pm1_bit;      /* fixed event it raises, or 0 */
 	uint32_t gpe_bit;      /* general purpose event it raises, or 0 */
+	bool button;	       /* raises wake_gpe instead while asleep */
 	struct irq_line *irq;  /* plain interrupt instead of an SCI, or NULL */
 	bool armed;	       /* by the guest, where PM1_EN and GPE_EN do not
 				  say so: _DSW, serial receive interrupt */
@@ -158,6 +159,7 @@ struct power {
 	const struct power_ops *ops;
 	void *ctx;
 	struct acpi_pm *pm;
+	uint32_t wake_gpe; /* bit of a GPE that wakes and does nothing else */
 	unsigned int nr_vcpus;
 	struct power_vcpu vcpus[POWER_MAX_VCPUS];
 
@@ -175,8 +177,11 @@ struct power {
 	bool note_entered;   /* SUSPENDING began by itself */
 	bool note_census_ok; /* a census ended quiet */
 	bool note_undo;	     /* a census after quiescing found something */
-	bool note_lps0_exit;
+	bool note_lps0_exit; /* or S1 ended before it was a sleep */
+	bool note_old_exit;  /* LPS0 exit of a sleep before the request */
 	bool lps0_entered;   /* entry came, exit has not */
+	bool exit_is_old;    /* the exit to come belongs to a former sleep */
+	bool begun;	     /* SUSPENDING: the guest itself gave a sign of it */
 
 	/* Main loop only. */
 	struct wake_source *sources;
@@ -189,12 +194,14 @@ struct power {
 	bool wake_seen; /* a source fired since the sleep began */
 	struct wake_source *wake_source; /* the one that did */
 	unsigned int shallow_tries;
+	unsigned int awake_looks; /* in a row that found no vCPU asleep */
+	bool press_wanted; /* a request came on the way up */
 	unsigned int devices_gone; /* live devices reset since the start */
 };
 
-/* @pm: borrowed; its callbacks stay the caller's. */
+/* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
 void power_init(struct power *power, const struct power_ops *ops, void *ctx,
-		struct acpi_pm *pm, unsigned int nr_vcpus);
+		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus);
 void power_finish(struct power *power);
 
 /* --- vCPU threads (power_park.c) --- */
@@ -221,8 +228,8 @@ void power_add_source(struct power *power, struct wake_source *source);
 /* The event happened. Latches, raises, and wakes if the guest wants it. */
 void power_wake(struct power *power, struct wake_source *source);
 /*
- * Wakes a guest by whatever button it listens to. Return: 0 (also when it is
- * awake), or -EOPNOTSUPP if both button enable bits are clear.
+ * Wakes a guest by wake_gpe, or by whatever button it listens to. Return: 0
+ * (also when it is awake), or -EOPNOTSUPP if all enable bits are clear.
  */
 int power_wake_forced(struct power *power) must_check;
 /* The guest took the event while running, or no longer wants it. */

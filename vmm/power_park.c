@@ -28,14 +28,24 @@ static void notify_main(struct power *power)
 	power->ops->post(power->ctx);
 }
 
+/* The guest gives a sign of going to sleep, by itself or as it was asked to. */
 static void enter_suspending(struct power *power)
 {
-	if (power->state != POWER_RUNNING)
+	if (power->state == POWER_RUNNING) {
+		power->state = POWER_SUSPENDING;
+		power->phase = POWER_PHASE_PARKING;
+	} else if (power->state != POWER_SUSPENDING || power->begun) {
 		return;
-	power->state = POWER_SUSPENDING;
-	power->phase = POWER_PHASE_PARKING;
+	}
+	power->begun = true;
 	power->note_entered = true;
 	notify_main(power);
+}
+
+/* power_ran() writes it without the lock. */
+static void set_up(struct power *power, unsigned int cpu, bool up)
+{
+	__atomic_store_n(&power->vcpus[cpu].up, up, __ATOMIC_RELAXED);
 }
 
 void power_unpark_all(struct power *power)
@@ -64,15 +74,15 @@ static void census_end(struct power *power)
 	bool pending = false, running = false;
 
 	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
-		struct power_vcpu *v = &power->vcpus[i];
+		const struct power_vcpu *v = &power->vcpus[i];
 
 		pending |= v->report == POWER_REPORT_PENDING;
 		running |= v->report == POWER_REPORT_RUNNING;
 		/* Found running: it has to park before the next census. */
 		if (v->report == POWER_REPORT_RUNNING)
-			v->up = true;
+			set_up(power, i, true);
 		else if (v->report == POWER_REPORT_DOWN)
-			v->up = false;
+			set_up(power, i, false);
 	}
 	if (!pending && !running) {
 		power->note_census_ok = true;
@@ -154,6 +164,15 @@ static bool wait_recheck(struct power *power)
 	       ETIMEDOUT;
 }
 
+/*
+ * Something that ends a hold. A local APIC disabled by software delivers
+ * nothing: Linux does that to its last CPU on the way into S1.
+ */
+static bool deliverable(unsigned int bits)
+{
+	return bits & POWER_VCPU_PENDING && !(bits & POWER_VCPU_OFFLINE);
+}
+
 /* Waits, parked, until this generation is unparked. Lock held. */
 static void park(struct power *power, unsigned int cpu)
 {
@@ -170,7 +189,7 @@ static void park(struct power *power, unsigned int cpu)
 			if (power->generation == generation &&
 			    power->census_round == round)
 				report(power, cpu,
-				       bits & POWER_VCPU_PENDING ?
+				       deliverable(bits) ?
 					       POWER_REPORT_PENDING :
 					       POWER_REPORT_QUIET);
 			continue;
@@ -182,7 +201,7 @@ static void park(struct power *power, unsigned int cpu)
 			continue;
 		}
 		if (wait_recheck(power) &&
-		    inspect(power, cpu) & POWER_VCPU_PENDING &&
+		    deliverable(inspect(power, cpu)) &&
 		    power->generation == generation && !power->census_missing &&
 		    power->phase == POWER_PHASE_PARKING &&
 		    !power->note_census_ok)
@@ -206,16 +225,18 @@ void power_c2_read(struct power *power, unsigned int cpu)
 		power->ops->vcpu_halt(power->ctx, cpu);
 	lock(power);
 	if (bits & POWER_VCPU_OFFLINE) {
-		power->vcpus[cpu].up = false;
+		set_up(power, cpu, false);
 		maybe_census(power);
 		unlock(power);
 		return;
 	}
 	/* On the way up a read returns at once: its caller has work to do. */
 	if (power->state != POWER_RESUMING && !power->stopping) {
-		power->vcpus[cpu].up = true;
+		set_up(power, cpu, true);
 		power->kind = POWER_SLEEP_S2IDLE;
-		power->census_shallow = false;
+		/* One in progress ends as it began: it may hold halted vCPUs */
+		if (!power->census_missing)
+			power->census_shallow = false;
 		enter_suspending(power);
 		park(power, cpu);
 	}
@@ -224,18 +245,33 @@ void power_c2_read(struct power *power, unsigned int cpu)
 
 void power_s1(struct power *power, unsigned int cpu)
 {
+	bool stopping;
+
 	lock(power);
 	if (!power->stopping) {
 		/* A wake from s2idle may not have ended formally yet. */
 		if (power->state == POWER_RESUMING)
 			power->state = POWER_RUNNING;
-		power->vcpus[cpu].up = true;
+		set_up(power, cpu, true);
 		power->kind = POWER_SLEEP_S1;
-		power->census_shallow = false;
+		if (!power->census_missing)
+			power->census_shallow = false;
 		enter_suspending(power);
 		park(power, cpu);
+		/* Let go before it slept: nothing else tells that it is back. */
+		if (power->state == POWER_SUSPENDING) {
+			power->note_lps0_exit = true;
+			notify_main(power);
+		}
 	}
+	stopping = power->stopping;
 	unlock(power);
+	/*
+	 * However the hold ended: ACPICA polls for WAK_STS with interrupts off,
+	 * for ever if need be.
+	 */
+	if (!stopping)
+		acpi_pm_raise(power->pm, ACPI_PM1_WAK, 0);
 }
 
 static enum power_report classify(const struct power *power, unsigned int bits)
@@ -286,12 +322,15 @@ void power_lps0(struct power *power, bool entry)
 	lock(power);
 	if (entry) {
 		power->lps0_entered = true;
+		power->exit_is_old = false;
 		if (power->state == POWER_RESUMING)
 			power->state = POWER_RUNNING;
 		enter_suspending(power);
 	} else if (power->lps0_entered) {
 		power->lps0_entered = false;
-		power->note_lps0_exit = true;
+		power->note_old_exit |= power->exit_is_old;
+		power->note_lps0_exit |= !power->exit_is_old;
+		power->exit_is_old = false;
 		notify_main(power);
 	}
 	unlock(power);

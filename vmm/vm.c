@@ -26,8 +26,12 @@ void vm_end(struct vm *vm, enum vm_exit code)
 {
 	int running = -1;
 
-	if (atomic_compare_exchange_strong(&vm->exit_code, &running, code))
-		loop_stop(&vm->loop);
+	if (!atomic_compare_exchange_strong(&vm->exit_code, &running, code))
+		return;
+	/* The guest does not run past its own end. */
+	if (vm->vcpus_made)
+		vcpu_set_stop(&vm->vcpus);
+	loop_stop(&vm->loop);
 }
 
 /* ------------------------------------------------------------- memory */
@@ -326,6 +330,22 @@ static int make_control(struct vm *vm, struct err *err)
 			      &vm->control, err);
 }
 
+/* The filter covers all threads, before the first guest instruction. */
+static int start_guest(struct vm *vm, struct err *err)
+{
+	int r;
+
+	vcpu_set_hold(&vm->vcpus);
+	r = vcpu_set_start(&vm->vcpus);
+	if (r < 0)
+		return err_set_errno(err, r, "start the vCPUs");
+	r = vm->cfg->sandbox == SANDBOX_OFF ? 0 : jail_vmm();
+	if (r < 0)
+		return err_set_errno(err, r, "seccomp filter of the VMM");
+	vcpu_set_release(&vm->vcpus);
+	return 0;
+}
+
 static int vm_make(struct vm *vm, struct err *err)
 {
 	int r;
@@ -357,9 +377,7 @@ static int vm_make(struct vm *vm, struct err *err)
 		return r;
 	r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner), 0,
 		     on_spawner_end);
-	if (r == 0)
-		r = vcpu_set_start(&vm->vcpus);
-	return r < 0 ? err_set_errno(err, r, "start the vCPUs") : 0;
+	return r < 0 ? err_set_errno(err, r, "event loop") : start_guest(vm, err);
 }
 
 static void vm_unmake(struct vm *vm)

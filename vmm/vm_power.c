@@ -378,7 +378,8 @@ static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 
 void vm_power_init(struct vm *vm)
 {
-	power_init(&vm->power, &power_ops, vm, &vm->pm, vm->cfg->cpus);
+	power_init(&vm->power, &power_ops, vm, &vm->pm, 1U << LAYOUT_GPE_WAKE,
+		   vm->cfg->cpus);
 	vm->power_made = true;
 	vm->power_item.fn = on_power_item;
 	vm->pm_item.fn = on_pm_item;

@@ -22,7 +22,7 @@ struct acpi_config_block {
 	uint32_t virtio_gsi[LAYOUT_MAX_VIRTIO];
 };
 
-_Static_assert(sizeof(struct acpi_config_block) == 0x88,
+_Static_assert(sizeof(struct acpi_config_block) == 0x84,
 	       "dsdt.asl has this size and layout");
 _Static_assert(LAYOUT_ACPI_CONFIG + sizeof(struct acpi_config_block) <=
 		       LAYOUT_ACPI_TABLES,

@@ -19,15 +19,17 @@ DefinitionBlock ("", "DSDT", 2, "TORPOR", "TORPORVM", 1)
 	X (h##a) X (h##b) X (h##c) X (h##d) X (h##e) X (h##f) X (h##g) X (h##i)
 #define SIXTEEN(X, h) EIGHT (X, h, 0, 1, 2, 3, 4, 5, 6, 7) \
 	EIGHT (X, h, 8, 9, A, B, C, D, E, F)
+#define FIFTEEN(X, h) EIGHT (X, h, 0, 1, 2, 3, 4, 5, 6, 7) \
+	X (h##8) X (h##9) X (h##A) X (h##B) X (h##C) X (h##D) X (h##E)
 
 		// struct acpi_config_block
-		OperationRegion (CFGR, SystemMemory, LAYOUT_ACPI_CONFIG, 0x88)
+		OperationRegion (CFGR, SystemMemory, LAYOUT_ACPI_CONFIG, 0x84)
 		Field (CFGR, DWordAcc, NoLock, Preserve)
 		{
 			NCPU, 32,
 			NVIO, 32,
 			SIXTEEN (GSI, 0)
-			SIXTEEN (GSI, 1)
+			FIFTEEN (GSI, 1)
 		}
 
 		// The virtual PMC.
@@ -171,7 +173,25 @@ DefinitionBlock ("", "DSDT", 2, "TORPOR", "TORPORVM", 1)
 		}                                     \
 	}
 		SIXTEEN (VIRTIO, 0)
-		SIXTEEN (VIRTIO, 1)
+		FIFTEEN (VIRTIO, 1)
+
+		// ------------------------------------------- wake, no key
+
+		// A lid that is always open, for its GPE: Linux lets a lid
+		// wake the system without being told to, and one that says it
+		// is open makes nothing else happen. A button may: its key
+		// press can come through after the wake-up, when the button's
+		// driver has been resumed, and power the guest off.
+		Device (WAKE)
+		{
+			Name (_HID, EisaId ("PNP0C0D"))
+			Name (_STA, 0x0F)
+			Name (_PRW, Package () { LAYOUT_GPE_WAKE, 1 })
+			Method (_LID)
+			{
+				Return (1)
+			}
+		}
 
 		// -------------------------------------------- ISA devices
 

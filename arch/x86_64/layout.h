@@ -31,7 +31,8 @@
 
 /* --- limits --- */
 #define LAYOUT_MAX_VCPUS  64
-#define LAYOUT_MAX_VIRTIO 32
+#define LAYOUT_MAX_VIRTIO 31 /* one GPE each */
+#define LAYOUT_GPE_WAKE	  31 /* wakes, and nothing else */
 
 /* --- ports --- */
 #define LAYOUT_PORT_SERIAL     0x3f8

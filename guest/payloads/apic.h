@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interrupts for payloads that need a complete KVM: an IDT, the local APIC in
+ * Interrupts for payloads: an IDT, the local APIC in
  * xAPIC mode, redirection entries of the I/O APIC. One vCPU.
  */
 #ifndef TORPOR_GUEST_APIC_H

@@ -2,8 +2,8 @@
 /*
  * Interrupts of a disk, with the CPU halted between them: each request must
  * give one. First the same requests are polled for with interrupts suppressed,
- * so that the difference of the two times is used buffer to handler. Needs a
- * complete KVM. Words: gsi=N (of the first disk), n=REQUESTS (1000).
+ * so that the difference of the two times is used buffer to handler.
+ * Words: gsi=N (of the first disk), n=REQUESTS (1000).
  */
 #include "guest/payloads/apic.h"
 #include "guest/payloads/virtio.h"

@@ -155,17 +155,25 @@ static struct wake sleep_s1(void)
 
 static void wake_report(uint64_t cycle, const struct wake *w)
 {
+	const struct {
+		const char *name;
+		uint32_t set;
+	} causes[] = {
+		{ "powerbtn", w->pm1 & PWRBTN },
+		{ "sleepbtn", w->pm1 & SLPBTN },
+		{ "rtc", w->pm1 & RTC },
+		{ "gpe", w->gpe },
+		{ "serial", w->serial },
+	};
+	const char *sep = "";
+
 	print("WAKE cycle=%lu by=", cycle);
-	if (w->pm1 & PWRBTN)
-		print("powerbtn,");
-	if (w->pm1 & SLPBTN)
-		print("sleepbtn,");
-	if (w->pm1 & RTC)
-		print("rtc,");
-	if (w->gpe)
-		print("gpe,");
-	if (w->serial)
-		print("serial,");
+	for (size_t i = 0; i < ARRAY_SIZE(causes); i++) {
+		if (!causes[i].set)
+			continue;
+		print("%s%s", sep, causes[i].name);
+		sep = "+";
+	}
 	print(" pm1=0x%x gpe=0x%x reads=%u\n", w->pm1, w->gpe, w->reads);
 }
 

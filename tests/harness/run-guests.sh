@@ -8,6 +8,7 @@
 # TORPOR_NESTED is 0 or 1 for the script.
 #
 #	run-guests.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	run-guests.sh --decide		prints NESTED=0 or NESTED=1
 #
 # NESTED=0 or NESTED=1 in the environment skips the trial.
 set -eu
@@ -16,13 +17,45 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top"
 B=${B:-build}
 
+# Boots the guest itself: a KVM may deliver interrupts to a small payload and
+# still not run Linux. The first line of the kernel comes at once or not at all.
 kvm_runs_linux() {
 	[ -r /dev/kvm ] && [ -w /dev/kvm ] || return 1
 	[ -r /dev/net/tun ] && [ -w /dev/net/tun ] || return 1
-	timeout -k 2 20 "$B/torpor" run --mem 64 --serial stdout \
-		"$B/guest/payloads/probe.elf" </dev/null 2>/dev/null |
-		grep -q 'INTERRUPTS OK'
+	log=$(mktemp)
+	"$B/torpor" run --mem 256 --serial stdout \
+		--initrd "$B/guest/initramfs.cpio" --params "console=ttyS0 \
+		earlycon=uart8250,io,0x3f8 torpor.run=/bin/true" \
+		"$B/guest/vmlinuz" </dev/null >"$log" 2>/dev/null &
+	pid=$!
+	trap 'kill $pid 2>/dev/null; rm -f "$log"' EXIT
+	tries=0 verdict=1
+	while [ $tries -lt 200 ] && kill -0 $pid 2>/dev/null; do
+		if grep -q '^TORPOR-READY' "$log"; then
+			verdict=0
+			break
+		fi
+		[ $tries -lt 30 ] || grep -q 'Linux version' "$log" || break
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	kill $pid 2>/dev/null || :
+	wait $pid 2>/dev/null || :
+	rm -f "$log"
+	trap - EXIT
+	return $verdict
 }
+
+if [ "${1-}" = --decide ]; then
+	if [ -n "${NESTED-}" ]; then
+		echo "NESTED=$NESTED"
+	elif kvm_runs_linux; then
+		echo NESTED=0
+	else
+		echo NESTED=1
+	fi
+	exit
+fi
 
 limit=600 outdir=
 while getopts t:o:a: opt; do

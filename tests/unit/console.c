@@ -159,7 +159,7 @@ Test(console, stalled_reader_stops_neither_guest_nor_order)
 	cr_assert(ge(sz, n, 100 << 10), "only %zu bytes kept", n);
 	cr_assert(lt(sz, n, sent));
 	for (size_t i = 0; i < n; i++)
-		cr_assert((uint8_t)got[i] == (uint8_t)(i * 31 >> 3), "byte %zu",
+		cr_assert(eq(u8, got[i], (uint8_t)(i * 31 >> 3)), "byte %zu",
 			  i);
 	/* Drained: the next bytes go straight through again. */
 	memcpy(guest_ptr(&f.g, buf), "end", 3);

@@ -9,12 +9,10 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -69,25 +67,18 @@ static const struct control_command commands[] = {
 	{ "bad-text", do_bad_text }, { "shout", do_shout }, { NULL },
 };
 
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/torpor-control.XXXXXX");
-	cr_assert(ne(ptr, mkdtemp(dir), NULL));
-	(void)snprintf(path, sizeof(path), "%s/vm.sock", dir);
-}
-
-static int create(const char *at, struct control **ret, struct err *err)
-{
-	return control_create(&loop, at, commands, &loop, ret, err);
-}
-
 static void setup(void)
 {
 	struct err err = { "" };
 
-	make_dir();
+	strcpy(dir, "/tmp/torpor-control.XXXXXX");
+	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	(void)snprintf(path, sizeof(path), "%s/vm.sock", dir);
 	cr_assert(eq(int, loop_init(&loop), 0));
-	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
+	cr_assert(eq(int,
+		     control_create(&loop, path, commands, &loop, &ctl, &err),
+		     0),
+		  "%s", err.msg);
 }
 
 static void teardown(void)
@@ -572,6 +563,27 @@ Test(control, the_33rd_client_is_told_and_closed)
 		close(fds[i]);
 }
 
+Test(control, without_fds_to_spare_clients_wait_and_the_loop_does_not_spin)
+{
+	int fd = dial_at(path), next = dup(fd);
+	struct rlimit limit, low;
+
+	close(next);
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &limit), 0));
+	low = (struct rlimit){ .rlim_cur = (rlim_t)next,
+			       .rlim_max = limit.rlim_max };
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &low), 0));
+	cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	/* The client still waits, yet nothing is ready but a timer, later. */
+	cr_assert(eq(int, epoll_wait(loop.epoll_fd, loop.batch, LOOP_BATCH, 0),
+		     0));
+	cr_assert(ne(ptr, loop.timers, NULL));
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &limit), 0));
+	json_decref(hear(fd));
+	check_alive(fd);
+	close(fd);
+}
+
 /* Until the server has dropped @fd, which never reads. */
 static bool dropped(int fd)
 {
@@ -708,151 +720,15 @@ Test(control, an_idle_server_does_not_wake_up)
 	close(fd);
 }
 
-/* --- the socket's file --- */
-
-Test(control, the_socket_is_private_and_removed_at_the_end)
-{
-	struct stat st;
-
-	cr_assert(eq(int, lstat(path, &st), 0));
-	cr_assert(eq(u32, st.st_mode & S_IFMT, S_IFSOCK));
-	cr_assert(eq(int, st.st_mode & 0777, 0600));
-	control_destroy(TAKE(ctl));
-	cr_assert(eq(int, lstat(path, &st), -1));
-	/* Nothing else was left in the directory. */
-	cr_assert(eq(int, rmdir(dir), 0));
-}
-
-Test(control, a_live_socket_is_busy)
+Test(control, a_socket_that_cannot_be_made_is_an_error)
 {
 	struct control *second = NULL;
 	struct err err = { "" };
-	int fd;
 
-	cr_assert(eq(int, create(path, &second, &err), -EADDRINUSE));
+	cr_assert(
+		eq(int,
+		   control_create(&loop, path, commands, &loop, &second, &err),
+		   -EADDRINUSE));
 	cr_assert(ne(ptr, strstr(err.msg, path), NULL));
-	cr_assert(ne(ptr, strstr(err.msg, "torpor stop"), NULL));
-	fd = dial();
-	check_alive(fd);
-	close(fd);
-}
-
-/* A socket file that nobody listens on. */
-static void make_stale(void)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	control_destroy(TAKE(ctl));
-	strcpy(sa.sun_path, path);
-	cr_assert(eq(int, bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0));
-	close(fd);
-}
-
-Test(control, a_stale_socket_is_replaced)
-{
-	struct err err = { "" };
-	int fd;
-
-	make_stale();
-	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
-	fd = dial();
-	check_alive(fd);
-	close(fd);
-}
-
-Test(control, a_stale_socket_is_left_while_another_start_replaces_it)
-{
-	struct err err = { "" };
-	int fd;
-
-	make_stale();
-	fd = open(dir, O_RDONLY | O_DIRECTORY);
-	cr_assert(eq(int, flock(fd, LOCK_EX), 0));
-	cr_assert(eq(int, create(path, &ctl, &err), -EBUSY));
-	close(fd);
-	cr_assert(eq(int, create(path, &ctl, &err), 0), "%s", err.msg);
-}
-
-Test(control, a_plain_file_is_never_removed)
-{
-	struct err err = { "" };
-	struct stat st;
-
-	control_destroy(TAKE(ctl));
-	close(open(path, O_CREAT | O_WRONLY, 0600));
-	cr_assert(eq(int, create(path, &ctl, &err), -EEXIST));
-	cr_assert(ne(ptr, strstr(err.msg, "not a socket"), NULL));
-	cr_assert(eq(int, lstat(path, &st), 0));
-	cr_assert(eq(u32, st.st_mode & S_IFMT, S_IFREG));
-}
-
-Test(control, another_ones_socket_is_not_removed_at_the_end)
-{
-	struct control *second = NULL;
-	struct err err = { "" };
-	struct stat st;
-	int fd;
-
-	cr_assert(eq(int, unlink(path), 0));
-	cr_assert(eq(int, create(path, &second, &err), 0), "%s", err.msg);
-	control_destroy(ctl);
-	ctl = second;
-	cr_assert(eq(int, lstat(path, &st), 0));
-	fd = dial();
-	check_alive(fd);
-	close(fd);
-}
-
-Test(control, a_path_too_long_is_refused_with_the_limit)
-{
-	struct control *second = NULL;
-	struct err err = { "" };
-	char longer[160];
-
-	memset(longer, 'x', sizeof(longer));
-	memcpy(longer, dir, strlen(dir));
-	longer[strlen(dir)] = '/';
-	longer[108] = '\0';
-	cr_assert(eq(int, create(longer, &second, &err), -ENAMETOOLONG));
-	cr_assert(ne(ptr, strstr(err.msg, "107"), NULL));
-	longer[107] = '\0';
-	cr_assert(eq(int, create(longer, &second, &err), 0), "%s", err.msg);
-	close(dial_at(longer));
-	control_destroy(second);
-}
-
-Test(control, a_directory_missing_or_no_file_name_is_refused)
-{
-	struct control *second = NULL;
-	struct err err = { "" };
-	char at[108];
-
-	(void)snprintf(at, sizeof(at), "%s/none/vm.sock", dir);
-	cr_assert(eq(int, create(at, &second, &err), -ENOENT));
-	cr_assert(ne(ptr, strstr(err.msg, at), NULL));
-	(void)snprintf(at, sizeof(at), "%s/", dir);
-	cr_assert(eq(int, create(at, &second, &err), -EISDIR));
-	cr_assert(eq(int, create("", &second, &err), -EISDIR));
-}
-
-Test(control, a_directory_without_permission_is_refused)
-{
-	struct control *second = NULL;
-	struct err err = { "" };
-	bool root = geteuid() == 0;
-	int r;
-
-	control_destroy(TAKE(ctl));
-	if (root) {
-		cr_assert(eq(int, chmod(dir, 0755), 0));
-		cr_assert(eq(int, seteuid(65534), 0));
-	} else {
-		cr_assert(eq(int, chmod(dir, 0500), 0));
-	}
-	r = create(path, &second, &err);
-	if (root)
-		cr_assert(eq(int, seteuid(0), 0));
-	cr_assert(eq(int, r, -EACCES));
-	cr_assert(ne(ptr, strstr(err.msg, "may write"), NULL));
+	cr_assert(eq(ptr, second, NULL));
 }

@@ -181,8 +181,16 @@ bool guest_ring_reap(struct guest_ring *r, uint16_t *ret_head,
 {
 	const struct vring_used_elem *e;
 
-	if (shared_load_acquire(&r->used->idx) == r->last_used)
-		return false;
+	if (shared_load_acquire(&r->used->idx) == r->last_used) {
+		/*
+		 * With the event index: tell me of the next one. Then the last
+		 * look, pairs with the device's fence before it decides.
+		 */
+		shared_store(&r->avail->ring[r->size], r->last_used);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (shared_load_acquire(&r->used->idx) == r->last_used)
+			return false;
+	}
 	e = &r->used->ring[r->last_used & (r->size - 1)];
 	r->last_used++;
 	*ret_head = (uint16_t)e->id;

@@ -90,7 +90,10 @@ uint16_t guest_ring_add(struct guest_ring *r, const struct guest_buf *bufs,
 uint16_t guest_ring_add_indirect(struct guest_ring *r,
 				 const struct guest_buf *bufs, unsigned int n);
 void guest_ring_kick(struct guest_ring *r);
-/* Next used entry. Return: false if there is none. */
+/*
+ * Next used entry. Return: false if there is none; the device has then been
+ * asked to signal the next one.
+ */
 bool guest_ring_reap(struct guest_ring *r, uint16_t *ret_head,
 		     uint32_t *ret_len);
 
