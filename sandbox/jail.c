@@ -82,6 +82,7 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 {
 	const struct policy_role *role = policy_find(role_name);
 	int listener = -1;
+	int r;
 
 	if (!seccomp) {
 		fd_close(&spawner_fd);
@@ -94,9 +95,12 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 	     "load the seccomp filter");
 	if (spawner_fd < 0)
 		return;
-	must(send_listener(spawner_fd, listener),
-	     "hand over the seccomp listener");
-	/* With its own listener a process could answer itself. */
+	r = send_listener(spawner_fd, listener);
+	/*
+	 * With its own listener a process could answer itself; or it would wait
+	 * for itself, should a call in the next line be a violation.
+	 */
 	fd_close(&listener);
+	must(r, "hand over the seccomp listener");
 	fd_close(&spawner_fd);
 }

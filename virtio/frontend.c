@@ -301,6 +301,10 @@ static void replies_done(struct frontend *fe)
 		r = next(fe);
 		if (r == 0 && fe->nr_pending)
 			return;
+		if (fe->send_failed) {
+			fail(fe, "cannot send: hung or gone");
+			return;
+		}
 	}
 	finish_op(fe, r);
 }

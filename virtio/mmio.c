@@ -18,9 +18,16 @@
 	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
 	 VIRTIO_CONFIG_S_FAILED)
 
-/* Bits of the back end that are between it and us, not the guest's. */
-#define FEATURES_HIDDEN                                             \
-	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24)
+/*
+ * Bits of a back end that are not the guest's: between it and us (24, 26, 30),
+ * or of what this transport does not do: packed rings (34), SR-IOV (37),
+ * notification data (38, 39), ring reset (40), administration (41), suspend
+ * (42, 43).
+ */
+#define FEATURES_HIDDEN                                                \
+	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 |         \
+	 1ULL << 24 | 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 | \
+	 1ULL << 40 | 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
 
 /* A guest write on its way to the main loop; on the vCPU thread's stack. */
 struct reg_write {
@@ -150,6 +157,7 @@ static void clear_state(struct virtio_mmio *dev)
 		dev->fe.rings[i].base = 0;
 		(void)fd_event_drain(dev->kick_fds[i]);
 	}
+	(void)fd_event_drain(dev->err_fd);
 	dev->acked = 0;
 	dev->acked_unknown = false;
 	dev->device_sel = 0;
@@ -284,6 +292,17 @@ static bool queue_valid(const struct virtio_mmio *dev,
 	       !gmem_span(dev->gm, q->device_gpa, 6 + 8ULL * q->size, &hva);
 }
 
+/* QueueReady reads 0 only once nothing of the ring is in flight. */
+static void finish_ring(struct virtio_mmio *dev)
+{
+	struct virtio_mmio_queue *q = selected(dev);
+
+	if (q && !(dev->dead && !dev->fenced &&
+		   dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		q->ready = false;
+	publish_queue(dev);
+}
+
 static void write_ready(struct virtio_mmio *dev, uint32_t value,
 			struct mailbox_item *item)
 {
@@ -291,13 +310,17 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 	uint32_t index = dev->queue_sel;
 
 	if (q && value == 0 && q->ready) {
-		q->ready = false;
-		publish_queue(dev);
+		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
+		    dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
+			begin(dev, VIRTIO_OP_RING, item); /* until the fence */
+			return;
+		}
 		if (!dev->dead && dev->fe.rings[index].started) {
 			begin(dev, VIRTIO_OP_RING, item);
 			frontend_stop(&dev->fe, 1U << index, op_done);
 			return;
 		}
+		finish_ring(dev);
 	} else if (q && value == 1 && !q->ready &&
 		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
 		   !(dev->status & (VIRTIO_CONFIG_S_DRIVER_OK |
@@ -478,8 +501,9 @@ static void op_done(struct frontend *fe, int r)
 	enum virtio_mmio_op op = dev->op;
 	struct mailbox_item *item = dev->op_item;
 
-	if (op == VIRTIO_OP_RESET && r < 0 && !dev->unfenced_forever) {
-		/* The process is being killed: the fence ends the reset. */
+	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) && r < 0 &&
+	    !dev->unfenced_forever) {
+		/* The process is being killed: the fence ends the write. */
 		return;
 	}
 	dev->op = VIRTIO_OP_NONE;
@@ -510,6 +534,8 @@ static void op_done(struct frontend *fe, int r)
 		dev->moved(dev, r);
 		break;
 	case VIRTIO_OP_RING:
+		finish_ring(dev);
+		break;
 	case VIRTIO_OP_BREAK:
 	case VIRTIO_OP_NONE:
 		break;
@@ -609,9 +635,12 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 {
 	dev->fenced = ok;
 	dev->unfenced_forever = !ok;
-	if (dev->op != VIRTIO_OP_RESET)
+	if (dev->op == VIRTIO_OP_RESET)
+		finish_reset(dev);
+	else if (dev->op == VIRTIO_OP_RING)
+		finish_ring(dev);
+	else
 		return;
-	finish_reset(dev);
 	dev->op = VIRTIO_OP_NONE;
 	mailbox_complete(dev->op_item);
 	dev->op_item = NULL;
@@ -725,6 +754,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 	if (r == 0)
 		r = make_fds(dev);
 	if (r < 0) {
+		dev->fe.fd = -1; /* stays the caller's */
 		virtio_mmio_finish(dev);
 		return r;
 	}

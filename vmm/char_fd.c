@@ -108,6 +108,10 @@ int char_fd_open(const struct char_config *cfg, const char *option,
 
 void char_fd_cleanup(const struct char_config *cfg)
 {
-	if (cfg->type == CHAR_PTY && cfg->path)
+	struct stat st;
+
+	/* Anything but a link was there before us, and made the start fail. */
+	if (cfg->type == CHAR_PTY && cfg->path && lstat(cfg->path, &st) == 0 &&
+	    S_ISLNK(st.st_mode))
 		(void)unlink(cfg->path);
 }

@@ -67,8 +67,10 @@ int disk_image_init(struct disk_image *img, const char *path, bool ro,
 	img->path_fd = open(path, O_PATH | O_CLOEXEC);
 	if (img->path_fd < 0)
 		return open_error(err, -errno, path, ro);
-	if (fstat(img->path_fd, &st) < 0)
+	if (fstat(img->path_fd, &st) < 0) {
+		disk_image_finish(img);
 		return open_error(err, -errno, path, ro);
+	}
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
 		return 0;
 	disk_image_finish(img);

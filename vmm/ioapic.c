@@ -45,13 +45,13 @@ static uint32_t rte_data(uint64_t rte)
 	return (uint32_t)(rte & 0x7ff) | trigger;
 }
 
-static void send(struct ioapic *ioapic, unsigned int pin)
+static bool send(struct ioapic *ioapic, unsigned int pin)
 {
 	uint64_t rte = ioapic->rte[pin];
 	const struct kvm_msi msi = { .address_lo = rte_address(rte),
 				     .data = rte_data(rte) };
 
-	ioapic->send(ioapic, &msi);
+	return ioapic->send(ioapic, &msi);
 }
 
 /* A level pin is sent once; the EOI clears Remote IRR and sends it again. */
@@ -62,8 +62,8 @@ static void service_level(struct ioapic *ioapic, unsigned int pin)
 	if (!(rte & RTE_LEVEL) || rte & (RTE_MASKED | RTE_REMOTE_IRR) ||
 	    !ioapic->level[pin])
 		return;
-	ioapic->rte[pin] |= RTE_REMOTE_IRR;
-	send(ioapic, pin);
+	if (send(ioapic, pin))
+		ioapic->rte[pin] |= RTE_REMOTE_IRR;
 }
 
 static bool routed(uint64_t rte)
@@ -231,7 +231,7 @@ void ioapic_set(struct ioapic *ioapic, unsigned int pin, bool level)
 	if (ioapic->rte[pin] & RTE_LEVEL)
 		service_level(ioapic, pin);
 	else if (rising && !(ioapic->rte[pin] & RTE_MASKED))
-		send(ioapic, pin);
+		(void)send(ioapic, pin);
 	(void)pthread_mutex_unlock(&ioapic->lock);
 }
 

@@ -25,8 +25,11 @@ struct ioapic {
 	uint32_t id;
 	uint64_t rte[IOAPIC_NR_PINS];
 	bool level[IOAPIC_NR_PINS]; /* of the line, for level triggered pins */
-	/* Delivers an interrupt now; called under the lock. */
-	void (*send)(struct ioapic *ioapic, const struct kvm_msi *msi);
+	/*
+	 * Delivers an interrupt now; called under the lock. Return: false if
+	 * no local APIC took it, so that no EOI will come.
+	 */
+	bool (*send)(struct ioapic *ioapic, const struct kvm_msi *msi);
 	/*
 	 * Publishes the routes of all pins, called under the lock. Level pins
 	 * stay routed while masked: KVM reports an EOI only of what is routed,

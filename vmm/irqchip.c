@@ -37,7 +37,7 @@ static void pin_set_split(struct irq_line *line, bool level)
 	ioapic_set(&pin->chip->ioapic, pin->gsi, level);
 }
 
-static void split_send(struct ioapic *ioapic, const struct kvm_msi *msi)
+static bool split_send(struct ioapic *ioapic, const struct kvm_msi *msi)
 {
 	struct irqchip *chip = container_of(ioapic, struct irqchip, ioapic);
 	static struct log_limit limit;
@@ -48,6 +48,7 @@ static void split_send(struct ioapic *ioapic, const struct kvm_msi *msi)
 	if (r < 0)
 		log_limited(&limit, "interrupt not sent: %s, ignored",
 			    strerror(-r));
+	return r > 0;
 }
 
 static void split_route(struct ioapic *ioapic,

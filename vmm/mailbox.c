@@ -5,6 +5,9 @@
 
 #include "vmm/base/fd.h"
 
+/* A turn: vCPUs that write without end must not keep the loop from others. */
+#define MAX_ITEMS_A_TURN 64U
+
 static struct mailbox_item *take(struct mailbox *mb)
 {
 	struct mailbox_item *item;
@@ -27,8 +30,14 @@ static void on_event(struct loop_source *src, uint32_t events)
 	struct mailbox_item *item;
 
 	(void)fd_event_drain(mb->event_fd);
-	while ((item = take(mb)))
+	for (unsigned int i = 0; i < MAX_ITEMS_A_TURN; i++) {
+		item = take(mb);
+		if (!item)
+			return;
 		item->fn(item);
+	}
+	/* Those that found the list not empty have not signalled. */
+	fd_event_signal(mb->event_fd);
 }
 
 int mailbox_init(struct mailbox *mb, struct loop *loop)

@@ -16,6 +16,8 @@
 #define SHALLOW_AGAIN_NS   (50 * NS_PER_MS)
 #define SHALLOW_SLOW_NS	   (1000 * NS_PER_MS)
 #define SHALLOW_FAST_TRIES 20U
+/* So many looks in a row without a vCPU asleep: the guest has come back. */
+#define AWAKE_LOOKS 2U
 
 static void lock(struct power *power)
 {
@@ -161,14 +163,18 @@ static void requests_end(struct power *power, enum power_outcome outcome,
 		ended = req;
 	}
 	requests_rearm(power);
-	if (!power->requests)
+	if (!power->requests) {
 		power->devices_gone = 0;
+		power->press_wanted = false;
+	}
 	while (ended) {
 		struct power_request *req = ended;
 
 		ended = req->next;
 		req->elapsed_ns = now - req->start_ns;
-		req->kind = power->kind;
+		/* Else a vCPU thread may be writing it. */
+		if (outcome == POWER_ASLEEP)
+			req->kind = power->kind;
 		req->device = device;
 		req->source = outcome == POWER_ABORTED && power->wake_source
 				      ? power->wake_source->name
@@ -257,6 +263,51 @@ static struct wake_source *sources_raise_again(struct power *power)
 
 /* ------------------------------------------------------- down and back up */
 
+/*
+ * Presses the sleep button, if the guest is awake. Return: false if it cannot
+ * hear it.
+ */
+static bool press(struct power *power)
+{
+	bool awake;
+
+	if (!(acpi_pm_get(power->pm).pm1_en & ACPI_PM1_SLPBTN))
+		return false;
+	lock(power);
+	awake = power->state == POWER_RUNNING;
+	if (awake) {
+		power->state = POWER_SUSPENDING;
+		power->phase = POWER_PHASE_PARKING;
+		power->begun = false;
+		/* A slow guest may still be on its way out of the last sleep. */
+		power->exit_is_old |= power->lps0_entered;
+		power->lps0_entered = false;
+		power->note_old_exit |= power->note_lps0_exit;
+		power->note_lps0_exit = false;
+	}
+	unlock(power);
+	if (!awake)
+		return true;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->wake_seen = false;
+	power->wake_source = NULL;
+	tell(power, POWER_SUSPENDING, NULL);
+	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
+	return true;
+}
+
+/* A sleep is over: requests that came on the way up begin a new one. */
+static void woken(struct power *power)
+{
+	bool wanted = power->press_wanted;
+
+	power->press_wanted = false;
+	tell(power, POWER_RUNNING, NULL);
+	if (wanted && !press(power))
+		requests_end_all(power, POWER_DEAF);
+}
+
 /* The guest is awake although it had begun to sleep. */
 static void came_back(struct power *power)
 {
@@ -272,6 +323,7 @@ static void came_back(struct power *power)
 	requests_end_all(power,
 			 power->wake_seen ? POWER_ABORTED : POWER_REFUSED);
 	power->wake_seen = false;
+	power->wake_source = NULL;
 }
 
 static void resume(struct power *power, struct wake_source *source)
@@ -291,8 +343,11 @@ static void resume(struct power *power, struct wake_source *source)
 	if (slept)
 		power->time_asleep_ns +=
 			power->ops->now_ns(power->ctx) - power->slept_at_ns;
-	else
+	power->wake_source = source;
+	if (!slept)
 		requests_end_all(power, POWER_ABORTED);
+	power->wake_seen = false;
+	power->wake_source = NULL;
 	tell(power, POWER_RESUMING, source);
 	power->ops->restart(power->ctx);
 }
@@ -311,16 +366,12 @@ void power_restarted(struct power *power)
 	resuming = power->state == POWER_RESUMING;
 	if (resuming && s1) {
 		power->state = POWER_RUNNING;
-		/* ACPICA polls for WAK_STS with interrupts off. */
-		unlock(power);
-		acpi_pm_raise(power->pm, ACPI_PM1_WAK, 0);
 		sources_delivered(power);
-		lock(power);
 	}
 	power_unpark_all(power);
 	unlock(power);
 	if (resuming && s1)
-		tell(power, POWER_RUNNING, NULL);
+		woken(power);
 	else if (resuming)
 		power->ops->timer_set(power->ctx, POWER_TIMER_RESUME,
 				      RESUME_NS);
@@ -406,9 +457,14 @@ static void on_entered(struct power *power)
 	}
 	if (power_get_state(power) != POWER_SUSPENDING)
 		return;
-	power->wake_seen = power->requests ? power->wake_seen : false;
+	if (!power->requests) {
+		power->wake_seen = false;
+		power->wake_source = NULL;
+	}
+	power->press_wanted = false; /* it went by itself */
 	tell(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
+	power->awake_looks = 0;
 	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
 			      SHALLOW_FIRST_NS);
 }
@@ -418,7 +474,7 @@ static void on_lps0_exit(struct power *power)
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
 	sources_delivered(power);
 	if (change(power, POWER_RESUMING, POWER_RUNNING))
-		tell(power, POWER_RUNNING, NULL);
+		woken(power);
 	else if (power_get_state(power) == POWER_SUSPENDING)
 		came_back(power);
 	else
@@ -427,22 +483,24 @@ static void on_lps0_exit(struct power *power)
 
 void power_poll(struct power *power)
 {
-	bool entered, ok, undoing, exited, overtaken;
+	bool entered, ok, undoing, exited, old_exit, overtaken;
 
 	lock(power);
 	entered = power->note_entered;
 	ok = power->note_census_ok; /* stays until it is acted upon */
 	undoing = power->note_undo;
 	exited = power->note_lps0_exit;
+	old_exit = power->note_old_exit;
 	power->note_entered = false;
 	power->note_undo = false;
 	power->note_lps0_exit = false;
+	power->note_old_exit = false;
 	overtaken = exited && power->lps0_entered;
 	unlock(power);
 
-	if (overtaken) /* by a new entry: the sleep has begun anew */
+	if (overtaken || old_exit) /* the next sleep has begun already */
 		sources_delivered(power);
-	else if (exited)
+	if (exited && !overtaken)
 		on_lps0_exit(power);
 	if (entered)
 		on_entered(power);
@@ -456,7 +514,7 @@ void power_poll(struct power *power)
 
 static void shallow_look(struct power *power)
 {
-	bool parked = false;
+	bool parked = false, awake;
 
 	lock(power);
 	if (power->state != POWER_SUSPENDING ||
@@ -470,7 +528,15 @@ static void shallow_look(struct power *power)
 	if (!power->census_missing && !power->note_census_ok &&
 	    (parked || power->lps0_entered))
 		power_census_start(power, !parked);
+	awake = power->begun && !parked && !power->lps0_entered;
 	unlock(power);
+	/* A guest without LPS0 that reads the port no more: not one that does
+	 * so now and then while its last CPU is on its way. */
+	power->awake_looks = awake ? power->awake_looks + 1 : 0;
+	if (power->awake_looks >= AWAKE_LOOKS) {
+		came_back(power);
+		return;
+	}
 	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
 			      power->shallow_tries++ < SHALLOW_FAST_TRIES
 				      ? SHALLOW_AGAIN_NS
@@ -491,8 +557,10 @@ static void request_deadline(struct power *power)
 	if (idle)
 		power->state = POWER_RUNNING;
 	unlock(power);
-	if (idle)
-		tell(power, POWER_RUNNING, NULL);
+	if (!idle)
+		return;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	tell(power, POWER_RUNNING, NULL);
 }
 
 void power_timer_fired(struct power *power, enum power_timer timer)
@@ -502,8 +570,10 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 		shallow_look(power);
 		break;
 	case POWER_TIMER_RESUME:
-		if (change(power, POWER_RESUMING, POWER_RUNNING))
-			tell(power, POWER_RUNNING, NULL);
+		if (change(power, POWER_RESUMING, POWER_RUNNING)) {
+			sources_delivered(power);
+			woken(power);
+		}
 		break;
 	case POWER_TIMER_REQUEST:
 		request_deadline(power);
@@ -563,39 +633,29 @@ int power_wake_forced(struct power *power)
 void power_suspend(struct power *power, struct power_request *req,
 		   uint64_t timeout_ns)
 {
-	struct acpi_pm_regs regs = acpi_pm_get(power->pm);
-	bool asleep, press;
-
 	req->start_ns = power->ops->now_ns(power->ctx);
 	req->deadline_ns = req->start_ns + timeout_ns;
 	req->next = power->requests;
 	power->requests = req;
 
-	lock(power);
-	asleep = power->state == POWER_SUSPENDED;
-	/* One that is going down already must not be disturbed. */
-	press = !asleep && power->state != POWER_SUSPENDING;
-	if (press && regs.pm1_en & ACPI_PM1_SLPBTN) {
-		power->state = POWER_SUSPENDING;
-		power->phase = POWER_PHASE_PARKING;
-	}
-	unlock(power);
-
-	if (asleep) {
+	switch (power_get_state(power)) {
+	case POWER_SUSPENDED:
 		requests_end_all(power, POWER_ASLEEP);
-	} else if (press && !(regs.pm1_en & ACPI_PM1_SLPBTN)) {
-		/* No other request can be pending in this state. */
+		return;
+	case POWER_SUSPENDING:
+		/* It is going down already and must not be disturbed. */
+		break;
+	case POWER_RESUMING:
+		/* Its devices may still be on their way: press later. */
+		power->press_wanted = true;
+		break;
+	case POWER_RUNNING:
+		if (press(power))
+			break;
 		requests_end_all(power, POWER_DEAF);
-	} else {
-		requests_rearm(power);
+		return;
 	}
-	if (press && regs.pm1_en & ACPI_PM1_SLPBTN) {
-		power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-		power->wake_seen = false;
-		power->wake_source = NULL;
-		tell(power, POWER_SUSPENDING, NULL);
-		acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
-	}
+	requests_rearm(power);
 }
 
 void power_device_reset(struct power *power)

@@ -189,9 +189,8 @@ static void park(struct power *power, unsigned int cpu)
 			if (power->generation == generation &&
 			    power->census_round == round)
 				report(power, cpu,
-				       deliverable(bits) ?
-					       POWER_REPORT_PENDING :
-					       POWER_REPORT_QUIET);
+				       deliverable(bits) ? POWER_REPORT_PENDING
+							 : POWER_REPORT_QUIET);
 			continue;
 		}
 		if (power->state != POWER_SUSPENDING ||
@@ -200,8 +199,7 @@ static void park(struct power *power, unsigned int cpu)
 			(void)pthread_cond_wait(&power->cond, &power->lock);
 			continue;
 		}
-		if (wait_recheck(power) &&
-		    deliverable(inspect(power, cpu)) &&
+		if (wait_recheck(power) && deliverable(inspect(power, cpu)) &&
 		    power->generation == generation && !power->census_missing &&
 		    power->phase == POWER_PHASE_PARKING &&
 		    !power->note_census_ok)
@@ -258,7 +256,7 @@ void power_s1(struct power *power, unsigned int cpu)
 			power->census_shallow = false;
 		enter_suspending(power);
 		park(power, cpu);
-		/* Let go before it slept: nothing else tells that it is back. */
+		/* Let go before it slept: nothing else tells that. */
 		if (power->state == POWER_SUSPENDING) {
 			power->note_lps0_exit = true;
 			notify_main(power);
@@ -281,8 +279,8 @@ static enum power_report classify(const struct power *power, unsigned int bits)
 	if (bits & POWER_VCPU_OFFLINE && bits & POWER_VCPU_HALTED)
 		return POWER_REPORT_DOWN;
 	if (power->census_shallow && bits & POWER_VCPU_HALTED)
-		return bits & POWER_VCPU_PENDING ? POWER_REPORT_PENDING :
-						   POWER_REPORT_QUIET;
+		return bits & POWER_VCPU_PENDING ? POWER_REPORT_PENDING
+						 : POWER_REPORT_QUIET;
 	return POWER_REPORT_RUNNING;
 }
 
@@ -326,11 +324,13 @@ void power_lps0(struct power *power, bool entry)
 		if (power->state == POWER_RESUMING)
 			power->state = POWER_RUNNING;
 		enter_suspending(power);
+	} else if (power->exit_is_old) {
+		power->exit_is_old = false;
+		power->note_old_exit = true;
+		notify_main(power);
 	} else if (power->lps0_entered) {
 		power->lps0_entered = false;
-		power->note_old_exit |= power->exit_is_old;
-		power->note_lps0_exit |= !power->exit_is_old;
-		power->exit_is_old = false;
+		power->note_lps0_exit = true;
 		notify_main(power);
 	}
 	unlock(power);

@@ -305,6 +305,8 @@ static void on_pm_item(struct mailbox_item *item)
 	struct vm *vm = container_of(item, struct vm, pm_item);
 	unsigned int pm1 = atomic_exchange(&vm->cleared_pm1, 0);
 
+	/* Set again since: that is the next event, which was not taken. */
+	pm1 &= ~(unsigned int)acpi_pm_get(&vm->pm).pm1_sts;
 	if (pm1 & ACPI_PM1_PWRBTN)
 		power_taken(&vm->power, &vm->power.powerbtn);
 	if (pm1 & ACPI_PM1_SLPBTN)

@@ -192,6 +192,21 @@ DefinitionBlock ("", "DSDT", 2, "TORPOR", "TORPORVM", 1)
 				Return (1)
 			}
 		}
+	}
+
+	// Without a method for its GPE, Linux would not enable it while it
+	// runs and never clear it. Edge: the status is cleared first. 1F is
+	// LAYOUT_GPE_WAKE.
+	Scope (\_GPE)
+	{
+		Method (_E1F)
+		{
+			Notify (\_SB.WAKE, 0x80)
+		}
+	}
+
+	Scope (\_SB)
+	{
 
 		// -------------------------------------------- ISA devices
 
