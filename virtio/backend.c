@@ -154,6 +154,15 @@ void backend_wake(struct backend *be)
 	fd_event_signal(be->wake_fd);
 }
 
+void backend_config_changed(struct backend *be)
+{
+	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_CHANGED };
+
+	/* Full: a change that was told before is not read yet either. */
+	if (be && be->ctl_fd >= 0)
+		(void)!fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
+}
+
 static void wake_arm(struct backend *be, const struct devctl_msg *m)
 {
 	struct virtio_dev *dev = be->dev;

@@ -33,6 +33,9 @@ void backend_destroy(struct backend *be);
 /* Writes the wake eventfd. The device calls it once per arming. */
 void backend_wake(struct backend *be);
 
+/* dev->config differs from what the driver has seen. */
+void backend_config_changed(struct backend *be);
+
 /* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
 void backend_fail(struct backend *be, const char *why);
 

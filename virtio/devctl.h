@@ -25,10 +25,12 @@ enum devctl_type {
 	DEVCTL_LOG_LEVEL = 2, /* VMM -> device, arg = enum log_level */
 	DEVCTL_ACK = 3,	      /* device -> VMM, arg = type acknowledged */
 	/*
-	 * device -> VMM, unasked: 16 bytes of nothing but state; type-specific.
-	 * Console: arg 1 when the host side wants the terminal's exit key.
+	 * device -> VMM, unasked: config space has changed (the driver set a
+	 * MAC address by the control queue, the tap is gone). The VMM reads it
+	 * by GET_CONFIG, publishes it and notifies the driver. Without this
+	 * channel a front end reads config space when it likes.
 	 */
-	DEVCTL_EVENT = 4,
+	DEVCTL_CONFIG_CHANGED = 4,
 };
 
 struct devctl_msg {

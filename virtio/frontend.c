@@ -13,10 +13,11 @@
 #define HDR_SIZE sizeof(struct vhost_user_hdr)
 
 /* Used if offered; none is required of a back end. */
-#define PROTOCOL_WANTED                             \
-	(1ULL << VHOST_USER_PROTOCOL_F_MQ |         \
-	 1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK |  \
-	 1ULL << VHOST_USER_PROTOCOL_F_CONFIG)
+#define PROTOCOL_WANTED                            \
+	(1ULL << VHOST_USER_PROTOCOL_F_MQ |        \
+	 1ULL << VHOST_USER_PROTOCOL_F_REPLY_ACK | \
+	 1ULL << VHOST_USER_PROTOCOL_F_CONFIG |    \
+	 1ULL << VHOST_USER_PROTOCOL_F_RESET_DEVICE)
 
 static bool has_protocol(const struct frontend *fe, unsigned int bit)
 {
@@ -27,7 +28,7 @@ static bool has_protocol(const struct frontend *fe, unsigned int bit)
 
 static void finish_op(struct frontend *fe, int r)
 {
-	void (*done)(struct frontend *fe, int r) = fe->done;
+	void (*done)(struct frontend * fe, int r) = fe->done;
 
 	loop_timer_cancel(fe->loop, &fe->timer);
 	fe->busy = false;
@@ -199,11 +200,10 @@ static int send_get_config(struct frontend *fe)
 
 static int send_mem_table(struct frontend *fe)
 {
-	struct vhost_user_msg msg =
-		message(VHOST_USER_SET_MEM_TABLE,
-			offsetof(struct vhost_user_mem_table, regions) +
-				fe->gm->nr *
-					sizeof(struct vhost_user_mem_region));
+	struct vhost_user_msg msg = message(
+		VHOST_USER_SET_MEM_TABLE,
+		offsetof(struct vhost_user_mem_table, regions) +
+			fe->gm->nr * sizeof(struct vhost_user_mem_region));
 	int fds[VHOST_USER_MEM_MAX];
 
 	if (fe->gm->nr > VHOST_USER_MEM_MAX)
@@ -293,7 +293,7 @@ static int take_reply(struct frontend *fe)
 
 static void replies_done(struct frontend *fe)
 {
-	int (*next)(struct frontend *fe) = fe->next;
+	int (*next)(struct frontend * fe) = fe->next;
 	int r = fe->result;
 
 	fe->next = NULL;
@@ -348,8 +348,8 @@ static void on_socket(struct loop_source *src, uint32_t events)
 			r = take_reply(fe);
 		}
 		if (r < 0) {
-			fail(fe, r == -EPROTO ? "protocol error" :
-						"connection closed");
+			fail(fe, r == -EPROTO ? "protocol error"
+					      : "connection closed");
 			return;
 		}
 		if (!fe->nr_pending)
@@ -417,8 +417,8 @@ void frontend_handshake(struct frontend *fe, uint32_t config_size,
 	assert(config_size <= sizeof(fe->config));
 	begin_op(fe, done, handshake_protocol);
 	fe->config_size = config_size;
-	await_op(fe, fe->failed ? -EIO :
-				  send_query(fe, VHOST_USER_GET_FEATURES));
+	await_op(fe,
+		 fe->failed ? -EIO : send_query(fe, VHOST_USER_GET_FEATURES));
 }
 
 /* The order NUM, BASE, ADDR, ERR, CALL, KICK: a ring may start at KICK. */
@@ -451,12 +451,13 @@ static int start_ring(struct frontend *fe, uint32_t index)
 void frontend_start(struct frontend *fe, uint64_t features, uint32_t mask,
 		    void (*done)(struct frontend *fe, int r))
 {
-	uint64_t protocol = fe->features & 1ULL << VHOST_USER_F_PROTOCOL_FEATURES;
+	uint64_t protocol =
+		fe->features & 1ULL << VHOST_USER_F_PROTOCOL_FEATURES;
 	int r;
 
 	begin_op(fe, done, NULL);
-	r = fe->failed ? -EIO :
-			 send_u64(fe, VHOST_USER_SET_FEATURES,
+	r = fe->failed ? -EIO
+		       : send_u64(fe, VHOST_USER_SET_FEATURES,
 				  features | protocol);
 	for (uint32_t i = 0; i < FRONTEND_MAX_RINGS && r == 0; i++) {
 		if (mask >> i & 1)
@@ -474,21 +475,15 @@ void frontend_start(struct frontend *fe, uint64_t features, uint32_t mask,
 	await_op(fe, r);
 }
 
-void frontend_stop(struct frontend *fe, uint32_t mask,
-		   void (*done)(struct frontend *fe, int r))
+/* GET_VRING_BASE for each ring of @mask that runs, in one write. */
+static int send_stop(struct frontend *fe, uint32_t mask)
 {
 	struct {
 		struct vhost_user_hdr hdr;
 		struct vhost_user_vring_state state;
 	} __attribute__((packed)) msgs[FRONTEND_MAX_RINGS];
 	size_t n = 0;
-	int r = 0;
 
-	begin_op(fe, done, NULL);
-	if (fe->failed) {
-		await_op(fe, -EIO);
-		return;
-	}
 	for (uint32_t i = 0; i < FRONTEND_MAX_RINGS; i++) {
 		if (!(mask >> i & 1) || !fe->rings[i].started)
 			continue;
@@ -499,8 +494,27 @@ void frontend_stop(struct frontend *fe, uint32_t mask,
 		expect(fe, VHOST_USER_GET_VRING_BASE, i);
 		n++;
 	}
-	if (n > 0)
-		r = send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0);
+	return n ? send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0) : 0;
+}
+
+void frontend_stop(struct frontend *fe, uint32_t mask,
+		   void (*done)(struct frontend *fe, int r))
+{
+	begin_op(fe, done, NULL);
+	await_op(fe, fe->failed ? -EIO : send_stop(fe, mask));
+}
+
+void frontend_reset(struct frontend *fe,
+		    void (*done)(struct frontend *fe, int r))
+{
+	int r;
+
+	begin_op(fe, done, NULL);
+	r = fe->failed ? -EIO : send_stop(fe, UINT32_MAX);
+	if (r == 0 && has_protocol(fe, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
+		r = send_empty(fe, VHOST_USER_RESET_DEVICE);
+	if (r == 0)
+		r = send_get_config(fe);
 	await_op(fe, r);
 }
 
@@ -518,9 +532,9 @@ void frontend_set_config(struct frontend *fe, uint32_t offset, const void *data,
 	msg.payload.config.size = len;
 	memcpy(msg.payload.config.data, data, len);
 	if (!fe->failed)
-		r = has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG) ?
-			    send_msg(fe, &msg, NULL, 0) :
-			    -EOPNOTSUPP;
+		r = has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG)
+			    ? send_msg(fe, &msg, NULL, 0)
+			    : -EOPNOTSUPP;
 	if (r == 0)
 		r = send_get_config(fe);
 	await_op(fe, r);

@@ -17,7 +17,7 @@
 #include "virtio/vhost_user.h"
 #include "vmm/base/loop.h"
 
-#define FRONTEND_MAX_RINGS 8
+#define FRONTEND_MAX_RINGS   8
 #define FRONTEND_MAX_PENDING 64
 
 struct frontend_ring {
@@ -76,9 +76,16 @@ void frontend_start(struct frontend *fe, uint64_t features, uint32_t mask,
  */
 void frontend_stop(struct frontend *fe, uint32_t mask,
 		   void (*done)(struct frontend *fe, int r));
+/*
+ * Stops every ring and resets the device where the back end has a message for
+ * it, so that what the driver configured is forgotten; reads config space.
+ */
+void frontend_reset(struct frontend *fe,
+		    void (*done)(struct frontend *fe, int r));
 /* The driver wrote config space; then reads all of it back. */
 void frontend_set_config(struct frontend *fe, uint32_t offset, const void *data,
-			 uint32_t len, void (*done)(struct frontend *fe, int r));
+			 uint32_t len,
+			 void (*done)(struct frontend *fe, int r));
 /* Reads config space anew. */
 void frontend_get_config(struct frontend *fe,
 			 void (*done)(struct frontend *fe, int r));

@@ -218,6 +218,7 @@ static void finish_reset(struct virtio_mmio *dev)
 		 */
 		return;
 	}
+	publish_config(dev, false);
 	clear_state(dev);
 }
 
@@ -227,9 +228,10 @@ static void write_zero(struct virtio_mmio *dev, struct mailbox_item *item)
 		begin(dev, VIRTIO_OP_RESET, item); /* until the fence */
 		return;
 	}
-	if (any_started(dev) && !dev->dead) {
+	if ((any_started(dev) || dev->config_written) && !dev->dead) {
 		begin(dev, VIRTIO_OP_RESET, item);
-		frontend_stop(&dev->fe, UINT32_MAX, op_done);
+		dev->config_written = false;
+		frontend_reset(&dev->fe, op_done);
 		return;
 	}
 	finish_reset(dev);
@@ -420,6 +422,7 @@ static void write_config(struct virtio_mmio *dev, const struct reg_write *w,
 		return;
 	}
 	begin(dev, VIRTIO_OP_CONFIG, item);
+	dev->config_written = true;
 	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
 }
 
@@ -454,6 +457,12 @@ static void next_work(struct virtio_mmio *dev)
 			dev->break_wanted = false;
 			begin(dev, VIRTIO_OP_BREAK, NULL);
 			frontend_stop(&dev->fe, UINT32_MAX, op_done);
+			return;
+		}
+		if (dev->config_read_wanted && !dev->dead) {
+			dev->config_read_wanted = false;
+			begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
+			frontend_get_config(&dev->fe, op_done);
 			return;
 		}
 		if (dev->quiesce_wanted) {
@@ -523,6 +532,9 @@ static void op_done(struct frontend *fe, int r)
 		break;
 	case VIRTIO_OP_CONFIG:
 		publish_config(dev, false);
+		break;
+	case VIRTIO_OP_CONFIG_READ:
+		publish_config(dev, true);
 		break;
 	case VIRTIO_OP_QUIESCE:
 		dev->quiesced = r == 0;
@@ -644,6 +656,12 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 	dev->op = VIRTIO_OP_NONE;
 	mailbox_complete(dev->op_item);
 	dev->op_item = NULL;
+	next_work(dev);
+}
+
+void virtio_mmio_config_changed(struct virtio_mmio *dev)
+{
+	dev->config_read_wanted = true;
 	next_work(dev);
 }
 

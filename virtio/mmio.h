@@ -42,12 +42,12 @@ struct virtio_mmio_ops {
 };
 
 struct virtio_mmio_config {
-	const char *name;     /* "blk0", borrowed */
-	uint32_t device_id;   /* virtio device type */
-	uint16_t queue_size;  /* QueueSizeMax of every queue */
+	const char *name;    /* "blk0", borrowed */
+	uint32_t device_id;  /* virtio device type */
+	uint16_t queue_size; /* QueueSizeMax of every queue */
 	unsigned int nr_queues;
-	uint32_t config_size; /* bytes of config space */
-	uint64_t gpa;	      /* of the register page */
+	uint32_t config_size;	     /* bytes of config space */
+	uint64_t gpa;		     /* of the register page */
 	struct virtio_regpage *page; /* borrowed, zeroed */
 	int vhost_fd;		     /* owned on success */
 	uint64_t deadline_ns;	     /* for an answer of the back end */
@@ -58,11 +58,12 @@ struct virtio_mmio_config {
 enum virtio_mmio_op {
 	VIRTIO_OP_NONE,
 	VIRTIO_OP_HANDSHAKE,
-	VIRTIO_OP_START,  /* DRIVER_OK */
-	VIRTIO_OP_RESET,  /* Status 0 */
-	VIRTIO_OP_RING,	  /* QueueReady 0 */
-	VIRTIO_OP_CONFIG, /* config space write */
-	VIRTIO_OP_BREAK,  /* stop rings after a fault */
+	VIRTIO_OP_START,       /* DRIVER_OK */
+	VIRTIO_OP_RESET,       /* Status 0 */
+	VIRTIO_OP_RING,	       /* QueueReady 0 */
+	VIRTIO_OP_CONFIG,      /* config space write */
+	VIRTIO_OP_CONFIG_READ, /* config space changed in the device */
+	VIRTIO_OP_BREAK,       /* stop rings after a fault */
 	VIRTIO_OP_QUIESCE,
 	VIRTIO_OP_RESTART,
 };
@@ -101,13 +102,14 @@ struct virtio_mmio {
 	enum virtio_mmio_op op;
 	struct mailbox_item *op_item; /* the write that began it */
 	struct mailbox_item *waiting, **waiting_tail;
-	bool dead;	 /* the process is gone; nothing will answer */
-	bool fenced;	 /* and nothing of it is in flight */
+	bool dead;	       /* the process is gone; nothing will answer */
+	bool fenced;	       /* and nothing of it is in flight */
 	bool unfenced_forever; /* the fence missed its deadline */
 	bool break_wanted;
+	bool config_read_wanted;
 	bool quiesce_wanted;
 	bool quiesced;
-	bool config_dirty; /* handshake's config still to be published */
+	bool config_written; /* by the driver, since the last reset */
 	/* Ready for guests, or not (r < 0); once. */
 	void (*ready)(struct virtio_mmio *dev, int r);
 	/* Answer to virtio_mmio_quiesce() and _restart(). */
@@ -134,6 +136,9 @@ void virtio_mmio_finish(struct virtio_mmio *dev);
 void virtio_mmio_died(struct virtio_mmio *dev, const char *why);
 /* @ok: nothing of the dead process is in flight. Else it never will be sure. */
 void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok);
+
+/* The device says that its config space has changed. */
+void virtio_mmio_config_changed(struct virtio_mmio *dev);
 
 /*
  * Stops a live device while the guest sleeps, and starts it again. moved() is

@@ -58,6 +58,20 @@ static void wake(struct virtio_net *net)
 	backend_wake(net->dev.backend);
 }
 
+void net_gone(struct virtio_net *net)
+{
+	uint16_t *status =
+		(uint16_t *)(void *)(net->dev.config +
+				     offsetof(struct virtio_net_config,
+					      status));
+
+	if (net->gone)
+		return;
+	net->gone = true;
+	*status &= (uint16_t)~VIRTIO_NET_S_LINK_UP;
+	backend_config_changed(net->dev.backend);
+}
+
 static void on_tap(struct loop_source *src, uint32_t events)
 {
 	struct virtio_net *net = container_of(src, struct virtio_net, src);
@@ -68,7 +82,7 @@ static void on_tap(struct loop_source *src, uint32_t events)
 		net_rx_run(net);
 	/* The interface was deleted, or the peer is gone. */
 	if ((events & (EPOLLERR | EPOLLHUP)) && !(events & EPOLLIN))
-		net->gone = true;
+		net_gone(net);
 	net_watch(net);
 }
 

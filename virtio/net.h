@@ -89,6 +89,8 @@ extern const struct virtio_role virtio_net_role;
 int net_set_offloads(struct virtio_net *net, uint64_t bits) must_check;
 /* Polls the tap if and only if someone waits for packets. */
 void net_watch(struct virtio_net *net);
+/* The tap will never give or take a packet again: the link is down. */
+void net_gone(struct virtio_net *net);
 
 /* net_rx.c: reads and delivers what there is, within limits. */
 void net_rx_run(struct virtio_net *net);

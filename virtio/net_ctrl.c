@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtio/backend.h"
 #include "virtio/net.h"
 
 /* The largest command we know is two tables of this many addresses. */
@@ -79,6 +80,7 @@ static bool mac(struct virtio_net *net, const struct command *c)
 		return false;
 	memcpy(net->dev.config + offsetof(struct virtio_net_config, mac), addr,
 	       sizeof(addr));
+	backend_config_changed(net->dev.backend);
 	return true;
 }
 

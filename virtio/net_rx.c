@@ -287,7 +287,7 @@ static void read_failed(struct virtio_net *net, int code)
 	if (!net->gone)
 		log_warn("read from the tap: %s; network stops",
 			 strerror(-code));
-	net->gone = true;
+	net_gone(net);
 }
 
 /* One packet. Return: 1 go on; 0 no packet, or no place for it. */

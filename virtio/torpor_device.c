@@ -123,6 +123,7 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 		(void)log_errno(r, "create the vhost-user back end");
 		goto out;
 	}
+	(void)prctl(PR_SET_NAME, o->name);
 	jail_device(o->role, spawner_fd, o->seccomp);
 	r = loop_run(&loop);
 	if (r < 0)

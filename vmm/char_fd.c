@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -25,6 +26,22 @@ static int dup_cloexec(int fd)
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return copy < 0 ? -errno : copy;
+}
+
+/*
+ * A device process sets what it gets to non-blocking, which would change the
+ * user's own standard input or output if it shared their description. A
+ * description of our own does not; sockets have none to give and are shared.
+ */
+static int reopen(int fd, int flags)
+{
+	char path[32];
+	int own;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	/* Appending, so that output to a file does not begin at its start. */
+	own = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	return own < 0 ? dup_cloexec(fd) : own;
 }
 
 static int make_link(const char *target, const char *path)
@@ -77,12 +94,12 @@ int char_fd_open(const struct char_config *cfg, const char *option,
 	case CHAR_PTY:
 		return open_pty(cfg, option, ret_in, ret_out, err);
 	case CHAR_STDIO:
-		in = dup_cloexec(STDIN_FILENO);
-		out = dup_cloexec(STDOUT_FILENO);
+		in = reopen(STDIN_FILENO, O_RDONLY);
+		out = reopen(STDOUT_FILENO, O_WRONLY | O_APPEND);
 		break;
 	case CHAR_STDOUT:
 		in = open_null(O_RDONLY);
-		out = dup_cloexec(STDOUT_FILENO);
+		out = reopen(STDOUT_FILENO, O_WRONLY | O_APPEND);
 		break;
 	case CHAR_FILE:
 		in = open_null(O_RDONLY);

@@ -172,6 +172,10 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		vm_power_armed(dev->vm);
 		return;
 	}
+	if (n == (ssize_t)sizeof(msg) && msg.type == DEVCTL_CONFIG_CHANGED) {
+		virtio_mmio_config_changed(&dev->mmio);
+		return;
+	}
 	if (n != (ssize_t)sizeof(msg) || msg.type != DEVCTL_ACK ||
 	    msg.arg != DEVCTL_WAKE_ARM) {
 		log_limited(&limit, "%s: unknown control message, ignored",
