@@ -78,10 +78,10 @@ void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 	power->rtc =
 		(struct wake_source){ .name = "rtc", .pm1_bit = ACPI_PM1_RTC };
 	power->launcher = (struct wake_source){ .name = "launcher" };
-	power_add_source(power, &power->launcher);
-	power_add_source(power, &power->rtc);
-	power_add_source(power, &power->sleepbtn);
 	power_add_source(power, &power->powerbtn);
+	power_add_source(power, &power->sleepbtn);
+	power_add_source(power, &power->rtc);
+	power_add_source(power, &power->launcher);
 }
 
 void power_finish(struct power *power)
@@ -92,8 +92,12 @@ void power_finish(struct power *power)
 
 void power_add_source(struct power *power, struct wake_source *source)
 {
-	source->next = power->sources;
-	power->sources = source;
+	struct wake_source **p = &power->sources;
+
+	while (*p)
+		p = &(*p)->next;
+	source->next = NULL;
+	*p = source;
 }
 
 enum power_state power_get_state(struct power *power)

@@ -61,10 +61,11 @@ one_cycle() {
 	fi
 	slept=$((slept + 1))
 	wake_by "$1"
-	if ! vm_wait RUNNING $((6 + SLOW)); then
+	if ! vm_awake $((6 + SLOW)); then
 		echo "  cycle $1: $how did not wake it"
 		lost=$((lost + 1))
 		ctl resume
+		vm_awake 10
 	fi
 	if [ "$(guest echo here)" != here ]; then
 		echo "  cycle $1: awake by $how, but does not answer"

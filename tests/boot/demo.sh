@@ -100,7 +100,7 @@ row "asleep: all threads were woken" \
 
 reply=$(ping -c 1 -W 20 $GUEST_IP | sed -n 's/.*time=\([0-9.]* ms\).*/\1/p')
 [ -n "$reply" ] || give_up "no reply to the ping"
-vm_wait RUNNING 20 || give_up "still not awake: $(vm_state)"
+vm_awake 20 || give_up "still not awake: $(vm_state)"
 row "packet sent to reply received" "$reply"
 clocks_pair || give_up "the guest does not answer after the sleep"
 slept=$(($(event_ns RESUMING) - $(event_ns SUSPENDED)))
@@ -135,7 +135,7 @@ guest 'echo 0 >/sys/class/rtc/rtc0/wakealarm;
 	echo +5 >/sys/class/rtc/rtc0/wakealarm'
 vm_suspend || give_up "the guest did not fall asleep: $ctl_out"
 say "    $ctl_out"
-vm_wait RUNNING 15 || give_up "the alarm did not wake it"
+vm_awake 15 || give_up "the alarm did not wake it"
 say "    awake again, by $(event_source), after" \
 	"$(ms $(($(event_ns RESUMING) - $(event_ns SUSPENDED)))) ms asleep"
 right "it was the alarm" [ "$(event_source)" = rtc ]

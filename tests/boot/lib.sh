@@ -7,6 +7,7 @@
 # `skip - NAME: WHY`; tests_end prints the sums and exits.
 
 B=${B:-build}
+TORPOR_OUT=${TORPOR_OUT:-/tmp}
 torpor=$B/torpor
 HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
@@ -206,6 +207,8 @@ guest() {
 expect_no_warning() {
 	enw=$(guest "dmesg | grep -E 'WARNING: CPU|BUG:|lockup|rcu.*stall|\
 Oops|blocked for more than|Call Trace|I/O error'")
+	[ -z "$enw" ] || guest dmesg | tee "$TORPOR_OUT/dmesg" | grep -B 3 -A 30 \
+		-m 1 -E 'WARNING: CPU|BUG:|rcu.*stall' | sed 's/^/  | /'
 	expect_eq "$1: no kernel warning" "$enw" ""
 }
 
@@ -272,6 +275,13 @@ vm_suspend() {
 # vm_wait STATE SECONDS
 vm_wait() {
 	ctl wait --timeout $(($2 * 1000)) "$1"
+}
+
+# vm_awake SECONDS: the guest runs and its userspace says so. RUNNING alone is
+# early: the guest's drivers are still asleep then, that of the console too.
+vm_awake() {
+	vm_wait RUNNING "$1" &&
+		vm_console_wait "TORPOR: awake again*" $((10 * SLOW))
 }
 
 # vm_state: RUNNING, SUSPENDED ...

@@ -31,6 +31,8 @@ awake() {
 		return 1
 	fi
 	ok "$1: wakes"
+	expect "$1: its userspace goes on" "see above" \
+		vm_console_wait "TORPOR: awake again*" $((10 * SLOW))
 	expect_eq "$1: knows why" "$(event_source)" "$2"
 	expect_eq "$1: answers" "$(guest echo here)" here
 }
@@ -38,7 +40,7 @@ awake() {
 # For the tests that follow a failed one.
 vm_resume_anyhow() {
 	ctl resume
-	vm_wait RUNNING 10
+	vm_awake 10
 }
 
 # clocks_sleep NAME COMMAND: around a sleep that COMMAND ends.
@@ -50,7 +52,7 @@ clocks_sleep() {
 	cs_mono=$g_mono cs_gboot=$g_boot cs_hboot=$h_boot
 	asleep "$1" || return
 	"$2"
-	vm_wait RUNNING 10
+	vm_awake 10 || return
 	clocks_pair || return
 	# From the sleep's start to its end, as the coordinator saw it.
 	cs_slept=$(($(event_ns RESUMING) - $(event_ns SUSPENDED)))
@@ -118,7 +120,7 @@ sources() {
 disk_survives() {
 	guest 'dd if=/dev/urandom of=/tmp/d bs=64k count=64 2>/dev/null;
 		dd if=/tmp/d of=/dev/vda bs=64k 2>/dev/null'
-	asleep "disk" && ctl wake && vm_wait RUNNING $WAKE_S
+	asleep "disk" && ctl wake && vm_awake $WAKE_S
 	expect "disk: what was written before is right after" "they differ" \
 		guest 'sync; echo 3 >/proc/sys/vm/drop_caches;
 			dd if=/dev/vda bs=64k count=64 2>/dev/null |
