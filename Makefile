@@ -128,11 +128,13 @@ CLIENT_SRC = \
 
 # Bare-metal guests: a program each, and what all of them stand on.
 PAYLOADS = \
+	bench \
 	devices \
 	exits \
 	hello \
 	hostile \
 	irq \
+	latency \
 	panic \
 	probe \
 	reset \
@@ -181,6 +183,13 @@ UNIT_TESTS = \
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
 
+# Programs of `make bench`.
+BENCH = \
+	first_byte \
+	irq_latency \
+	memory \
+	sleep_cycles
+
 # ---------------------------------------------------------------- flags
 
 WARN = -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wpointer-arith \
@@ -204,6 +213,14 @@ VMM_LIBS = -lseccomp -ljansson -lpthread
 DEVICE_LIBS = -l:liburing.a -l:libseccomp.a
 TEST_LIBS = -lcriterion -l:liburing.a $(VMM_LIBS)
 
+# Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
+# clang's interrupt-service-routine warning is about SSE registers.
+PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
+	-fcf-protection=none -fno-stack-protector -fno-common \
+	-fno-strict-aliasing -fno-asynchronous-unwind-tables -mno-red-zone \
+	-mgeneral-regs-only $(WARN) -Wno-interrupt-service-routine \
+	$(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
+
 # ---------------------------------------------------------------- objects
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -224,7 +241,16 @@ $(LIBS):
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/obj/%.o: %.c
+# The flags of the last build: with others everything is built anew.
+FLAGS = $(strip $(CC) $(ALL_CFLAGS) $(PAYLOAD_CFLAGS) $(ALL_LDFLAGS))
+ifneq ($(file <$(B)/flags),$(FLAGS))
+$(shell rm -f $(B)/flags)
+endif
+
+$(B)/flags:
+	$(Q)mkdir -p $(@D) && printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
+$(B)/obj/%.o: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -251,7 +277,7 @@ $(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
 # ---------------------------------------------------------------- tests
 
 # The dwarf in the test macros: Criterion trips -Wconversion.
-$(B)/obj/tests/unit/%.o: tests/unit/%.c
+$(B)/obj/tests/unit/%.o: tests/unit/%.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-conversion -MMD -MP \
 		-c -o $@ $<
@@ -277,13 +303,6 @@ $(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h
 
 $(B)/obj/arch/x86_64/acpi.o: $(DSDT)
 
-# Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
-# clang's interrupt-service-routine warning is about SSE registers.
-PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
-	-fcf-protection=none -fno-stack-protector -fno-common \
-	-fno-strict-aliasing -fno-asynchronous-unwind-tables -mno-red-zone \
-	-mgeneral-regs-only $(WARN) -Wno-interrupt-service-routine \
-	$(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
 PAYLOAD_LIB = $(patsubst %,$(B)/obj/%.o,$(basename $(PAYLOAD_LIB_SRC)))
 
 $(B)/guest/payloads/hostile.elf: \
@@ -293,11 +312,11 @@ $(B)/guest/payloads/hostile.elf: \
 
 payloads: $(PAYLOADS:%=$(B)/guest/payloads/%.elf)
 
-$(B)/obj/guest/payloads/%.o: guest/payloads/%.c
+$(B)/obj/guest/payloads/%.o: guest/payloads/%.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/obj/guest/payloads/%.o: guest/payloads/%.S
+$(B)/obj/guest/payloads/%.o: guest/payloads/%.S $(B)/flags
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -I. -MMD -MP -c -o $@ $<
 
@@ -320,6 +339,13 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a
 
 $(B)/tests/unit/spawner: | $(PROBE)
+
+bench-programs: $(BENCH:%=$(B)/bench/%)
+
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(LIBS)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
+		-Wl,--start-group $(LIBS) -Wl,--end-group $(VMM_LIBS)
 
 # ---------------------------------------------------------------- guest
 
@@ -371,11 +397,85 @@ check:
 	$(Q)$(REMAKE) programs payloads guest unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
+bench:
+	$(Q)tests/harness/packages.sh build guest bench
+	$(Q)$(REMAKE) programs payloads guest bench-programs
+	$(Q)B=$(B) tests/bench/bench.sh
+
 # A root shell on the emulated host, to try things by hand.
 shell-nested:
 	$(Q)tests/harness/packages.sh build guest nested
 	$(Q)$(REMAKE) programs payloads guest
 	$(Q)B=$(B) tests/harness/nested.sh -i
+
+# ---------------------------------------------------------------- lint
+
+LINT_C = $(BASE_SRC) $(VIRTIO_SRC) $(SANDBOX_SRC) $(VMM_SRC) $(DEVICES_SRC) \
+	$(ARCH_SRC) $(CLIENT_SRC) vmm/main.c virtio/torpor_device.c \
+	guest/clocks.c $(PAYLOADS:%=guest/payloads/%.c) \
+	$(filter %.c,$(PAYLOAD_LIB_SRC)) $(wildcard guest/payloads/hostile_*.c)
+LINT_TEST_C = tests/sandbox/probe_device.c $(wildcard tests/unit/guest_*.c) \
+	$(UNIT_TESTS:%=tests/unit/%.c)
+LINT_H = $(wildcard include/*.h arch/*.h \
+	$(addsuffix *.h,$(sort $(dir $(LINT_C) $(LINT_TEST_C)))))
+LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
+	guest/init $(wildcard guest/*.sh) tests/harness/host-init \
+	$(wildcard tests/*.sh tests/*/*.sh)
+LINT = $(B)/lint
+
+# Each of these looks only at what has changed since it was content.
+lint:
+	$(Q)tests/harness/packages.sh build check lint
+	$(Q)$(REMAKE) -k lint-all
+
+lint-all: $(LINT)/shell $(LINT)/format $(LINT)/cppcheck \
+		$(patsubst %.c,$(LINT)/%.tidy,$(LINT_C) $(LINT_TEST_C))
+	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H)
+
+$(LINT)/shell: $(LINT_SH) .shellcheckrc
+	$(call say,SHELL,$(words $(filter $(LINT_SH),$?)) scripts)
+	$(Q)mkdir -p $(@D) && tests/lint/shell.sh $(filter $(LINT_SH),$?)
+	$(Q)touch $@
+
+$(LINT)/format: $(LINT_C) $(LINT_TEST_C) $(LINT_H) .clang-format
+	$(call say,FORMAT,$(words $(filter %.c %.h,$?)) files)
+	$(Q)mkdir -p $(@D) && clang-format --dry-run -Werror \
+		$(or $(filter %.c %.h,$?),$(LINT_C) $(LINT_TEST_C) $(LINT_H))
+	$(Q)touch $@
+
+# Not the unit tests: it cannot read Criterion's macros. It keeps by itself what
+# it found in which file.
+$(LINT)/cppcheck: $(LINT_C) $(LINT_H) tests/lint/cppcheck.txt | $(DSDT)
+	$(call say,CPPCHK,$(words $(LINT_C)) files)
+	$(Q)mkdir -p $(LINT)/cppcheck.d && cppcheck --quiet -j2 --std=c11 \
+		--enable=warning,performance,portability --error-exitcode=1 \
+		--library=posix,gnu --inline-suppr --template=gcc \
+		--suppressions-list=tests/lint/cppcheck.txt -I. -I$(B) \
+		-D__GNUC__=12 -D__x86_64__ \
+		--cppcheck-build-dir=$(LINT)/cppcheck.d $(LINT_C)
+	$(Q)touch $@
+
+TIDY_CFLAGS = -std=gnu17 -I. -I$(B) -O2 -DTORPOR_VERSION='"$(VERSION)"' $(WARN)
+$(LINT)/tests/%.tidy: TIDY_CFLAGS += -Wno-conversion
+$(LINT)/guest/payloads/%.tidy: TIDY_CFLAGS = $(filter-out -Werror,\
+	$(PAYLOAD_CFLAGS))
+
+$(LINT)/%.tidy: %.c .clang-tidy tests/.clang-tidy | $(DSDT)
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(TIDY_CFLAGS) -MM -MP -MT $@ -MF $@.d $<
+	$(Q)clang-tidy --quiet $< -- $(TIDY_CFLAGS) >$@.log 2>$@.err || \
+		{ cat $@.log; grep 'rror' $@.err; exit 1; }
+	$(Q)touch $@
+
+-include $(shell find $(LINT) -name '*.d' -type f 2>/dev/null)
+
+# Unit tests with sanitizers. A leak counts as a failure.
+san:
+	$(Q)tests/harness/packages.sh build check
+	$(Q)$(REMAKE) B=$(B)/san SAN=1 programs unit-tests
+	$(Q)tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
+
+# ---------------------------------------------------------------- install
 
 install: programs $(LIB_CLIENT)
 	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
@@ -389,7 +489,7 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all check clean demo guest install payloads programs shell-nested \
-	unit-tests
+.PHONY: all bench bench-programs check clean demo guest install lint lint-all payloads programs \
+	san shell-nested unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -180,8 +180,8 @@ static int64_t time_from_regs(const struct rtc *rtc)
 				       decode(rtc, rtc->cmos[REG_MDAY]));
 
 	return days * SECS_PER_DAY +
-	       decode_hour(rtc, rtc->cmos[REG_HR]) * 3600 +
-	       decode(rtc, rtc->cmos[REG_MIN]) * 60 +
+	       decode_hour(rtc, rtc->cmos[REG_HR]) * 3600L +
+	       decode(rtc, rtc->cmos[REG_MIN]) * 60L +
 	       decode(rtc, rtc->cmos[REG_SEC]);
 }
 

@@ -32,10 +32,17 @@ static unsigned int rx_capacity(const struct serial *s)
 	return s->fcr & UART_FCR_ENABLE_FIFO ? SERIAL_FIFO_SIZE : 1;
 }
 
+static bool listening(const struct serial *s)
+{
+	return !s->rdi_used || (s->ier & UART_IER_RDI);
+}
+
 static unsigned int rx_room(const struct serial *s)
 {
 	unsigned int capacity = rx_capacity(s);
 
+	if (!listening(s))
+		return 0;
 	return s->rx_len < capacity ? capacity - s->rx_len : 0;
 }
 
@@ -74,7 +81,7 @@ static void iir_update(struct serial *s)
 /* Called with the lock held. */
 static void rx_push(struct serial *s, uint8_t byte)
 {
-	if (rx_room(s) == 0) {
+	if (s->rx_len >= rx_capacity(s)) {
 		s->lsr |= UART_LSR_OE;
 		return;
 	}
@@ -83,9 +90,30 @@ static void rx_push(struct serial *s, uint8_t byte)
 	s->lsr |= UART_LSR_DR;
 }
 
+static void backlog_push(struct serial *s, uint8_t byte)
+{
+	unsigned int at = s->backlog_head + s->backlog_len;
+
+	if (s->backlog_len == SERIAL_BACKLOG_SIZE)
+		return;
+	s->backlog[at % SERIAL_BACKLOG_SIZE] = byte;
+	s->backlog_len++;
+}
+
+/* Called with the lock held. */
+static void backlog_feed(struct serial *s)
+{
+	while (s->backlog_len > 0 && rx_room(s) > 0) {
+		rx_push(s, s->backlog[s->backlog_head]);
+		s->backlog_head = (s->backlog_head + 1) % SERIAL_BACKLOG_SIZE;
+		s->backlog_len--;
+	}
+}
+
 /* Called with the lock held, when there may be room again. */
 static void rx_resume(struct serial *s)
 {
+	backlog_feed(s);
 	if (s->paused && rx_room(s) > 0) {
 		s->paused = false;
 		fd_event_signal(s->room_fd);
@@ -206,6 +234,10 @@ static void ier_write(struct serial *s, uint8_t value)
 	if ((ier & UART_IER_THRI) && !(s->ier & UART_IER_THRI))
 		s->thr_ipending = true;
 	s->ier = ier;
+	if (ier & UART_IER_RDI) {
+		s->rdi_used = true;
+		rx_resume(s);
+	}
 }
 
 static void fcr_write(struct serial *s, uint8_t value)
@@ -317,6 +349,37 @@ static void input_report(struct serial *s)
 		s->on_held_input(s);
 }
 
+/* How much to read now. What is not for reading ahead stays in the fd. */
+static unsigned int input_room(struct serial *s)
+{
+	unsigned int room;
+
+	pthread_mutex_lock(&s->lock);
+	room = s->filter ? SERIAL_BACKLOG_SIZE - s->backlog_len : rx_room(s);
+	s->paused = room == 0;
+	pthread_mutex_unlock(&s->lock);
+	return room;
+}
+
+/* Return: true if a byte for the guest is among them. */
+static bool input_take(struct serial *s, const uint8_t *buf, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s->filter && s->filter(s, buf[i]))
+			continue;
+		any = true;
+		pthread_mutex_lock(&s->lock);
+		backlog_push(s, buf[i]);
+		if (!s->held)
+			backlog_feed(s);
+		iir_update(s);
+		pthread_mutex_unlock(&s->lock);
+	}
+	return any;
+}
+
 static void on_input(struct loop_source *src, uint32_t events)
 {
 	struct serial *s = container_of(src, struct serial, in_src);
@@ -324,33 +387,25 @@ static void on_input(struct loop_source *src, uint32_t events)
 	unsigned int room;
 	ssize_t n;
 
-	if (s->held) {
+	if (s->held && !s->filter) {
 		input_report(s);
 		return;
 	}
-	pthread_mutex_lock(&s->lock);
-	room = rx_room(s);
-	s->paused = room == 0;
-	pthread_mutex_unlock(&s->lock);
+	room = input_room(s);
 	if (room == 0) {
 		loop_remove(s->loop, &s->in_src);
 		return;
 	}
-	n = read(s->in_fd, buf, room);
+	n = read(s->in_fd, buf, MIN(room, sizeof(buf)));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
 		input_end(s);
 		return;
 	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (s->filter && s->filter(s, buf[i]))
-			continue;
-		pthread_mutex_lock(&s->lock);
-		rx_push(s, buf[i]);
-		iir_update(s);
-		pthread_mutex_unlock(&s->lock);
-	}
+	if (input_take(s, buf, (size_t)n) && s->held && serial_wake_armed(s) &&
+	    s->on_held_input)
+		s->on_held_input(s);
 }
 
 static void on_room(struct loop_source *src, uint32_t events)
@@ -365,10 +420,17 @@ static void on_room(struct loop_source *src, uint32_t events)
 void serial_hold(struct serial *serial, bool held)
 {
 	serial->held = held;
-	if (held && !serial_wake_armed(serial))
+	if (held && !serial->filter && !serial_wake_armed(serial)) {
 		loop_remove(serial->loop, &serial->in_src);
-	else
-		input_watch(serial);
+		return;
+	}
+	if (!held) {
+		pthread_mutex_lock(&serial->lock);
+		backlog_feed(serial);
+		iir_update(serial);
+		pthread_mutex_unlock(&serial->lock);
+	}
+	input_watch(serial);
 }
 
 bool serial_wake_armed(struct serial *serial)

@@ -3,8 +3,13 @@
  * 16550A UART with 16-byte FIFOs. Registers are used on vCPU threads, input
  * arrives on the main loop; one mutex. Output goes to out_fd by write(2) from
  * the vCPU thread; a signal (a vCPU kick) ends a write that blocks, and the
- * byte is lost then. Input is read only while the receive FIFO has room, so
- * what the guest does not take stays in the host's fd.
+ * byte is lost then.
+ *
+ * Input is read only while the guest listens and has room, so what it does not
+ * take stays in the host's fd. A guest that has once used the receive
+ * interrupt listens while that is enabled: Linux disables it, and then clears
+ * the FIFO, before it sleeps and when the line is closed. From a terminal,
+ * which has an escape key to look for, a bounded backlog is read ahead.
  */
 #ifndef TORPOR_DEVICES_SERIAL_H
 #define TORPOR_DEVICES_SERIAL_H
@@ -17,7 +22,8 @@
 #include "vmm/bus.h"
 #include "vmm/irq_line.h"
 
-#define SERIAL_FIFO_SIZE 16
+#define SERIAL_FIFO_SIZE    16
+#define SERIAL_BACKLOG_SIZE 256U
 
 struct serial {
 	struct bus_dev bus; /* 8 ports */
@@ -40,8 +46,11 @@ struct serial {
 	 * stays in the fd. Return value ignored. Optional.
 	 */
 	void (*on_held_input)(struct serial *serial);
-	bool held;   /* asleep: do not read input, report it */
-	bool paused; /* input not watched: the receive FIFO is full */
+	uint8_t backlog[SERIAL_BACKLOG_SIZE]; /* read, not in the FIFO yet */
+	unsigned int backlog_head, backlog_len;
+	bool rdi_used; /* the guest has had the receive interrupt enabled */
+	bool held;     /* asleep: do not read input, report it */
+	bool paused;   /* input not watched: the receive FIFO is full */
 	uint8_t rx[SERIAL_FIFO_SIZE];
 	unsigned int rx_head, rx_len;
 	uint8_t ier, iir, lcr, mcr, lsr, msr, scr, dll, dlm, fcr;

@@ -337,9 +337,13 @@ static void console_config_write(struct virtio_dev *dev, uint32_t offset,
 static void console_wake_arm(struct virtio_dev *dev, bool armed)
 {
 	struct virtio_console *con = console_of(dev);
-	struct pollfd p = { .fd = con->in_fd, .events = POLLIN };
+	struct pollfd p = { .events = POLLIN };
 
 	con->armed = armed;
+	/* Drops an input like /dev/null: poll() always calls that readable. */
+	if (armed)
+		in_watch(con, true);
+	p.fd = con->in_fd;
 	/* What is there already wakes at once, before the acknowledgement. */
 	if (armed && con->in_fd >= 0 && poll(&p, 1, 0) == 1 &&
 	    p.revents & POLLIN)

@@ -239,7 +239,7 @@ static int send_vring_addr(struct frontend *fe, uint32_t index)
 	if (r == 0)
 		r = gmem_span(fe->gm, ring->used_gpa, 6 + 8ULL * ring->size,
 			      &used);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	msg.payload.addr.index = index;
 	msg.payload.addr.desc_user = (uint64_t)(uintptr_t)desc;

@@ -88,7 +88,7 @@ static int options_parse(struct options *o, int argc, char *const *argv)
 	o->words = argv + 5;
 	if (!strcmp(argv[3], "off"))
 		o->seccomp = false;
-	else if (strcmp(argv[3], "full") && strcmp(argv[3], "weak"))
+	else if (strcmp(argv[3], "full") != 0 && strcmp(argv[3], "weak") != 0)
 		return -EINVAL;
 	return level_parse(argv[4], &o->level);
 }

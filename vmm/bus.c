@@ -37,7 +37,7 @@ int bus_add(struct bus *bus, struct bus_dev *dev)
 	if (at < bus->nr && bus->devs[at]->base <= last)
 		return -EEXIST;
 	memmove(&bus->devs[at + 1], &bus->devs[at],
-		(bus->nr - at) * sizeof(bus->devs[0]));
+		(bus->nr - at) * sizeof(struct bus_dev *));
 	bus->devs[at] = dev;
 	bus->nr++;
 	return 0;

@@ -221,10 +221,12 @@ void vm_commands_state(struct vm *vm, enum power_state state)
 
 void vm_commands_finish(struct vm *vm)
 {
-	while (vm->waits) {
-		control_reply_error(vm->waits->req, "ended",
-				    "the VM has ended");
-		wait_free(vm->waits);
+	struct state_wait *next;
+
+	for (struct state_wait *w = vm->waits; w; w = next) {
+		next = w->next;
+		control_reply_error(w->req, "ended", "the VM has ended");
+		wait_free(w);
 	}
 }
 

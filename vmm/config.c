@@ -254,7 +254,7 @@ int config_parse_args(struct vm_config *cfg, int argc, char **argv,
 bool config_wants_help(int argc, char **argv)
 {
 	for (int i = 0; i < argc;) {
-		struct word w;
+		struct word w = { .used = 1 };
 
 		if (!strcmp(argv[i], "--"))
 			return false;

@@ -353,7 +353,7 @@ static bool lapic_irr_set(const struct kvm_lapic_state *lapic)
 	for (unsigned int i = 0; i < LAPIC_NR_VECTOR_REGS; i++) {
 		uint32_t irr;
 
-		memcpy(&irr, lapic->regs + LAPIC_IRR + i * LAPIC_REG_STRIDE,
+		memcpy(&irr, lapic->regs + LAPIC_IRR + (size_t)i * LAPIC_REG_STRIDE,
 		       sizeof(irr));
 		if (irr)
 			return true;

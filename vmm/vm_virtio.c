@@ -239,7 +239,8 @@ static void plan_init(struct device_plan *plan, const struct device_type *type)
 /* The device's page, mapped at its place among all pages. */
 static int map_page(struct vm *vm, struct vm_virtio *dev)
 {
-	uint8_t *at = (uint8_t *)vm->pages + dev->index * VIRTIO_REGPAGE_SIZE;
+	uint8_t *at = (uint8_t *)vm->pages +
+		      (size_t)dev->index * VIRTIO_REGPAGE_SIZE;
 	void *p;
 
 	dev->page_fd = fd_memfd_sealed(dev->name, VIRTIO_REGPAGE_SIZE, 0);
@@ -461,9 +462,10 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 	if (!dev)
 		return too_many(err);
 	if (cfg->tap_name) {
-		tap = opened = r = net_tap_open(cfg->tap_name, err);
+		r = net_tap_open(cfg->tap_name, err);
 		if (r < 0)
 			return r;
+		tap = opened = r;
 	} else {
 		r = net_tap_check(tap, err);
 		if (r < 0)
@@ -540,7 +542,7 @@ int vm_virtio_create(struct vm *vm, struct err *err)
 	if (nr == 0)
 		return 0;
 	/* A reservation; each device's memfd is mapped over its part. */
-	vm->pages = mmap(NULL, nr * VIRTIO_REGPAGE_SIZE, PROT_NONE,
+	vm->pages = mmap(NULL, (size_t)nr * VIRTIO_REGPAGE_SIZE, PROT_NONE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (vm->pages == MAP_FAILED) {
 		vm->pages = NULL;
@@ -600,7 +602,8 @@ void vm_virtio_destroy(struct vm *vm)
 	}
 	if (vm->pages)
 		(void)munmap(vm->pages,
-			     count_devices(vm->cfg) * VIRTIO_REGPAGE_SIZE);
+			     (size_t)count_devices(vm->cfg) *
+				     VIRTIO_REGPAGE_SIZE);
 	vm->pages = NULL;
 	vm->nr_virtio = 0;
 }

@@ -50,7 +50,7 @@ static int write_page_tables(const struct gmem *gm)
 	for (unsigned int i = 0; i < NR_PAGE_DIRECTORIES; i++)
 		table[i] = (pd + i * PAGE_BYTES) | PTE_PRESENT | PTE_WRITE;
 	table += ENTRIES;
-	for (uint64_t i = 0; i < NR_PAGE_DIRECTORIES * ENTRIES; i++)
+	for (uint64_t i = 0; i < (uint64_t)NR_PAGE_DIRECTORIES * ENTRIES; i++)
 		table[i] = i << 21 | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
 	return 0;
 }

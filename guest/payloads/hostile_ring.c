@@ -196,7 +196,7 @@ static const char *lengths_over_4g(struct vio_dev *dev)
 	if (n > MAX_CHAIN - 2)
 		return NULL; /* a guest with so little RAM cannot do it */
 	indirect_chain(dev);
-	for (uint16_t i = 1; i <= n; i++) {
+	for (uint32_t i = 1; i <= n; i++) {
 		table[i] = (struct vring_desc){ .addr = LAYOUT_KERNEL,
 						.len = len,
 						.flags = NEXT,

@@ -359,5 +359,8 @@ void runtime_main(const struct start_info *info)
 			ram_end = end;
 	}
 	payload_main();
+	/* For a test that looks at the VM as the payload left it. */
+	if (param_u64("stay", 0))
+		(void)serial_getc();
 	poweroff();
 }

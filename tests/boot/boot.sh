@@ -11,7 +11,7 @@ disk=/tmp/disk.img
 boot_and_check() {
 	rm -f $disk
 	truncate -s 64M $disk
-	if ! vm_start "$4" --cpus "$2" --block $disk --net tap-name=tap0 \
+	if ! vm_start "$4" --cpus "$2" --block $disk --net $NET \
 		--console type=file,path=/tmp/hvc0; then
 		not_ok "$1 reaches userspace" "see above"
 		return
@@ -43,7 +43,7 @@ check_disk() {
 	expect_eq "$1 reads what it wrote" "$cd_read" "$cd_wrote"
 	expect_eq "$1 has it in the image" "$cd_image" "$cd_wrote"
 	expect "$1 has a file system" "mke2fs, mount or sum failed" \
-		guest 'mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt &&
+		guest 'mke2fs /dev/vda && mount -t ext4 /dev/vda /mnt &&
 		cp /tmp/r /mnt/r && umount /mnt && mount -t ext4 /dev/vda /mnt &&
 		cmp /tmp/r /mnt/r && umount /mnt'
 }

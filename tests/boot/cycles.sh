@@ -12,7 +12,7 @@ disk=/tmp/disk.img
 truncate -s 64M $disk
 
 # Writes, drops the page cache, reads back and compares, for ever.
-disk_load='n=0; mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt && (
+disk_load='n=0; mke2fs /dev/vda && mount -t ext4 /dev/vda /mnt && (
 	while [ ! -e /tmp/stop ]; do
 		n=$((n + 1));
 		dd if=/dev/urandom of=/tmp/w bs=64k count=4 2>/dev/null;
@@ -74,7 +74,7 @@ one_cycle() {
 }
 
 if ! vm_start "torpor.wake=net,ttyS0" --cpus 2 --block $disk \
-	--net tap-name=tap0; then
+	--net $NET; then
 	not_ok "boot for the cycles" "see above"
 	tests_end cycles
 fi

@@ -43,8 +43,7 @@ disk=/tmp/disk.img
 truncate -s 64M $disk
 mkfifo /tmp/never
 
-say "An unmodified Debian kernel, $(basename "$(readlink -f "$B/guest/vmlinuz" |
-	xargs dirname)" | sed 's/_/ /; s/^torpor.*//')"
+say "torpor: a stock Debian guest sleeps, and is woken with nothing lost."
 if [ "${TORPOR_NESTED-0}" = 1 ]; then
 	say "This machine has no KVM that runs Linux, so all this happens on an"
 	say "emulated host: times are many times those of a real one."
@@ -54,19 +53,19 @@ fi
 
 say
 say "1. Boot: 2 CPUs, a disk, a network card, a console, random numbers"
-vm_start "" --cpus 2 --block $disk --net tap-name=tap0 \
+vm_start "" --cpus 2 --block $disk --net $NET \
 	--console type=file,path=/tmp/hvc0 || give_up "the guest did not boot"
 clocks_read
 row "start of torpor to the guest's userspace" \
 	"$(ms $((boot - vm_start_ns))) ms"
 vm_events_start
-say "    $(guest 'echo Linux $(uname -r), $(nproc) CPUs'), in" \
-	"$(vm_processes | wc -w) processes: the VMM, a spawner and one for" \
+say "    unmodified kernel: $(guest 'cat /etc/kernel-package')"
+say "    $(vm_processes | wc -w) processes: the VMM, the spawner and one for" \
 	"each device"
-guest 'mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt &&
+guest 'mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt &&
 	dd if=/dev/hwrng of=/mnt/file bs=4k count=64 2>/dev/null; sync'
 sum=$(guest 'md5sum </mnt/file')
-say "    wrote a file to the disk: $sum"
+say "    wrote a file to the disk, MD5 ${sum%% *}"
 
 nc -l -p 7000 <>/tmp/never >/tmp/received &
 nc_pid=$!

@@ -11,6 +11,8 @@ TORPOR_OUT=${TORPOR_OUT:-/tmp}
 torpor=$B/torpor
 HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
+GUEST_MAC=02:00:0a:09:08:02
+NET=tap-name=tap0,mac=$GUEST_MAC # for torpor run --net
 CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
 # Everything emulated takes longer.
 [ "${TORPOR_NESTED-0}" = 1 ] && SLOW=4 || SLOW=1
@@ -89,6 +91,9 @@ net_up() {
 	echo 1 >/proc/sys/net/ipv6/conf/tap0/disable_ipv6
 	ip addr add $HOST_IP/24 dev tap0
 	ip link set tap0 up
+	# Else this side asks who has the address every now and then, which is
+	# a packet, which wakes a sleeper.
+	arp -i tap0 -s $GUEST_IP $GUEST_MAC
 }
 
 # listening PORT: returns when somebody on this side listens there.
@@ -347,14 +352,22 @@ threads_diff() {
 }
 
 # clocks_pair: the guest's clocks in $g_mono $g_boot $g_real and ours, taken at
-# the same moment within half the time of asking, in $h_boot and $h_real.
+# the same moment within half the time that asking took, in $h_boot and $h_real.
+# Of a few tries the one that took least.
 clocks_pair() {
-	clocks_read
-	cp_boot=$boot cp_real=$real
-	set -- $(guest clocks)
-	[ $# = 3 ] || return 1
-	g_mono=$1 g_boot=$2 g_real=$3
-	clocks_read
-	h_boot=$(((boot + cp_boot) / 2))
-	h_real=$(((real + cp_real) / 2))
+	cp_best=1000000000
+	for cp_try in 1 2 3 4 5 6 7 8; do
+		clocks_read
+		cp_boot=$boot cp_real=$real
+		set -- $(guest clocks)
+		[ $# = 3 ] || return 1
+		clocks_read
+		cp_took=$((boot - cp_boot))
+		[ $cp_took -lt $cp_best ] || continue
+		cp_best=$cp_took
+		g_mono=$1 g_boot=$2 g_real=$3
+		h_boot=$(((boot + cp_boot) / 2))
+		h_real=$(((real + cp_real) / 2))
+		[ $cp_best -gt 50000000 ] || break
+	done
 }

@@ -13,7 +13,7 @@ truncate -s 64M $disk
 WAKE_S=$((1 * SLOW))
 
 start() {
-	vm_start "$@" --block $disk --net tap-name=tap0 || return 1
+	vm_start "$@" --block $disk --net $NET || return 1
 	vm_events_start
 }
 

@@ -400,3 +400,18 @@ Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 30)
 	assert_idle();
 	teardown();
 }
+
+/* poll() always calls it readable. */
+Test(console_create, input_that_cannot_be_waited_for_wakes_nobody, .timeout = 30)
+{
+	char i[] = "in=/dev/null", o[] = "out=/dev/null";
+	char *const args[] = { i, o, NULL };
+
+	front_init(&f);
+	cr_assert(zero(int, virtio_console_role.create(&f.loop, args, &dev)));
+	front_connect(&f, dev);
+	front_wake_arm(&f, true);
+	assert_idle();
+	cr_assert(zero(u64, fd_event_drain(f.wake_fd)));
+	teardown();
+}

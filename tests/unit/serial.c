@@ -417,6 +417,76 @@ Test(serial, room_made_while_held_does_not_read_input)
 	cr_assert(eq(u8, in(UART_RX), 'X'));
 }
 
+/* What Linux does before it sleeps, and after. */
+Test(serial, bytes_wait_while_the_guest_has_stopped_listening)
+{
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(UART_IER, UART_IER_RDI);
+	out(UART_IER, 0);
+	type("abc");
+	settle();
+	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
+	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
+	out(UART_IER, UART_IER_RDI);
+	settle();
+	cr_assert(eq(u32, m.edges, 1));
+	cr_assert(eq(u8, in(UART_RX), 'a'));
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'b'));
+	settle();
+	cr_assert(eq(u8, in(UART_RX), 'c'));
+}
+
+Test(serial, the_escape_key_is_found_while_nobody_listens)
+{
+	m.serial.filter = swallow_ctrl_a;
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	out(UART_IER, UART_IER_RDI);
+	out(UART_IER, 0);
+	serial_hold(&m.serial, true);
+	type("x\001y");
+	settle();
+	/* Read ahead, filtered; not armed, so no wake. */
+	cr_assert(eq(u32, m.serial.backlog_len, 2));
+	cr_assert(eq(u32, m.held_calls, 0));
+	serial_hold(&m.serial, false);
+	out(UART_IER, UART_IER_RDI);
+	cr_assert(eq(u8, in(UART_RX), 'x'));
+	cr_assert(eq(u8, in(UART_RX), 'y'));
+}
+
+Test(serial, a_terminal_byte_wakes_an_armed_guest)
+{
+	m.serial.on_held_input = on_held_input;
+	m.serial.filter = swallow_ctrl_a;
+	out(UART_IER, UART_IER_RDI);
+	serial_hold(&m.serial, true);
+	type("\001");
+	settle();
+	cr_assert(eq(u32, m.held_calls, 0));
+	type("z");
+	settle();
+	cr_assert(eq(u32, m.held_calls, 1));
+	cr_assert(eq(u32, m.edges, 0));
+	serial_hold(&m.serial, false);
+	cr_assert(eq(u32, m.edges, 1));
+	cr_assert(eq(u8, in(UART_RX), 'z'));
+}
+
+Test(serial, read_ahead_is_bounded)
+{
+	static char many[SERIAL_BACKLOG_SIZE + 64];
+
+	memset(many, 'q', sizeof(many) - 1);
+	m.serial.filter = swallow_ctrl_a;
+	out(UART_IER, UART_IER_RDI);
+	out(UART_IER, 0);
+	type(many);
+	settle();
+	cr_assert(eq(u32, m.serial.backlog_len, SERIAL_BACKLOG_SIZE));
+	cr_assert(eq(int, m.serial.in_src.fd, -1));
+}
+
 Test(serial, wide_accesses_are_bytes)
 {
 	uint16_t value = 0x0f42; /* 'B', then IER */

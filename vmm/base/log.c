@@ -40,7 +40,8 @@ static void scrub(char *line, size_t len)
 	}
 }
 
-static void log_line(enum log_level level, const char *fmt, va_list ap,
+__attribute__((format(printf, 2, 0))) static void
+log_line(enum log_level level, const char *fmt, va_list ap,
 		     const char *suffix)
 {
 	static const char *const names[] = { "error: ", "warning: ", "",

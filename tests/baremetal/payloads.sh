@@ -1,0 +1,178 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Runs every payload and judges it by its exit code and its PASS and FAIL lines.
+. "$(dirname "$0")/lib.sh"
+
+# verdict NAME CODE: of the last VM, by $code and what its payload printed.
+verdict() {
+	local fails done_line
+	fails=$(grep '^FAIL' "$dir/run/out" | tr '\n' ';')
+	done_line=$(grep '^DONE passed=[1-9]' "$dir/run/out")
+	expect "$1: ${done_line#DONE }" \
+		"exit code $code, not $2; ${fails:-no FAIL line}" \
+		[ "$code,$fails" = "$2," -a -n "$done_line" ]
+}
+
+# ---------------------------------------------------------------- ways to end
+
+end_test() { # PAYLOAD CODE LINE
+	vm_run 30 --no-rng --serial stdout --params say=$1 "$payloads/$1.elf"
+	expect_eq "$1: exit code" "$code" "$2"
+	[ -z "$3" ] || expect "$1: says '$3'" "$(cat "$dir/run/out")" \
+		grep -q "^$3" "$dir/run/out"
+}
+
+stop_tests() {
+	vm_start --no-rng "$payloads/spin.elf"
+	vm_up 20 || not_ok "spin: starts" "$ctl_out"
+	ctl stop
+	expect_eq "torpor stop: its own exit code" $? 0
+	vm_end 10
+	expect_eq "torpor stop: exit code of the VM" "$code" 0
+	expect "torpor stop: the socket is gone" "it is there" [ ! -e "$sock" ]
+
+	vm_start --no-rng "$payloads/spin.elf"
+	vm_up 20 || not_ok "spin: starts" "$ctl_out"
+	local start=$SECONDS
+	kill -TERM "$vm_pid"
+	vm_end 10
+	expect_eq "SIGTERM: exit code" "$code" 0
+	expect "SIGTERM: ends it at once" "took $((SECONDS - start)) s" \
+		[ $((SECONDS - start)) -le 3 ]
+	expect "SIGTERM: no process is left" "$(strays)" within 5 none_left
+}
+
+ends() {
+	end_test hello 0 "SAY hello"
+	end_test reset 32 ""
+	end_test panic 34 ""
+	end_test triple 32 ""
+	stop_tests
+}
+
+# ---------------------------------------------------------------- devices
+
+# drive NAME PAYLOAD [OPTION]...: with every kind of device.
+drive() {
+	local what=$1 payload=$2 net=()
+	shift 2
+	image disk.img 4M
+	image ro.img 1M
+	tap tap0 && net=(--net tap-name=tap0)
+	vm_start --block "$dir/run/disk.img,id=disk-one,$engine" \
+		--block "$dir/run/ro.img,ro=true" "${net[@]}" \
+		--console "type=file,path=$dir/run/console" \
+		"$@" "$payloads/$payload.elf"
+	# A frame for its receive queue, when it waits for one.
+	if [ $payload = devices ] && vm_line "WAIT net" 60; then
+		poke_tap
+	fi
+	vm_end 120 || not_ok "$what" "does not end"
+	verdict "$what" 0
+}
+
+devices_tests() {
+	local engine chip params="blk-id=disk-one net-reply=1"
+	for engine in engine=uring engine=threads; do
+		drive "devices, $engine" devices --params "$params"
+		expect "devices, $engine: the host gets the console's bytes" \
+			"$(cat "$dir/run/console" 2>&1)" \
+			grep -q "console says hello" "$dir/run/console"
+	done
+	engine=engine=auto
+	drive "devices, irqchip kernel" devices --irqchip kernel \
+		--params "$params"
+}
+
+# The console's other direction, and a disk past the page cache.
+echo_test() {
+	image disk.img 4M
+	vm_start --serial stdout --console stdio \
+		--block "$dir/run/disk.img,o_direct=true" \
+		--params console-echo=1 "$payloads/devices.elf"
+	if vm_line "WAIT console" 60; then
+		echo "to and fro" >&9
+	fi
+	vm_end 60 || not_ok "console echo" "does not end"
+	verdict "console echo, o_direct" 0
+	expect "console echo: comes back" "$(tail -n 5 "$dir/run/out")" \
+		grep -q "to and fro" "$dir/run/out"
+}
+
+hostile_tests() {
+	local engine
+	for engine in engine=uring engine=threads; do
+		drive "hostile, $engine" hostile
+	done
+	engine=engine=auto
+	drive "hostile, irqchip kernel" hostile --irqchip kernel
+}
+
+# ---------------------------------------------------------------- sleep
+
+# sleeper NAME CAUSE CYCLES PARAMS COMMAND...: sleeps, each ended by COMMAND.
+# CAUSE is a pattern of what the guest finds.
+sleeper() {
+	local what=$1 cause=$2 cycles=$3 params=$4 n
+	shift 4
+	image disk.img 1M
+	tap tap0 || return
+	vm_start --block "$dir/run/disk.img" --net tap-name=tap0 \
+		--console stdout --params "cycles=$cycles $params" \
+		"$payloads/sleeper.elf"
+	for ((n = 1; n <= cycles; n++)); do
+		vm_line "SLEEP cycle=$n" 30 &&
+			ctl wait --timeout 20000 SUSPENDED || break
+		"$@"
+		vm_line "WAKE cycle=$n by=*" 30 || break
+		expect "sleep $n, $what wakes" "$line" \
+			eval '[[ $line == *" by="$cause" reads="* ]]'
+	done
+	vm_end 30 || not_ok "$what" "does not end"
+	verdict "sleep, $what" 0
+	expect_eq "sleep, $what: $cycles times" "$((n - 1))" "$cycles"
+}
+
+serial_byte() {
+	printf x >&9
+}
+
+# The button that puts it to sleep, then the one that wakes it.
+sleeper_on_button() {
+	tap tap0
+	vm_start --params "cycles=1 on=sleepbtn" "$payloads/sleeper.elf"
+	vm_line "AWAKE cycle=1" 30
+	ctl suspend --timeout 20000
+	expect "torpor suspend: says how long it took" "$ctl_out" \
+		eval '[[ $ctl_out == "asleep after "*" ms"* ]]'
+	expect_eq "torpor suspend: SUSPENDED" "$(state_of state)" SUSPENDED
+	ctl resume
+	expect_eq "torpor resume" $? 0
+	vm_line "WAKE cycle=1 by=*" 30
+	vm_end 30
+	verdict "suspend and resume" 0
+}
+
+# GPEs: a bit each device in the order of the options, bit 31 a button that
+# finds the guest asleep. The packet stays in the tap, so one sleep is enough.
+sleep_tests() {
+	local lid="gpe pm1=0x0 gpe=0x80000000"
+	sleeper "power button" "$lid" 3 "" ctl powerbtn
+	sleeper "sleep button" "$lid" 3 "" ctl sleepbtn
+	sleeper "launcher" "$lid" 3 "" ctl wake
+	sleeper "alarm" "rtc pm1=0x400 gpe=0x0" 2 "alarm=2" :
+	sleeper "serial byte" "serial pm1=0x0 gpe=0x0" 3 "" serial_byte
+	sleeper "packet" "gpe pm1=0x0 gpe=0x2" 1 "" poke_tap
+	sleeper "S1, power button" "$lid" 3 "kind=s1" ctl powerbtn
+	sleeper "S1, alarm" "rtc pm1=0x400 gpe=0x0" 2 "kind=s1 alarm=2" :
+	sleeper "a live disk, power button" "$lid" 3 "live=1" ctl powerbtn
+	sleeper_on_button
+}
+
+for_each_user ends
+for_each_user devices_tests
+for_each_user echo_test
+for_each_user hostile_tests
+for_each_user sleep_tests
+tests_end
