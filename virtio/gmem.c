@@ -54,8 +54,10 @@ static int region_map(struct gmem_region *r)
 		return -EINVAL;
 	start = r->fd_offset & ~(unit - 1);
 	end = (r->fd_offset + r->size + unit - 1) & ~(unit - 1);
-	p = mmap(NULL, end - start, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_NORESERVE, r->fd, (off_t)start);
+	/* Huge pages are reserved by this: too few of them fails here, not
+	 * at an access. */
+	p = mmap(NULL, end - start, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+		 (off_t)start);
 	if (p == MAP_FAILED)
 		return -errno;
 	/* Guest memory has no place in a core file; not vital if refused. */

@@ -30,16 +30,18 @@ static int dup_cloexec(int fd)
 
 /*
  * A device process sets what it gets to non-blocking, which would change the
- * user's own standard input or output if it shared their description. A
- * description of our own does not; sockets have none to give and are shared.
+ * user's own terminal or pipe if it shared their description. A description
+ * of our own does not. Files are shared, for their offset; sockets have to be.
  */
 static int reopen(int fd, int flags)
 {
 	char path[32];
+	struct stat st;
 	int own;
 
+	if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
+		return dup_cloexec(fd);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	/* Appending, so that output to a file does not begin at its start. */
 	own = open(path, flags | O_CLOEXEC | O_NOCTTY);
 	return own < 0 ? dup_cloexec(fd) : own;
 }
@@ -95,11 +97,11 @@ int char_fd_open(const struct char_config *cfg, const char *option,
 		return open_pty(cfg, option, ret_in, ret_out, err);
 	case CHAR_STDIO:
 		in = reopen(STDIN_FILENO, O_RDONLY);
-		out = reopen(STDOUT_FILENO, O_WRONLY | O_APPEND);
+		out = reopen(STDOUT_FILENO, O_WRONLY);
 		break;
 	case CHAR_STDOUT:
 		in = open_null(O_RDONLY);
-		out = reopen(STDOUT_FILENO, O_WRONLY | O_APPEND);
+		out = reopen(STDOUT_FILENO, O_WRONLY);
 		break;
 	case CHAR_FILE:
 		in = open_null(O_RDONLY);

@@ -333,6 +333,12 @@ int config_check(const struct vm_config *cfg, struct err *err)
 		return err_set(err, -EINVAL,
 			       "no kernel given; name one as the last word: "
 			       "torpor run [OPTION...] KERNEL");
+	if (cfg->hugepages && cfg->mem_mib % CONFIG_HUGEPAGE_MIB)
+		return err_set(err, -EINVAL,
+			       "--mem %llu: with --hugepages a multiple of "
+			       "%u MiB",
+			       (unsigned long long)cfg->mem_mib,
+			       CONFIG_HUGEPAGE_MIB);
 	if (count_stdio(cfg) > 1)
 		return err_set(err, -EINVAL,
 			       "--console type=stdio: standard input is taken "

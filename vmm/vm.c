@@ -63,8 +63,8 @@ static int map_ram(struct vm *vm, struct err *err)
 				     "--mem %llu: cannot get guest memory%s",
 				     (unsigned long long)vm->cfg->mem_mib,
 				     vm->cfg->hugepages ?
-					     " (--hugepages: reserve pages in "
-					     "/proc/sys/vm/nr_hugepages)" :
+					     "; --hugepages needs as much in "
+					     "/proc/sys/vm/nr_hugepages" :
 					     "");
 	return 0;
 }

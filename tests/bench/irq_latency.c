@@ -224,11 +224,14 @@ static int ping(struct machine *m, uint64_t *ret_before, uint64_t *ret_after)
 	end = sample_now_ns(CLOCK_MONOTONIC) + GIVE_UP * 1000000ULL;
 	*ret_before = rdtsc();
 	shared_store_release(&m->page->ping, n);
-	do {
+	for (unsigned int i = 0; i % 64 || sample_now_ns(CLOCK_MONOTONIC) < end;
+	     i++) {
+		if (shared_load_acquire(&m->page->pong) != n)
+			continue;
+		/* After the load: we may lose the CPU at any moment. */
 		*ret_after = rdtsc();
-		if (shared_load_acquire(&m->page->pong) == n)
-			return 0;
-	} while (*ret_after % 64 || sample_now_ns(CLOCK_MONOTONIC) < end);
+		return 0;
+	}
 	log_err("%s: the guest does not answer", m->name);
 	return -ETIMEDOUT;
 }

@@ -331,6 +331,15 @@ Test(config, check_wants_a_kernel)
 	cr_assert(has(err.msg, "no kernel given"));
 }
 
+Test(config, check_wants_whole_huge_pages)
+{
+	cr_assert(eq(int, PARSE("k", "-m", "65", "--hugepages"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "--mem 65"));
+	cr_assert(eq(int, PARSE("-m", "66"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+}
+
 Test(config, check_counts_devices_by_irqchip)
 {
 	cr_assert(eq(int, PARSE("k", "--irqchip", "kernel"), 0));
