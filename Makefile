@@ -17,6 +17,7 @@ AR = ar
 V ?= 0
 WERROR ?= 1
 SAN ?= 0
+FUZZ ?= 0
 VERSION := 0.1.0
 
 Q = $(if $(filter 1,$(V)),,@)
@@ -140,6 +141,7 @@ PAYLOADS = \
 	reset \
 	sleeper \
 	spin \
+	survivor \
 	triple
 
 PAYLOAD_LIB_SRC = \
@@ -188,7 +190,21 @@ BENCH = \
 	first_byte \
 	irq_latency \
 	memory \
+	send_packets \
 	sleep_cycles
+
+# Programs of `make fuzz`; each has one file in tests/fuzz.
+FUZZERS = \
+	backend \
+	blk \
+	frontend \
+	net \
+	virtq
+
+FUZZ_HELPERS = \
+	tests/fuzz/fuzz.c \
+	tests/fuzz/fuzz_peer.c \
+	tests/fuzz/fuzz_ring.c
 
 # ---------------------------------------------------------------- flags
 
@@ -202,6 +218,10 @@ OPT = -O2 -D_FORTIFY_SOURCE=2
 ifeq ($(SAN),1)
 OPT = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
+endif
+ifeq ($(FUZZ),1)
+OPT = -O1 -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 CFLAGS ?= -g
 ALL_CFLAGS = -std=gnu17 -I. -I$(B) -fPIE $(OPT) $(HARDEN) $(WARN) \
@@ -340,6 +360,15 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 
 $(B)/tests/unit/spawner: | $(PROBE)
 
+fuzzers: $(FUZZERS:%=$(B)/bin/%)
+
+$(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
+		-fsanitize=fuzzer -o $@ $< $(call obj,$(FUZZ_HELPERS)) \
+		-Wl,--start-group $(LIBS) -Wl,--end-group -l:liburing.a \
+		$(VMM_LIBS)
+
 bench-programs: $(BENCH:%=$(B)/bench/%)
 
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(LIBS)
@@ -410,14 +439,10 @@ shell-nested:
 
 # ---------------------------------------------------------------- lint
 
-LINT_C = $(BASE_SRC) $(VIRTIO_SRC) $(SANDBOX_SRC) $(VMM_SRC) $(DEVICES_SRC) \
-	$(ARCH_SRC) $(CLIENT_SRC) vmm/main.c virtio/torpor_device.c \
-	guest/clocks.c $(PAYLOADS:%=guest/payloads/%.c) \
-	$(filter %.c,$(PAYLOAD_LIB_SRC)) $(wildcard guest/payloads/hostile_*.c)
-LINT_TEST_C = tests/sandbox/probe_device.c $(wildcard tests/unit/guest_*.c) \
-	$(UNIT_TESTS:%=tests/unit/%.c)
-LINT_H = $(wildcard include/*.h arch/*.h \
-	$(addsuffix *.h,$(sort $(dir $(LINT_C) $(LINT_TEST_C)))))
+# All there is, so that what is in no list is looked at too.
+LINT_TEST_C = $(wildcard tests/*/*.c)
+LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
+LINT_H = $(filter-out $(B)/%,$(wildcard */*.h */*/*.h))
 LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
 	guest/init $(wildcard guest/*.sh) tests/harness/host-init \
 	$(wildcard tests/*.sh tests/*/*.sh)
@@ -460,7 +485,8 @@ $(LINT)/tests/%.tidy: TIDY_CFLAGS += -Wno-conversion
 $(LINT)/guest/payloads/%.tidy: TIDY_CFLAGS = $(filter-out -Werror,\
 	$(PAYLOAD_CFLAGS))
 
-$(LINT)/%.tidy: %.c .clang-tidy tests/.clang-tidy | $(DSDT)
+$(LINT)/%.tidy: %.c .clang-tidy guest/payloads/.clang-tidy tests/.clang-tidy \
+		| $(DSDT)
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(TIDY_CFLAGS) -MM -MP -MT $@ -MF $@.d $<
 	$(Q)clang-tidy --quiet $< -- $(TIDY_CFLAGS) >$@.log 2>$@.err || \
@@ -474,6 +500,14 @@ san:
 	$(Q)tests/harness/packages.sh build check
 	$(Q)$(REMAKE) B=$(B)/san SAN=1 programs unit-tests
 	$(Q)tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
+
+# Everything that reads what a guest, a peer or a person wrote, each for
+# FUZZ_SECONDS. What is found is kept in build/fuzz/crashes, what is learnt in
+# build/fuzz/corpus. FUZZERS="blk net" runs only these.
+fuzz:
+	$(Q)tests/harness/packages.sh build fuzz
+	$(Q)$(REMAKE) B=$(B)/fuzz CC=clang FUZZ=1 fuzzers
+	$(Q)B=$(B)/fuzz tests/fuzz/fuzz.sh $(FUZZERS)
 
 # ---------------------------------------------------------------- install
 
@@ -489,7 +523,7 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all bench bench-programs check clean demo guest install lint lint-all payloads programs \
-	san shell-nested unit-tests
+.PHONY: all bench bench-programs check clean demo fuzz fuzzers guest install \
+	lint lint-all payloads programs san shell-nested unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -38,6 +38,7 @@ static int range_choose(const char *path, struct ns_range *ret)
 	if (!f)
 		return -errno;
 	*ret = (struct ns_range){ 0 };
+	/* The kernel wrote it. NOLINTNEXTLINE(cert-err34-c) */
 	while (fscanf(f, "%" SCNu32 "%" SCNu32 "%" SCNu32, &inner, &outer,
 		      &count) == 3) {
 		uint64_t end = (uint64_t)inner + count;
@@ -49,9 +50,10 @@ static int range_choose(const char *path, struct ns_range *ret)
 		/* A container: its highest ids, nobody (65534) left out. */
 		if (count >= 4 * NS_IDS_PER_VM && end > best_end) {
 			best_end = end;
-			*ret = (struct ns_range){ (uint32_t)(end -
-							     2 * NS_IDS_PER_VM),
-						  NS_IDS_PER_VM };
+			*ret = (struct ns_range){
+				(uint32_t)(end - 2ULL * NS_IDS_PER_VM),
+				NS_IDS_PER_VM
+			};
 		}
 	}
 	(void)fclose(f);

@@ -302,7 +302,7 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	       struct virtio_blk **ret)
 {
 	size_t id_len = cfg->id ? strlen(cfg->id) : 0;
-	struct image_geometry geo = { 0 };
+	struct image_geometry geo = { .logical = BLK_SECTOR };
 	struct virtio_blk *blk;
 	int r;
 

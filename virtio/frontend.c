@@ -55,11 +55,13 @@ static void on_deadline(struct loop_timer *timer)
 {
 	struct frontend *fe = container_of(timer, struct frontend, timer);
 
-	if (fe->send_failed)
+	/* The first and the third ended inside the call that began them. */
+	if (fe->failed)
+		finish_op(fe, -EIO);
+	else if (fe->send_failed)
 		fail(fe, "cannot send: hung or gone");
-	else if (fe->failed || !fe->nr_pending)
-		/* The operation ended inside the call that began it. */
-		finish_op(fe, fe->failed ? -EIO : fe->result);
+	else if (!fe->nr_pending)
+		finish_op(fe, fe->result);
 	else
 		fail(fe, "no answer within the deadline");
 }

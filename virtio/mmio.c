@@ -459,7 +459,8 @@ static void next_work(struct virtio_mmio *dev)
 			frontend_stop(&dev->fe, UINT32_MAX, op_done);
 			return;
 		}
-		if (dev->config_read_wanted && !dev->dead) {
+		/* Not while it is quiesced: its restart must find it idle. */
+		if (dev->config_read_wanted && !dev->dead && !dev->quiesced) {
 			dev->config_read_wanted = false;
 			begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
 			frontend_get_config(&dev->fe, op_done);
@@ -510,7 +511,7 @@ static void op_done(struct frontend *fe, int r)
 	enum virtio_mmio_op op = dev->op;
 	struct mailbox_item *item = dev->op_item;
 
-	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) && r < 0 &&
+	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) && fe->failed &&
 	    !dev->unfenced_forever) {
 		/* The process is being killed: the fence ends the write. */
 		return;

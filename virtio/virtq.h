@@ -18,9 +18,10 @@
 #include "virtio/gmem.h"
 #include "virtio/regpage.h"
 
-#define VIRTQ_MAX_SIZE	1024U /* entries; what we offer is at most this */
-#define VIRTQ_MAX_CHAIN 1024U /* descriptors of one chain, indirect included \
-			       */
+#define VIRTQ_MAX_SIZE 1024U /* entries; what we offer is at most this */
+#define VIRTQ_MAX_CHAIN                                      \
+	1024U /* descriptors of one chain, indirect included \
+	       */
 
 /*
  * One request as the driver made it: readable buffers first, then writable.

@@ -87,8 +87,8 @@ static int open_pty(const struct char_config *cfg, const char *option,
 	return 0;
 }
 
-int char_fd_open(const struct char_config *cfg, const char *option,
-		 int *ret_in, int *ret_out, struct err *err)
+int char_fd_open(const struct char_config *cfg, const char *option, int *ret_in,
+		 int *ret_out, struct err *err)
 {
 	_cleanup_fd_ int in = -1, out = -1;
 

@@ -18,8 +18,8 @@
  * symlink @cfg->path, replacing an old symlink.
  * Return: 0 or -errno with @err naming option, path and remedy.
  */
-int char_fd_open(const struct char_config *cfg, const char *option,
-		 int *ret_in, int *ret_out, struct err *err) must_check;
+int char_fd_open(const struct char_config *cfg, const char *option, int *ret_in,
+		 int *ret_out, struct err *err) must_check;
 
 /* Removes the symlink of a CHAR_PTY. */
 void char_fd_cleanup(const struct char_config *cfg);

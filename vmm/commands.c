@@ -7,9 +7,9 @@
 #include "vmm/base/log.h"
 #include "vmm/vm.h"
 
-#define NS_PER_MS 1000000ULL
+#define NS_PER_MS	   1000000ULL
 #define DEFAULT_SUSPEND_MS 15000
-#define MAX_TIMEOUT_MS (24LL * 3600 * 1000)
+#define MAX_TIMEOUT_MS	   (24LL * 3600 * 1000)
 
 /* ------------------------------------------------------------ arguments */
 
@@ -57,7 +57,8 @@ struct suspend_call {
 	struct control_request *req;
 };
 
-static void suspend_done(struct power_request *power, enum power_outcome outcome)
+static void suspend_done(struct power_request *power,
+			 enum power_outcome outcome)
 {
 	struct suspend_call *call =
 		container_of(power, struct suspend_call, power);
@@ -147,9 +148,9 @@ static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
 				    "one");
 		return;
 	}
-	control_reply(req, json_pack("{s:s}", "state",
-				     power_state_name(power_get_state(
-					     &vm->power))));
+	control_reply(req,
+		      json_pack("{s:s}", "state",
+				power_state_name(power_get_state(&vm->power))));
 }
 
 static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
@@ -198,10 +199,10 @@ static void wait_timeout(struct loop_timer *timer)
 	struct state_wait *wait = container_of(timer, struct state_wait, timer);
 	enum power_state now = power_get_state(&wait->vm->power);
 
-	control_reply_error_data(wait->req, "timeout",
-				 json_pack("{s:s}", "state",
-					   power_state_name(now)),
-				 "still %s", power_state_name(now));
+	control_reply_error_data(
+		wait->req, "timeout",
+		json_pack("{s:s}", "state", power_state_name(now)), "still %s",
+		power_state_name(now));
 	wait_free(wait);
 }
 
@@ -280,18 +281,17 @@ static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
 static json_t *sources_json(const struct vm *vm)
 {
 	json_t *list = json_array();
-	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)
-						       vm->power.pm);
+	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)vm->power.pm);
 
 	for (const struct wake_source *s = vm->power.sources; s; s = s->next) {
 		bool armed = s->armed || regs.pm1_en & s->pm1_bit;
 
 		(void)json_array_append_new(
-			list, json_pack("{s:s, s:b, s:b, s:I, s:I}", "name",
-					s->name, "armed", armed, "pending",
-					s->latched, "count",
-					(json_int_t)s->count, "wakes",
-					(json_int_t)s->wakes));
+			list,
+			json_pack("{s:s, s:b, s:b, s:I, s:I}", "name", s->name,
+				  "armed", armed, "pending", s->latched,
+				  "count", (json_int_t)s->count, "wakes",
+				  (json_int_t)s->wakes));
 	}
 	return list;
 }
@@ -304,10 +304,10 @@ static json_t *devices_json(const struct vm *vm)
 		const struct vm_virtio *dev = &vm->virtio[i];
 		json_t *obj = json_pack(
 			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I}", "name",
-			dev->name, "role", dev->role, "pid", dev->pid,
-			"status", (int)dev->mmio.status, "live",
-			virtio_mmio_is_live(&dev->mmio), "dead",
-			dev->mmio.dead, "resets", (json_int_t)dev->mmio.resets);
+			dev->name, "role", dev->role, "pid", dev->pid, "status",
+			(int)dev->mmio.status, "live",
+			virtio_mmio_is_live(&dev->mmio), "dead", dev->mmio.dead,
+			"resets", (json_int_t)dev->mmio.resets);
 
 		if (dev->mac[0])
 			(void)json_object_set_new(obj, "mac",
@@ -374,9 +374,13 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 }
 
 const struct control_command vm_commands[] = {
-	{ "stop", cmd_stop },	      { "state", cmd_state },
-	{ "suspend", cmd_suspend },   { "resume", cmd_wake },
-	{ "wake", cmd_wake },	      { "wait", cmd_wait },
-	{ "powerbtn", cmd_powerbtn }, { "sleepbtn", cmd_sleepbtn },
+	{ "stop", cmd_stop },
+	{ "state", cmd_state },
+	{ "suspend", cmd_suspend },
+	{ "resume", cmd_wake },
+	{ "wake", cmd_wake },
+	{ "wait", cmd_wait },
+	{ "powerbtn", cmd_powerbtn },
+	{ "sleepbtn", cmd_sleepbtn },
 	{ NULL, NULL },
 };

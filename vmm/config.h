@@ -15,18 +15,22 @@
 #include "vmm/base/err.h"
 #include "vmm/base/util.h"
 
-#define CONFIG_MAX_BLOCKS 32
-#define CONFIG_MAX_NETS 8
+#define CONFIG_MAX_BLOCKS   32
+#define CONFIG_MAX_NETS	    8
 #define CONFIG_MAX_CONSOLES 4
 
-enum block_engine { BLOCK_ENGINE_AUTO, BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS };
+enum block_engine {
+	BLOCK_ENGINE_AUTO,
+	BLOCK_ENGINE_URING,
+	BLOCK_ENGINE_THREADS
+};
 
 struct block_config {
 	char *path;
 	bool ro;
 	bool o_direct;
-	bool sparse;  /* discard punches holes; default true */
-	char id[21];  /* GET_ID string; default: none */
+	bool sparse; /* discard punches holes; default true */
+	char id[21]; /* GET_ID string; default: none */
 	enum block_engine engine;
 };
 
@@ -37,16 +41,29 @@ struct net_config {
 	bool mac_set; /* else a random locally administered one */
 };
 
-enum char_type { CHAR_NONE, CHAR_STDIO, CHAR_STDOUT, CHAR_FILE, CHAR_PTY };
+enum char_type {
+	CHAR_NONE,
+	CHAR_STDIO,
+	CHAR_STDOUT,
+	CHAR_FILE,
+	CHAR_PTY
+};
 
 struct char_config { /* --serial, --console: where a line of bytes goes */
 	enum char_type type;
 	char *path; /* CHAR_FILE: output; CHAR_PTY: symlink to make, or NULL */
 };
 
-enum irqchip_mode { IRQCHIP_SPLIT, IRQCHIP_KERNEL };
+enum irqchip_mode {
+	IRQCHIP_SPLIT,
+	IRQCHIP_KERNEL
+};
 
-enum tristate { TRISTATE_AUTO, TRISTATE_OFF, TRISTATE_ON };
+enum tristate {
+	TRISTATE_AUTO,
+	TRISTATE_OFF,
+	TRISTATE_ON
+};
 
 struct vm_config {
 	char *kernel;
@@ -68,7 +85,7 @@ struct vm_config {
 	enum sandbox_mode sandbox;
 	enum irqchip_mode irqchip;
 	enum tristate invtsc;
-	int log_level; /* enum log_level */
+	int log_level;	  /* enum log_level */
 	char *device_exe; /* torpor-device; default: beside torpor */
 };
 
@@ -90,8 +107,8 @@ bool config_wants_help(int argc, char **argv);
 void config_print_help(FILE *out);
 
 /* Reads a JSON file with the same keys. -errno with @err (line, column). */
-int config_parse_file(struct vm_config *cfg, const char *path, struct err *err)
-	must_check;
+int config_parse_file(struct vm_config *cfg, const char *path,
+		      struct err *err) must_check;
 
 /* Checks what belongs together (kernel given, device count, ...). */
 int config_check(const struct vm_config *cfg, struct err *err) must_check;

@@ -22,9 +22,9 @@
 #include "vmm/base/err.h"
 #include "vmm/base/loop.h"
 
-#define CONTROL_PROTOCOL 1
+#define CONTROL_PROTOCOL    1
 #define CONTROL_MAX_CLIENTS 32
-#define CONTROL_MAX_LINE 65536	       /* bytes of one request */
+#define CONTROL_MAX_LINE    65536      /* bytes of one request */
 #define CONTROL_MAX_BACKLOG (1U << 20) /* bytes of output not yet taken */
 
 struct control;

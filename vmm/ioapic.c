@@ -7,26 +7,26 @@
 
 #define REG_SELECT 0x00
 #define REG_WINDOW 0x10
-#define REG_EOI 0x40
-#define REG_SIZE 0x100
+#define REG_EOI	   0x40
+#define REG_SIZE   0x100
 
-#define IDX_ID 0x00
+#define IDX_ID	    0x00
 #define IDX_VERSION 0x01
-#define IDX_ARB 0x02
-#define IDX_RTE 0x10
+#define IDX_ARB	    0x02
+#define IDX_RTE	    0x10
 
 /* Version 0x20 has the EOI register, which Linux then uses. */
 #define VERSION (0x20U | (IOAPIC_NR_PINS - 1) << 16)
 
-#define RTE_VECTOR 0xffULL
-#define RTE_LOGICAL (1ULL << 11)
-#define RTE_PENDING (1ULL << 12) /* delivery status, read only */
+#define RTE_VECTOR     0xffULL
+#define RTE_LOGICAL    (1ULL << 11)
+#define RTE_PENDING    (1ULL << 12) /* delivery status, read only */
 #define RTE_REMOTE_IRR (1ULL << 14)
-#define RTE_LEVEL (1ULL << 15)
-#define RTE_MASKED (1ULL << 16)
-#define RTE_READ_ONLY (RTE_PENDING | RTE_REMOTE_IRR)
+#define RTE_LEVEL      (1ULL << 15)
+#define RTE_MASKED     (1ULL << 16)
+#define RTE_READ_ONLY  (RTE_PENDING | RTE_REMOTE_IRR)
 
-#define MSI_ADDRESS 0xfee00000U
+#define MSI_ADDRESS	0xfee00000U
 #define DELIVERY_LOWEST 1U
 
 static uint32_t rte_address(uint64_t rte)
@@ -95,8 +95,8 @@ static bool same_route(uint64_t a, uint64_t b)
 {
 	if (routed(a) != routed(b))
 		return false;
-	return !routed(a) || (rte_address(a) == rte_address(b) &&
-			      rte_data(a) == rte_data(b));
+	return !routed(a) ||
+	       (rte_address(a) == rte_address(b) && rte_data(a) == rte_data(b));
 }
 
 static void write_rte(struct ioapic *ioapic, unsigned int pin, bool high,

@@ -57,13 +57,17 @@ static void split_route(struct ioapic *ioapic,
 {
 	struct irqchip *chip = container_of(ioapic, struct irqchip, ioapic);
 	static struct log_limit limit;
-	struct {
+	/* Ends in an array without a size. */
+	union {
 		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[IOAPIC_NR_PINS];
+		uint8_t bytes[sizeof(struct kvm_irq_routing) +
+			      IOAPIC_NR_PINS *
+				      sizeof(struct kvm_irq_routing_entry)];
 	} routing = { .head.nr = nr };
 	int r;
 
-	memcpy(routing.entries, entries, nr * sizeof(*entries));
+	memcpy(routing.bytes + sizeof(routing.head), entries,
+	       nr * sizeof(*entries));
 	r = kvm_set_gsi_routing(chip->vm_fd, &routing.head);
 	if (r < 0)
 		log_limited(&limit, "interrupt routes not set: %s, ignored",
@@ -108,8 +112,8 @@ void irqchip_finish(struct irqchip *chip)
 
 int irqchip_add_to_bus(struct irqchip *chip, struct bus *mmio)
 {
-	return chip->mode == IRQCHIP_SPLIT ? bus_add(mmio, &chip->ioapic.bus) :
-					     0;
+	return chip->mode == IRQCHIP_SPLIT ? bus_add(mmio, &chip->ioapic.bus)
+					   : 0;
 }
 
 struct irq_line *irqchip_line(struct irqchip *chip, uint32_t gsi)

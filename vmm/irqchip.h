@@ -30,8 +30,8 @@ struct irqchip {
 };
 
 /* Creates the in-kernel part: before the first vCPU. 0 or -errno. */
-int irqchip_init(struct irqchip *chip, int vm_fd, enum irqchip_mode mode)
-	must_check;
+int irqchip_init(struct irqchip *chip, int vm_fd,
+		 enum irqchip_mode mode) must_check;
 void irqchip_finish(struct irqchip *chip);
 /* Adds the I/O APIC to the bus if it is ours. */
 int irqchip_add_to_bus(struct irqchip *chip, struct bus *mmio) must_check;

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandbox/spawner.h"
@@ -22,6 +23,7 @@
 static int open_device_exe(const struct vm_config *cfg, struct err *err)
 {
 	char self[PATH_MAX], path[PATH_MAX + 32];
+	struct stat st;
 	ssize_t n;
 	int fd;
 
@@ -41,7 +43,14 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 				     "device program '%s' (name it with "
 				     "--device-exe)",
 				     path);
-	return fd;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
+		return fd;
+	(void)close(fd);
+	return err_set(err, -EACCES,
+		       "device program '%s' is no program that may be run "
+		       "(name it with --device-exe)",
+		       path);
 }
 
 /* Nothing else is open yet, and there is one thread: time for the spawner. */

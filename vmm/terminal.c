@@ -30,8 +30,8 @@ static void on_fatal(int sig)
 
 static void catch_fatal(void)
 {
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE,
-				       SIGABRT, SIGQUIT };
+	static const int signals[] = { SIGSEGV, SIGBUS,	 SIGILL,
+				       SIGFPE,	SIGABRT, SIGQUIT };
 	struct sigaction sa = { .sa_handler = on_fatal,
 				.sa_flags = SA_RESETHAND };
 

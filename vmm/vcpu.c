@@ -17,15 +17,15 @@
 #include "vmm/power.h"
 
 /* Interrupts KVM_RUN and a blocking write; its handler does nothing. */
-#define KICK_SIGNAL SIGUSR1
-#define THREAD_STACK_BYTES (256U * 1024)
-#define REKICK_NS 10000000L
+#define KICK_SIGNAL	   SIGUSR1
+#define THREAD_STACK_BYTES (256UL * 1024)
+#define REKICK_NS	   10000000L
 
-#define LAPIC_SPIV 0xf0
-#define LAPIC_SPIV_ENABLED (1U << 8)
-#define LAPIC_IRR 0x200
+#define LAPIC_SPIV	     0xf0
+#define LAPIC_SPIV_ENABLED   (1U << 8)
+#define LAPIC_IRR	     0x200
 #define LAPIC_NR_VECTOR_REGS 8U
-#define LAPIC_REG_STRIDE 0x10U
+#define LAPIC_REG_STRIDE     0x10U
 
 static void on_kick_signal(int sig)
 {
@@ -353,7 +353,8 @@ static bool lapic_irr_set(const struct kvm_lapic_state *lapic)
 	for (unsigned int i = 0; i < LAPIC_NR_VECTOR_REGS; i++) {
 		uint32_t irr;
 
-		memcpy(&irr, lapic->regs + LAPIC_IRR + (size_t)i * LAPIC_REG_STRIDE,
+		memcpy(&irr,
+		       lapic->regs + LAPIC_IRR + (size_t)i * LAPIC_REG_STRIDE,
 		       sizeof(irr));
 		if (irr)
 			return true;

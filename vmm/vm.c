@@ -59,13 +59,12 @@ static int map_ram(struct vm *vm, struct err *err)
 		offset += ranges[i].size;
 	}
 	if (r < 0)
-		return err_set_errno(err, r,
-				     "--mem %llu: cannot get guest memory%s",
-				     (unsigned long long)vm->cfg->mem_mib,
-				     vm->cfg->hugepages ?
-					     "; --hugepages needs as much in "
-					     "/proc/sys/vm/nr_hugepages" :
-					     "");
+		return err_set_errno(
+			err, r, "--mem %llu: cannot get guest memory%s",
+			(unsigned long long)vm->cfg->mem_mib,
+			vm->cfg->hugepages ? "; --hugepages needs as much in "
+					     "/proc/sys/vm/nr_hugepages"
+					   : "");
 	return 0;
 }
 
@@ -96,10 +95,11 @@ static int open_error(struct err *err, int r)
 {
 	switch (-r) {
 	case ENOENT:
-		return err_set(err, -ENXIO,
-			       "/dev/kvm does not exist: load the kvm_intel or "
-			       "kvm_amd module and enable virtualisation in the "
-			       "firmware");
+		return err_set(
+			err, -ENXIO,
+			"/dev/kvm does not exist: load the kvm_intel or "
+			"kvm_amd module and enable virtualisation in the "
+			"firmware");
 	case EACCES:
 	case EPERM:
 		return err_set(err, -ENXIO,
@@ -163,8 +163,8 @@ static int make_kvm(struct vm *vm, struct err *err)
 			  &vm_vcpu_ops, vm, &vm->pio, &vm->mmio);
 	vm->vcpus_made = true;
 	return r < 0 ? err_set_errno(err, r, "KVM: create %u vCPUs",
-				     vm->cfg->cpus) :
-		       0;
+				     vm->cfg->cpus)
+		     : 0;
 }
 
 /* ---------------------------------------------------- platform devices */
@@ -235,10 +235,10 @@ static int make_platform(struct vm *vm, struct err *err)
 	pmc_init(&vm->pmc);
 
 	struct bus_dev *const ports[] = {
-		&vm->serial.bus,     &vm->rtc.bus,	  &vm->pm.evt_bus,
-		&vm->pm.cnt_bus,     &vm->pm.gpe_bus,	  &vm->i8042.data_bus,
-		&vm->i8042.cmd_bus,  &vm->i8042.reset_bus, &vm->pvpanic.bus,
-		&vm->pmc.lps0_bus,   &vm->pmc.dsw_bus,
+		&vm->serial.bus,    &vm->rtc.bus,	  &vm->pm.evt_bus,
+		&vm->pm.cnt_bus,    &vm->pm.gpe_bus,	  &vm->i8042.data_bus,
+		&vm->i8042.cmd_bus, &vm->i8042.reset_bus, &vm->pvpanic.bus,
+		&vm->pmc.lps0_bus,  &vm->pmc.dsw_bus,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ports) && r == 0; i++)
@@ -264,8 +264,9 @@ static int load_guest(struct vm *vm, struct err *err)
 		.nr_virtio = vm->nr_virtio,
 		.nr_ioapic_pins = vm->irqchip.nr_pins,
 		.has_pic = vm->cfg->irqchip == IRQCHIP_KERNEL,
-		.invariant_tsc = vm->cfg->invtsc == TRISTATE_AUTO ? -1 :
-				 vm->cfg->invtsc == TRISTATE_ON,
+		.invariant_tsc = vm->cfg->invtsc == TRISTATE_AUTO
+					 ? -1
+					 : vm->cfg->invtsc == TRISTATE_ON,
 	};
 	int r;
 
@@ -285,8 +286,7 @@ static void on_signal(struct loop_source *src, uint32_t events)
 	struct vm *vm = container_of(src, struct vm, signal_src);
 	struct signalfd_siginfo info;
 
-	if (read(vm->signal_fd, &info, sizeof(info)) !=
-	    (ssize_t)sizeof(info))
+	if (read(vm->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	log_debug("signal %u: stopping", info.ssi_signo);
 	vm_end(vm, VM_EXIT_STOP);
@@ -377,7 +377,8 @@ static int vm_make(struct vm *vm, struct err *err)
 		return r;
 	r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner), 0,
 		     on_spawner_end);
-	return r < 0 ? err_set_errno(err, r, "event loop") : start_guest(vm, err);
+	return r < 0 ? err_set_errno(err, r, "event loop")
+		     : start_guest(vm, err);
 }
 
 static void vm_unmake(struct vm *vm)

@@ -49,17 +49,17 @@ struct vm_virtio {
 	const char *role;
 	unsigned int index; /* slot, GPE and _DSW number */
 	uint32_t gsi;
-	int page_fd;	       /* memfd of the register page */
-	int ctl_fd;	       /* control channel; -1 once closed */
-	int wake_fd;	       /* eventfd */
-	int pidfd;	       /* -1 once reaped */
+	int page_fd; /* memfd of the register page */
+	int ctl_fd;  /* control channel; -1 once closed */
+	int wake_fd; /* eventfd */
+	int pidfd;   /* -1 once reaped */
 	pid_t pid;
 	struct loop_source ctl_src, wake_src, pid_src;
 	struct loop_timer fence_timer;
 	uint64_t fence_deadline_ns;
 	struct wake_source wake;
 	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
-	struct disk_image image; /* blk only */
+	struct disk_image image;	    /* blk only */
 	bool has_image;
 	bool in_set; /* transport initialised */
 	char mac[18];
@@ -85,7 +85,7 @@ struct vm {
 	struct serial serial;
 	bool serial_made;
 	int serial_in, serial_out; /* owned if >= 3 */
-	uint8_t escape; /* state of the terminal's escape key */
+	uint8_t escape;		   /* state of the terminal's escape key */
 	struct rtc rtc;
 	bool rtc_made;
 	struct acpi_pm pm;
@@ -113,7 +113,7 @@ struct vm {
 	atomic_uint rtc_taken;
 
 	struct state_wait *waits; /* control clients that wait for a state */
-	atomic_int exit_code; /* -1 while running */
+	atomic_int exit_code;	  /* -1 while running */
 	uint64_t start_ns;
 };
 

@@ -194,8 +194,7 @@ static uint64_t op_now(void *ctx)
 
 static void on_timer(struct loop_timer *timer, enum power_timer which)
 {
-	struct vm *vm =
-		container_of(timer, struct vm, power_timers[which]);
+	struct vm *vm = container_of(timer, struct vm, power_timers[which]);
 
 	power_timer_fired(&vm->power, which);
 }
@@ -217,7 +216,7 @@ static void on_timer_request(struct loop_timer *timer)
 
 static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
 {
-	static void (*const fns[])(struct loop_timer *timer) = {
+	static void (*const fns[])(struct loop_timer * timer) = {
 		[POWER_TIMER_SHALLOW] = on_timer_shallow,
 		[POWER_TIMER_RESUME] = on_timer_resume,
 		[POWER_TIMER_REQUEST] = on_timer_request,

@@ -31,7 +31,7 @@
 #define ANSWER_DEADLINE_NS (10000 * NS_PER_MS)
 /* How long a dead process's I/O may still be in the kernel. */
 #define FENCE_DEADLINE_NS (60000 * NS_PER_MS)
-#define FENCE_POLL_NS (5 * NS_PER_MS)
+#define FENCE_POLL_NS	  (5 * NS_PER_MS)
 
 struct device_type {
 	const char *role;
@@ -41,12 +41,10 @@ struct device_type {
 	uint32_t config_size;
 };
 
-static const struct device_type type_blk = {
-	"blk", VIRTIO_ID_BLOCK, 256, 1, sizeof(struct virtio_blk_config)
-};
-static const struct device_type type_net = {
-	"net", VIRTIO_ID_NET, 256, 3, sizeof(struct virtio_net_config)
-};
+static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK, 256, 1,
+					     sizeof(struct virtio_blk_config) };
+static const struct device_type type_net = { "net", VIRTIO_ID_NET, 256, 3,
+					     sizeof(struct virtio_net_config) };
 static const struct device_type type_console = {
 	"console", VIRTIO_ID_CONSOLE, 64, 2,
 	sizeof(struct virtio_console_config)
@@ -115,8 +113,8 @@ static const struct virtio_mmio_ops mmio_ops = {
 
 static void look_at_fence(struct loop_timer *timer)
 {
-	struct vm_virtio *dev = container_of(timer, struct vm_virtio,
-					     fence_timer);
+	struct vm_virtio *dev =
+		container_of(timer, struct vm_virtio, fence_timer);
 	int r = dev->has_image ? disk_image_fenced(&dev->image) : 1;
 
 	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
@@ -239,8 +237,8 @@ static void plan_init(struct device_plan *plan, const struct device_type *type)
 /* The device's page, mapped at its place among all pages. */
 static int map_page(struct vm *vm, struct vm_virtio *dev)
 {
-	uint8_t *at = (uint8_t *)vm->pages +
-		      (size_t)dev->index * VIRTIO_REGPAGE_SIZE;
+	uint8_t *at =
+		(uint8_t *)vm->pages + (size_t)dev->index * VIRTIO_REGPAGE_SIZE;
 	void *p;
 
 	dev->page_fd = fd_memfd_sealed(dev->name, VIRTIO_REGPAGE_SIZE, 0);
@@ -316,9 +314,8 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 	return connect_kvm(vm, dev);
 }
 
-static struct vm_virtio *new_device(struct vm *vm,
-				    const struct device_type *type,
-				    unsigned int number)
+static struct vm_virtio *
+new_device(struct vm *vm, const struct device_type *type, unsigned int number)
 {
 	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
@@ -341,8 +338,8 @@ static struct vm_virtio *new_device(struct vm *vm,
 	if (type == &type_rng)
 		(void)snprintf(dev->name, sizeof(dev->name), "rng");
 	else
-		(void)snprintf(dev->name, sizeof(dev->name), "%s%u",
-			       type->role, number);
+		(void)snprintf(dev->name, sizeof(dev->name), "%s%u", type->role,
+			       number);
 	dev->wake.name = dev->name;
 	dev->wake.gpe_bit = 1U << dev->index;
 	vm->nr_virtio++;
@@ -360,10 +357,9 @@ static int spawn_device(struct vm *vm, struct vm_virtio *dev,
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = dev->wake_fd = fd_event_create();
-	if (r >= 0 && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				  vhost) < 0 ||
-		       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-				  ctl) < 0))
+	if (r >= 0 &&
+	    (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
+	     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0))
 		r = -errno;
 	if (r < 0) {
 		(void)err_set_errno(err, r, "device %s", dev->name);
@@ -465,7 +461,8 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		r = net_tap_open(cfg->tap_name, err);
 		if (r < 0)
 			return r;
-		tap = opened = r;
+		opened = r;
+		tap = opened;
 	} else {
 		r = net_tap_check(tap, err);
 		if (r < 0)
@@ -601,9 +598,8 @@ void vm_virtio_destroy(struct vm *vm)
 			disk_image_finish(&dev->image);
 	}
 	if (vm->pages)
-		(void)munmap(vm->pages,
-			     (size_t)count_devices(vm->cfg) *
-				     VIRTIO_REGPAGE_SIZE);
+		(void)munmap(vm->pages, (size_t)count_devices(vm->cfg) *
+						VIRTIO_REGPAGE_SIZE);
 	vm->pages = NULL;
 	vm->nr_virtio = 0;
 }

@@ -32,7 +32,7 @@ sock=$dir/run/sock
 who= as=()
 
 passed=0 failed=0 skipped=0
-vm_pid=
+vm_pid= vm_part=
 
 # ---------------------------------------------------------------- reporting
 
@@ -173,6 +173,7 @@ vm_start() {
 	# Open for reading and writing, so that neither side sees the end.
 	exec 8<>"$dir/run/pipe" 9<>"$dir/run/in"
 	: >"$dir/run/out"
+	vm_part=
 	"${as[@]}" "$torpor" run --socket "$sock" --serial stdio "$@" \
 		<"$dir/run/in" >"$dir/run/pipe" 2>"$dir/run/err" 8>&- 9>&- &
 	vm_pid=$!
@@ -188,28 +189,30 @@ running() {
 }
 
 # vm_line PATTERN SECONDS: reads serial output up to a line that matches the
-# shell pattern, into $line. All lines also go to $dir/run/out.
+# shell pattern, into $line. All lines also go to $dir/run/out. What a VM that
+# ends has said last is only there.
 vm_line() {
 	local end=$((SECONDS + $2))
 	while [ $SECONDS -le $end ]; do
-		if IFS= read -r -t 0.2 -u 8 line; then
-			line=${line%$'\r'}
+		if IFS= read -r -t 0.5 -u 8 line; then
+			line=$vm_part${line%$'\r'} vm_part=
 			echo "$line" >>"$dir/run/out"
 			[[ $line != $1 ]] || return 0
-		elif ! running "$vm_pid"; then
-			vm_rest
-			[[ $line != $1 ]] && return 1
-			return 0
+			continue
 		fi
+		# The time was over in the middle of a line.
+		vm_part=$vm_part$line
+		running "$vm_pid" || break
 	done
 	return 1
 }
 
-# What is still in the pipe.
+# What is still in the pipe when the VM has ended.
 vm_rest() {
-	while IFS= read -r -t 0.05 -u 8 line; do
-		line=${line%$'\r'}
-		echo "$line" >>"$dir/run/out"
+	local rest
+	while IFS= read -r -t 0.05 -u 8 rest; do
+		echo "$vm_part${rest%$'\r'}" >>"$dir/run/out"
+		vm_part=
 	done
 }
 

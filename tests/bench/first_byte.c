@@ -121,8 +121,8 @@ static void report(struct command *commands, unsigned int nr, unsigned int n)
 		cpu[i] = sample_median(c->cpu, n);
 		printf("start %s n=%u wall-ms p50=%.1f p99=%.1f "
 		       "cpu-ms p50=%.1f\n",
-		       c->name, n, wall[i],
-		       sample_percentile(c->wall, n, 99), cpu[i]);
+		       c->name, n, wall[i], sample_percentile(c->wall, n, 99),
+		       cpu[i]);
 	}
 	for (unsigned int i = 1; i < nr; i++)
 		printf("start ratio %s/%s wall=%.2f cpu=%.2f\n",

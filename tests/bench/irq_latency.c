@@ -4,10 +4,11 @@
  * each, made of torpor's own parts, take turns. A sample is a write of the
  * eventfd that a device process would write; the guest's handler stores its
  * time stamp counter and rings a doorbell (ioeventfd) that ends the sample.
- * The guest's counter is paired with ours by pings through memory. One vCPU
- * thread each, and the main thread.
+ * The guest's counter is paired with ours by pings through memory, before and
+ * after: where a KVM adjusts it in between, only the time there and back is
+ * known. One vCPU thread each, and the main thread.
  *
- *	irq_latency [SAMPLES] PAYLOAD
+ *	irq_latency HALTED_SAMPLES RUNNING_SAMPLES PAYLOAD
  */
 #define _GNU_SOURCE
 #include "tests/bench/irq_latency.h"
@@ -45,7 +46,7 @@ struct machine {
 	volatile struct latency_page *page;
 	int event, doorbell; /* eventfds */
 	double offset;	     /* guest TSC minus ours */
-	double offset_error; /* at most */
+	double offset_error; /* at most, microseconds */
 };
 
 struct series {
@@ -156,8 +157,8 @@ static int make_vm(struct machine *m, int kvm)
 	if (r >= 0)
 		r = bus_add(&m->pio, &m->com1);
 	if (r >= 0)
-		r = vcpu_set_init(&m->vcpus, kvm, m->vm_fd, 1, &ops, m,
-				  &m->pio, &m->mmio);
+		r = vcpu_set_init(&m->vcpus, kvm, m->vm_fd, 1, &ops, m, &m->pio,
+				  &m->mmio);
 	m->event = m->doorbell = -1;
 	if (r >= 0)
 		m->event = r = fd_event_create();
@@ -301,41 +302,81 @@ static int measure(struct machine machines[2], enum latency_order state,
 	return r;
 }
 
-static void report(const struct machine machines[2], const char *state,
-		   struct series series[2])
+static void report_one(const struct machine *m, const char *state,
+		       const char *what, double *us, unsigned int n)
 {
-	double median[2];
-
-	for (int i = 0; i < 2; i++) {
-		struct series *s = &series[i];
-
-		median[i] = sample_median(s->one_way, s->n);
-		printf("irq %s %s n=%u to-handler-us p50=%.1f p99=%.1f "
-		       "and-back-us p50=%.1f p99=%.1f pairing-us=%.1f\n",
-		       machines[i].name, state, s->n, median[i],
-		       sample_percentile(s->one_way, s->n, 99),
-		       sample_median(s->round_trip, s->n),
-		       sample_percentile(s->round_trip, s->n, 99),
-		       machines[i].offset_error);
-	}
-	printf("irq ratio %s kernel/split=%.2f round-trip=%.2f\n", state,
-	       median[1] / median[0],
-	       sample_median(series[1].round_trip, series[1].n) /
-		       sample_median(series[0].round_trip, series[0].n));
+	printf("irq %s %s %s n=%u us p50=%.1f p99=%.1f\n", m->name, state, what,
+	       n, sample_median(us, n), sample_percentile(us, n, 99));
 }
 
-static int run(struct machine machines[2], int kvm, unsigned int n,
-	       const char *payload)
+static void report(const struct machine machines[2], const char *state,
+		   struct series series[2], bool paired)
 {
-	static const struct {
-		const char *name;
-		enum latency_order order;
-	} states[] = { { "halted", LATENCY_HALTED },
-		       { "running", LATENCY_RUNNING } };
+	unsigned int n = series[0].n;
+
+	for (int i = 0; i < 2; i++) {
+		if (paired)
+			report_one(&machines[i], state, "to-handler",
+				   series[i].one_way, n);
+		report_one(&machines[i], state, "and-back",
+			   series[i].round_trip, n);
+	}
+	if (paired)
+		printf("irq ratio %s to-handler kernel/split=%.2f\n", state,
+		       sample_median(series[1].one_way, n) /
+			       sample_median(series[0].one_way, n));
+	printf("irq ratio %s and-back kernel/split=%.2f\n", state,
+	       sample_median(series[1].round_trip, n) /
+		       sample_median(series[0].round_trip, n));
+}
+
+/* Pairs again. Return: 1 if the counters kept their distance, 0, -errno. */
+static int still_paired(struct machine *m)
+{
+	double offset = m->offset, error = m->offset_error, moved;
+	int r = order(m, LATENCY_PAIR);
+
+	if (r == 0)
+		r = pair_clocks(m);
+	if (r == 0)
+		r = order(m, LATENCY_HALTED);
+	moved = (m->offset - offset) / ticks_per_us;
+	printf("irq %s counters moved-us=%.1f error-us=%.1f\n", m->name, moved,
+	       error);
+	error += m->offset_error;
+	return r < 0 ? r : moved >= -error && moved <= error;
+}
+
+static int run_state(struct machine machines[2], const char *name,
+		     enum latency_order state, struct series series[2],
+		     unsigned int n)
+{
+	int r, paired = 1;
+
+	series[0].n = series[1].n = 0;
+	r = measure(machines, state, series, n);
+	for (int i = 0; i < 2 && r >= 0; i++) {
+		r = still_paired(&machines[i]);
+		paired = paired && r;
+	}
+	if (r < 0)
+		return r;
+	report(machines, name, series, paired);
+	return 0;
+}
+
+static int run(struct machine machines[2], int kvm, unsigned int halted,
+	       unsigned int running, const char *payload)
+{
 	struct series series[2];
+	unsigned int n = MAX(halted, running);
 	int r = 0;
 
 	for (int i = 0; i < 2 && r == 0; i++) {
+		series[i].one_way = calloc(n, sizeof(double));
+		series[i].round_trip = calloc(n, sizeof(double));
+		if (!series[i].one_way || !series[i].round_trip)
+			return -ENOMEM;
 		r = make_vm(&machines[i], kvm);
 		if (r == 0)
 			r = start(&machines[i], kvm, payload);
@@ -343,21 +384,13 @@ static int run(struct machine machines[2], int kvm, unsigned int n,
 			r = pair_clocks(&machines[i]);
 		if (r == 0)
 			r = order(&machines[i], LATENCY_HALTED);
-		series[i].one_way = calloc(n, sizeof(double));
-		series[i].round_trip = calloc(n, sizeof(double));
-		if (!series[i].one_way || !series[i].round_trip)
-			return -ENOMEM;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(states) && r == 0; i++) {
-		series[0].n = series[1].n = 0;
-		r = measure(machines, states[i].order, series, n);
-		if (r == 0)
-			report(machines, states[i].name, series);
-	}
-	for (int i = 0; i < 2; i++) {
-		free(series[i].one_way);
-		free(series[i].round_trip);
-	}
+	if (r == 0 && halted)
+		r = run_state(machines, "halted", LATENCY_HALTED, series,
+			      halted);
+	if (r == 0 && running)
+		r = run_state(machines, "running", LATENCY_RUNNING, series,
+			      running);
 	return r;
 }
 
@@ -376,12 +409,14 @@ int main(int argc, char **argv)
 		{ .name = "split", .mode = IRQCHIP_SPLIT },
 		{ .name = "kernel", .mode = IRQCHIP_KERNEL },
 	};
-	unsigned long n = argc == 3 ? strtoul(argv[1], NULL, 10) : 2000;
+	unsigned long halted = argc == 4 ? strtoul(argv[1], NULL, 10) : 0;
+	unsigned long running = argc == 4 ? strtoul(argv[2], NULL, 10) : 0;
 	_cleanup_fd_ int kvm = -1;
 	int r;
 
-	if (argc < 2 || argc > 3 || n == 0 || n > MAX_N) {
-		(void)fprintf(stderr, "usage: irq_latency [SAMPLES] PAYLOAD\n");
+	if (halted + running == 0 || halted > MAX_N || running > MAX_N) {
+		(void)fprintf(stderr, "usage: irq_latency HALTED_SAMPLES "
+				      "RUNNING_SAMPLES PAYLOAD\n");
 		return 2;
 	}
 	log_init("irq_latency", STDERR_FILENO, LOG_LEVEL_INFO);
@@ -391,7 +426,8 @@ int main(int argc, char **argv)
 	measure_ticks();
 	kvm = r = kvm_open();
 	if (r >= 0)
-		r = run(machines, kvm, (unsigned int)n, argv[argc - 1]);
+		r = run(machines, kvm, (unsigned int)halted,
+			(unsigned int)running, argv[3]);
 	for (int i = 0; i < 2; i++)
 		vcpu_set_finish(&machines[i].vcpus);
 	if (r < 0)

@@ -15,8 +15,8 @@
 
 /* What the guest does until an interrupt finds another order here. */
 enum latency_order {
-	LATENCY_PAIR,	 /* answers pings, to pair the two time stamp counters */
-	LATENCY_HALTED,	 /* waits in HLT */
+	LATENCY_PAIR,	/* answers pings, to pair the two time stamp counters */
+	LATENCY_HALTED, /* waits in HLT */
 	LATENCY_RUNNING, /* waits in a loop, interrupts on */
 };
 

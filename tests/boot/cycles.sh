@@ -25,7 +25,7 @@ disk_load='n=0; mke2fs /dev/vda && mount -t ext4 /dev/vda /mnt && (
 net_load='mkfifo /tmp/sum /tmp/never; md5sum </tmp/sum >/tmp/net-sum &
 	(while [ ! -e /tmp/stop ]; do
 		dd if=/dev/urandom bs=8k count=1 2>/dev/null; usleep 100000;
-	done | tee /tmp/sum | nc HOST 7002; touch /tmp/net-done) \
+	done | tee /tmp/sum | nc HOST 7002; touch /tmp/net-done)
 	>/dev/null 2>&1 &'
 
 # wake_by NUMBER: one of the sources; its name in $how.
@@ -79,7 +79,7 @@ if ! vm_start "torpor.wake=net,ttyS0" --cpus 2 --block $disk \
 	tests_end cycles
 fi
 vm_events_start
-mkfifo /tmp/never
+[ -e /tmp/never ] || mkfifo /tmp/never
 nc -l -p 7002 <>/tmp/never >/tmp/received &
 nc_pid=$!
 listening 7002

@@ -18,7 +18,7 @@ CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
 [ "${TORPOR_NESTED-0}" = 1 ] && SLOW=4 || SLOW=1
 
 passed=0 failed=0 skipped=0
-vm_pid= vm_dir= vm_events_pid=
+vm_pid= vm_waiter= vm_dir= vm_events_pid=
 
 # ---------------------------------------------------------------- reporting
 
@@ -132,38 +132,49 @@ vm_launch() {
 	: >"$vm_dir/console"
 	clocks_read
 	vm_start_ns=$boot
-	"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
-		--serial stdio --initrd "$B/guest/initramfs.cpio" \
-		--params "$CONSOLE_ARGS $vl_args" "$@" "$B/guest/vmlinuz" \
-		<"$vm_dir/in" >"$vm_dir/out" 2>"$vm_dir/err" 8>&- 9>&- &
-	vm_pid=$!
+	(
+		"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
+			--serial stdio --initrd "$B/guest/initramfs.cpio" \
+			--params "$CONSOLE_ARGS $vl_args" "$@" \
+			"$B/guest/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
+			2>"$vm_dir/err" 8>&- 9>&- &
+		echo $! >"$vm_dir/pid"
+		wait $!
+		echo $? >"$vm_dir/code"
+		printf '\nTORPOR-GONE\n' >&8
+	) &
+	vm_waiter=$!
+	while [ ! -s "$vm_dir/pid" ]; do
+		usleep 1000
+	done
+	read -r vm_pid <"$vm_dir/pid"
 }
 
-# Not by kill -0: that finds a zombie alive.
 vm_running() {
-	[ -n "$vm_pid" ] || return 1
-	{ read -r vr_stat <"/proc/$vm_pid/stat"; } 2>/dev/null || return 1
-	case $vr_stat in
-	*') Z '*) return 1 ;;
-	esac
+	[ -n "$vm_pid" ] && [ ! -s "$vm_dir/code" ]
+}
+
+# console_line: the next line of the console in $line, before the time $end (as
+# now_s). 1 if there is none, as the time is over or the VM is gone. The one
+# timeout is that of the caller: a read that times out loses half a line.
+console_line() {
+	now_s
+	[ "$now" -lt "$end" ] &&
+		IFS= read -r -t $((end - now)) line <&8 || return 1
+	line=${line%$(printf '\r')}
+	echo "$line" >>"$vm_dir/console"
+	[ "$line" != TORPOR-GONE ]
 }
 
 # vm_console_wait PATTERN SECONDS: reads the console up to a line that matches
 # the shell pattern, into $line. All lines also go to $vm_dir/console.
 vm_console_wait() {
 	now_s
-	vcw_end=$((now + $2))
-	while [ "$now" -le "$vcw_end" ]; do
-		if IFS= read -r -t 1 line <&8; then
-			line=${line%$(printf '\r')}
-			echo "$line" >>"$vm_dir/console"
-			case $line in
-			$1) return 0 ;;
-			esac
-		elif ! vm_running; then
-			break
-		fi
-		now_s
+	end=$((now + $2))
+	while console_line; do
+		case $line in
+		$1) return 0 ;;
+		esac
 	done
 	echo "  no '$1' on the console in $2 s; its last lines:" >&2
 	tail -n 5 "$vm_dir/console" | sed 's/^/  | /' >&2
@@ -182,20 +193,13 @@ guest_send() {
 # guest_result SECONDS: the output of the command of $tag, and its status.
 guest_result() {
 	now_s
-	gr_end=$((now + $1))
-	while [ "$now" -le "$gr_end" ]; do
-		if IFS= read -r -t 1 line <&8; then
-			line=${line%$(printf '\r')}
-			echo "$line" >>"$vm_dir/console"
-			case $line in
-			"TORPOR-DONE $tag "*) return "${line##* }" ;;
-			"TORPOR: "*) ;;
-			*) echo "$line" ;;
-			esac
-		elif ! vm_running; then
-			break
-		fi
-		now_s
+	end=$((now + $1))
+	while console_line; do
+		case $line in
+		"TORPOR-DONE $tag "*) return "${line##* }" ;;
+		"TORPOR: "*) ;;
+		*) echo "$line" ;;
+		esac
 	done
 	echo "  the guest did not answer in $1 s" >&2
 	tail -n 5 "$vm_dir/err" | sed 's/^/  ! /' >&2
@@ -219,34 +223,35 @@ Oops|blocked for more than|Call Trace|I/O error'")
 
 # vm_exit SECONDS: waits for the end of the VM; its exit code in $code.
 vm_exit() {
-	now_s
-	ve_end=$((now + $1))
 	code=none
+	vm_gone_wait "$1" || return 1
+	read -r code <"$vm_dir/code"
+	vm_end
+}
+
+vm_gone_wait() {
+	now_s
+	end=$((now + $1))
 	while vm_running; do
-		if [ "$now" -gt "$ve_end" ]; then
-			return 1
-		fi
+		[ "$now" -lt "$end" ] || return 1
 		usleep 50000
 		now_s
 	done
-	code=0
-	wait "$vm_pid" || code=$?
-	vm_pid=
-	vm_end
 }
 
 # Ends whatever is left of the VM.
 vm_kill() {
-	if vm_running; then
+	if [ -n "$vm_pid" ] && vm_running; then
 		kill -9 "$vm_pid" 2>/dev/null
-		wait "$vm_pid" 2>/dev/null
+		vm_gone_wait 10
 	fi
-	vm_pid=
 	vm_end
 }
 
 vm_end() {
 	[ -n "$vm_dir" ] || return 0
+	wait "$vm_waiter" 2>/dev/null
+	vm_pid=
 	if [ -n "$vm_events_pid" ]; then
 		kill "$vm_events_pid" 2>/dev/null
 		wait "$vm_events_pid" 2>/dev/null

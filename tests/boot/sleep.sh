@@ -43,7 +43,8 @@ vm_resume_anyhow() {
 	vm_awake 10
 }
 
-# clocks_sleep NAME COMMAND: around a sleep that COMMAND ends.
+# clocks_sleep NAME COMMAND: around a sleep that COMMAND ends. Not the first of
+# a guest, in which Linux also corrects what its clocks lost while booting.
 clocks_sleep() {
 	clocks_pair || {
 		not_ok "$1: clocks" "the guest did not answer"

@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#	packages.sh build check guest nested lint
+#	packages.sh build check guest nested bench fuzz lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -29,12 +29,19 @@ packages_of() {
 	nested)
 		echo qemu-system-x86
 		;;
+	bench)
+		echo iproute2 qemu-system-x86 strace
+		;;
+	fuzz)
+		echo clang libclang-rt-dev llvm
+		;;
 	lint)
-		echo clang-format clang-tidy cppcheck universal-ctags
+		echo clang-format clang-tidy cppcheck shellcheck \
+			universal-ctags
 		;;
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
-			"nested or lint" >&2
+			"nested, bench, fuzz or lint" >&2
 		exit 2
 		;;
 	esac

@@ -407,11 +407,11 @@ Test(acpi, processors_and_devices_beyond_the_count_are_absent)
 Test(acpi, virtio_node_has_its_page_gsi_and_gpe)
 {
 	export_tables();
-	evaluate("evaluate \\_SB.V001._CRS;evaluate \\_SB.V01F._PRW");
+	evaluate("evaluate \\_SB.V001._CRS;evaluate \\_SB.V01E._PRW");
 	EXPECT("V001._CRS returned",
 	       "86 09 00 01 00 10 00 D0 00 10 00 00", /* 0xd0001000 */
 	       "89 06 00 03",			      /* consumer, edge */
-	       "01 11 00 00 00", "V01F._PRW returned", "= 000000000000001F",
+	       "01 11 00 00 00", "V01E._PRW returned", "= 000000000000001E",
 	       "= 0000000000000001");
 	remove_tables();
 }

@@ -126,8 +126,8 @@ Test(config, disks_keep_their_order_and_keys)
 {
 	cr_assert(eq(int,
 		     PARSE("-b", "/proc/self/fd/9", "--block",
-			   "b.img,ro,o_direct=true,sparse=false,id=disk-1,"
-			   "engine=threads",
+			   ("b.img,ro,o_direct=true,sparse=false,id=disk-1,"
+			    "engine=threads"),
 			   "--block=path=\"x,\\\"y\\\\.img\",o-direct=false",
 			   "-b", "/a=b.img,ro=true"),
 		     0),

@@ -402,7 +402,8 @@ Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 30)
 }
 
 /* poll() always calls it readable. */
-Test(console_create, input_that_cannot_be_waited_for_wakes_nobody, .timeout = 30)
+Test(console_create, input_that_cannot_be_waited_for_wakes_nobody,
+     .timeout = 30)
 {
 	char i[] = "in=/dev/null", o[] = "out=/dev/null";
 	char *const args[] = { i, o, NULL };

@@ -1070,7 +1070,9 @@ Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 30)
 {
 	char tap_word[32], delete_it[64];
 	char *args[] = { tap_word, NULL };
+	struct virtio_net_config config;
 	struct virtio_dev *dev = NULL;
+	struct devctl_msg told;
 	struct nic t = { 0 };
 	struct tap tap;
 
@@ -1094,6 +1096,13 @@ Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 30)
 		cr_assert(zero(int, loop_turn(&t.f.loop, 1000)));
 	cr_assert(t.net->gone);
 	cr_assert(lt(int, t.net->src.fd, 0));
+	/* The driver is told that the link is down, once. */
+	front_wait_fd(&t.f, t.f.ctl);
+	cr_assert(eq(sz, (size_t)recv(t.f.ctl, &told, sizeof(told), 0),
+		     sizeof(told)));
+	cr_assert(eq(u32, told.type, DEVCTL_CONFIG_CHANGED));
+	cr_assert(front_get_config(&t.f, 0, &config, sizeof(config)));
+	cr_assert(zero(u16, config.status));
 	/* Arming is answered, and nothing wakes. */
 	front_wake_arm(&t.f, true);
 	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)));

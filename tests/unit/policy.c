@@ -40,14 +40,20 @@ static bool known(const char *role)
 	return r && strcmp(r->name, role) == 0;
 }
 
+static bool same_rule(const struct policy_rule *a, const struct policy_rule *b)
+{
+	return a->nr == b->nr && a->test == b->test && a->arg == b->arg &&
+	       a->mask == b->mask && a->value == b->value;
+}
+
 static void no_rule_twice(const struct policy_table *table, const char *name)
 {
 	for (unsigned int i = 0; i < table->nr_rules; i++) {
 		for (unsigned int j = 0; j < i; j++)
 			cr_assert(ne(int,
-				     memcmp(&table->rules[i], &table->rules[j],
-					    sizeof(table->rules[i])),
-				     0),
+				     same_rule(&table->rules[i],
+					       &table->rules[j]),
+				     true),
 				  "%s: rules %u and %u", name, j, i);
 	}
 }

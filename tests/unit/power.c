@@ -259,8 +259,9 @@ Test(power, a_vcpu_going_offline_last_completes_the_sleep)
 Test(power, a_pending_interrupt_of_a_disabled_apic_is_none)
 {
 	begin(2);
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE | POWER_VCPU_HALTED |
-				      POWER_VCPU_PENDING);
+	model_set_bits(&m, 1,
+		       POWER_VCPU_OFFLINE | POWER_VCPU_HALTED |
+			       POWER_VCPU_PENDING);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -273,8 +274,8 @@ Test(power, a_vcpu_found_running_by_the_census_is_waited_for)
 	/* vCPU 1 has made no exit yet, but runs. */
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, atomic_load(&m.cpus[1].kicks) > 0);
-	MODEL_UNTIL(&m, __atomic_load_n(&m.power.vcpus[1].up,
-					__ATOMIC_RELAXED));
+	MODEL_UNTIL(&m,
+		    __atomic_load_n(&m.power.vcpus[1].up, __ATOMIC_RELAXED));
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
 	cr_assert(model_parked(&m, 0));
 	kicks = atomic_load(&m.cpus[1].kicks);
@@ -988,37 +989,47 @@ static void dialect(const uint8_t *entry, const uint8_t *exit)
 }
 
 #define INTEL(n) (PMC_LPS0_INTEL | (n))
-#define AMD(n) (PMC_LPS0_AMD | (n))
-#define MS(n) (PMC_LPS0_MICROSOFT | (n))
+#define AMD(n)	 (PMC_LPS0_AMD | (n))
+#define MS(n)	 (PMC_LPS0_MICROSOFT | (n))
 
 Test(power, notices_in_the_order_of_linux_6_1_on_amd)
 {
-	static const uint8_t entry[] = {  AMD(4),  MS(3),  AMD(2),  MS(5),  MS(7), 0 };
-	static const uint8_t exit[] = {  MS(8),  AMD(3),  MS(6),  MS(4),  AMD(5), 0 };
+	static const uint8_t entry[] = {
+		AMD(4), MS(3), AMD(2), MS(5), MS(7), 0
+	};
+	static const uint8_t exit[] = {
+		MS(8), AMD(3), MS(6), MS(4), AMD(5), 0
+	};
 
 	dialect(entry, exit);
 }
 
 Test(power, notices_in_the_order_of_linux_6_1_on_intel)
 {
-	static const uint8_t entry[] = {  INTEL(3),  INTEL(5), 0 };
-	static const uint8_t exit[] = {  INTEL(6),  INTEL(4), 0 };
+	static const uint8_t entry[] = { INTEL(3), INTEL(5), 0 };
+	static const uint8_t exit[] = { INTEL(6), INTEL(4), 0 };
 
 	dialect(entry, exit);
 }
 
 Test(power, notices_in_the_order_of_linux_6_12_on_amd)
 {
-	static const uint8_t entry[] = {  AMD(4),  MS(3),  AMD(2),  MS(7),  MS(5), 0 };
-	static const uint8_t exit[] = {  AMD(3),  MS(6),  MS(8),  MS(4),  AMD(5), 0 };
+	static const uint8_t entry[] = {
+		AMD(4), MS(3), AMD(2), MS(7), MS(5), 0
+	};
+	static const uint8_t exit[] = {
+		AMD(3), MS(6), MS(8), MS(4), AMD(5), 0
+	};
 
 	dialect(entry, exit);
 }
 
 Test(power, notices_in_the_order_of_linux_6_12_on_intel)
 {
-	static const uint8_t entry[] = {  INTEL(3),  MS(3),  MS(7),  MS(5),  INTEL(5), 0 };
-	static const uint8_t exit[] = {  INTEL(6),  MS(6),  MS(8),  MS(4),  INTEL(4), 0 };
+	static const uint8_t entry[] = { INTEL(3), MS(3),    MS(7),
+					 MS(5),	   INTEL(5), 0 };
+	static const uint8_t exit[] = { INTEL(6), MS(6),    MS(8),
+					MS(4),	  INTEL(4), 0 };
 
 	dialect(entry, exit);
 }
@@ -1111,8 +1122,12 @@ Test(power, a_thousand_wakes_race_the_way_down, .timeout = 120)
 			power_quiesced(&m.power, 0, NULL);
 			power_restarted(&m.power);
 		}
-		MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
-		cr_assert(not(m.power.powerbtn.latched && n == 0));
+		/* One may have gone back to the port after LPS0 exit. */
+		while (m.power.told != POWER_RUNNING) {
+			model_turn(&m);
+			if (m.armed[POWER_TIMER_SHALLOW])
+				model_fire(&m, POWER_TIMER_SHALLOW);
+		}
 		power_taken(&m.power, &m.power.powerbtn);
 		slept += m.power.cycles > before;
 	}

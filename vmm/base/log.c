@@ -41,8 +41,7 @@ static void scrub(char *line, size_t len)
 }
 
 __attribute__((format(printf, 2, 0))) static void
-log_line(enum log_level level, const char *fmt, va_list ap,
-		     const char *suffix)
+log_line(enum log_level level, const char *fmt, va_list ap, const char *suffix)
 {
 	static const char *const names[] = { "error: ", "warning: ", "",
 					     "debug: " };

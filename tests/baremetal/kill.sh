@@ -1,0 +1,219 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# SIGKILL of each process of a VM at random moments, start-up included. Without
+# its VMM or its spawner nothing of a VM remains, and nothing it left stops the
+# next run. Without a device the VM goes on, says which died, and the guest sees
+# that it must be reset. SEED=N repeats a run, ROUNDS=N makes it longer.
+. "$(dirname "$0")/lib.sh"
+
+ROUNDS=${ROUNDS:-20}
+SEED=${SEED:-$((SRANDOM % 32768))}
+MAX_DELAY_MS=120
+BOUND=15 # seconds: far more than it may take
+
+# with_devices [OPTION]...: a VM with all kinds of devices and a control socket.
+with_devices() {
+	vm_start --block "$dir/run/disk.img" --net tap-name=tap0 \
+		--console "type=file,path=$dir/run/console" "$@"
+}
+
+random_pause() {
+	local ms=$((RANDOM % MAX_DELAY_MS))
+	sleep "$(printf '0.%03d' $ms)"
+}
+
+# The same tap, image and socket again.
+next_run_works() {
+	vm_run 30 --socket "$sock" --serial stdout \
+		--block "$dir/run/disk.img" --net tap-name=tap0 \
+		--console "type=file,path=$dir/run/console" "$payloads/hello.elf"
+	[ "$code" = 0 ] && grep -q ^HELLO "$dir/run/out"
+}
+
+# children PID: of all its threads.
+children() {
+	cat /proc/"$1"/task/*/children 2>/dev/null
+}
+
+# A process of the VM by its name, once it is there.
+find_process() {
+	local p
+	for p in $(strays | cut -d' ' -f1); do
+		[ "$(cat "/proc/$p/comm" 2>/dev/null)" = "$1" ] || continue
+		echo "$p"
+		return
+	done
+	return 1
+}
+
+# ---------------------------------------------------------------- VMM, spawner
+
+# kill_vmm_or_spawner WHICH: one round. Reasons in $why.
+kill_one() {
+	local victim=$vm_pid
+	with_devices "$payloads/spin.elf"
+	victim=$vm_pid
+	if [ "$1" = spawner ]; then
+		# It exists from the first moments on.
+		within $BOUND eval 'victim=$(find_process torpor-spawner) ||
+			gone "$vm_pid"' || return 1
+	fi
+	random_pause
+	kill -9 $victim 2>/dev/null
+	why="its process does not end"
+	within $BOUND gone "$vm_pid" || return 1
+	wait "$vm_pid" 2>/dev/null
+	code=$?
+	vm_pid=
+	exec 8>&- 9>&-
+	why="left: $(strays | tr '\n' ' ')"
+	within $BOUND none_left || return 1
+	why="exit code $code after the spawner's death"
+	[ "$1" = VMM -o "$code" = 33 ] || return 1
+	why="the next run fails: $(cat "$dir/run/err" | tail -n 3)"
+	next_run_works
+}
+
+kill_rounds() { # WHICH
+	local i bad=0
+	for ((i = 0; i < ROUNDS; i++)); do
+		kill_one "$1" && continue
+		not_ok "SIGKILL of the $1, round $i" "$why"
+		bad=$((bad + 1))
+		run_dir_make
+		image disk.img
+	done
+	expect "SIGKILL of the $1, $ROUNDS rounds: nothing is left" \
+		"$bad were not right" [ $bad = 0 ]
+}
+
+# ---------------------------------------------------------------- devices
+
+device_dead() {
+	[ "$(state_of dead "$1")" = true ]
+}
+
+# One round; the others answer afterwards.
+kill_device() { # NAME
+	local other pid
+	with_devices "$payloads/spin.elf"
+	why="did not start"
+	within $BOUND eval 'pid=$(find_process "$1") || gone "$vm_pid"' ||
+		return 1
+	random_pause
+	kill -9 $pid 2>/dev/null
+	# Before the guest runs, a device that dies is a failed start.
+	if ! within $BOUND eval 'device_dead "$1" || gone "$vm_pid"' 2>/dev/null
+	then
+		why="is not shown as dead"
+		return 1
+	fi
+	if gone "$vm_pid"; then
+		wait "$vm_pid"
+		code=$?
+		vm_pid=
+		exec 8>&- 9>&-
+		why="exit code $code"
+		[ $code = 33 ] || return 1
+		why="no message: $(cat "$dir/run/err")"
+		grep -q "$1" "$dir/run/err" || return 1
+		early=$((early + 1))
+	else
+		why="state is $(state_of state)"
+		[ "$(state_of state)" = RUNNING ] || return 1
+		for other in blk0 net0 console0 rng; do
+			[ $other = "$1" ] && continue
+			why="$other is dead too"
+			device_dead $other && return 1
+		done
+		why="torpor stop"
+		ctl stop || return 1
+		vm_end $BOUND
+		why="exit code $code"
+		[ "$code" = 0 ] || return 1
+		late=$((late + 1))
+	fi
+	why="left: $(strays | tr '\n' ' ')"
+	within $BOUND none_left
+}
+
+kill_device_rounds() {
+	local i bad=0 device early=0 late=0
+	for ((i = 0; i < ROUNDS; i++)); do
+		for device in blk0 net0 console0 rng; do
+			kill_device $device && continue
+			not_ok "SIGKILL of $device, round $i" "$why"
+			bad=$((bad + 1))
+			run_dir_make
+			image disk.img
+		done
+	done 2>/dev/null
+	expect "SIGKILL of a device, $((4 * ROUNDS)) times ($early before the\
+ guest ran): the VM goes on" "$bad were not right" [ $bad = 0 ]
+	expect "SIGKILL of the devices: the next run works" \
+		"$(cat "$dir/run/err")" next_run_works
+}
+
+# What the guest and a client see. The payload waits for NEEDS_RESET of the
+# device that is named, then has the others answer.
+device_death_seen() { # NAME
+	local events=$dir/run/events events_pid
+	with_devices --params "victim=$1" "$payloads/survivor.elf"
+	vm_line "READY *" 30 || not_ok "death of $1" "guest not ready"
+	"${as[@]}" "$torpor" events --json "$sock" >"$events" &
+	events_pid=$!
+	# Until its request for events has been answered.
+	within 10 sleeping_in_poll $events_pid
+	kill -9 "$(state_of pid "$1")"
+	vm_line "DONE *" 60
+	expect_eq "death of $1: the guest sees NEEDS_RESET, others work" \
+		"$(grep -c ^FAIL "$dir/run/out"),$line" \
+		"0,DONE passed=5 failed=0"
+	vm_end 30
+	expect_eq "death of $1: the VM ends as its guest wants" "$code" 0
+	wait $events_pid
+	expect "death of $1: DEVICE_DIED is sent" "$(cat "$events")" \
+		grep -q "\"event\":\"DEVICE_DIED\".*\"device\":\"$1\"" "$events"
+	expect_eq "death of $1: once" "$(grep -c DEVICE_DIED "$events")" 1
+}
+
+# A client that has nothing more to do than to wait for an event.
+sleeping_in_poll() {
+	local nr
+	read -r nr _ 2>/dev/null <"/proc/$1/syscall" || return 0
+	# poll, ppoll
+	[ "$nr" = 7 -o "$nr" = 271 ]
+}
+
+# ---------------------------------------------------------------- SIGTERM
+
+sigterm() {
+	with_devices "$payloads/spin.elf"
+	vm_up 20
+	kill -TERM "$vm_pid"
+	vm_end 10
+	expect_eq "SIGTERM: exit code" "$code" 0
+	expect "SIGTERM: the socket is gone" "it is there" [ ! -e "$sock" ]
+	expect "SIGTERM: no process is left" "$(strays)" within 5 none_left
+	expect "SIGTERM: the next run works" "$(cat "$dir/run/err")" \
+		next_run_works
+}
+
+kill_tests() {
+	local device
+	RANDOM=$SEED
+	echo "  SEED=$SEED ROUNDS=$ROUNDS"
+	image disk.img
+	tap tap0
+	sigterm
+	kill_rounds VMM
+	kill_rounds spawner
+	kill_device_rounds
+	for device in blk0 net0 console0 rng; do
+		device_death_seen $device
+	done
+}
+
+for_each_user kill_tests
+tests_end

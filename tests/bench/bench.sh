@@ -1,0 +1,131 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# make bench: torpor beside QEMU's microvm, the same payload on the same KVM in
+# turns. What is measured and what it means: docs/benchmarks.md.
+#
+#	bench.sh
+#
+# Where this machine's KVM cannot run Linux it is a slow one that emulates:
+# then the interrupt and sleep figures are taken once more on an emulated host.
+# RAW=FILE keeps the raw lines.
+set -eu
+
+cd "$(dirname "$0")/../.."
+B=${B:-build}
+export B
+
+# In a network namespace of our own from here.
+if [ -z "${BENCH_INSIDE-}" ]; then
+	map=
+	[ "$(id -u)" = 0 ] || map=-r
+	BENCH_INSIDE=1 exec unshare $map -n "$0" "$@"
+fi
+
+raw=$(mktemp)
+work=$(mktemp -d)
+trap 'rm -rf "$raw" "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+. tests/bench/lib.sh
+
+section() {
+	printf '\n== %s\n' "$1"
+}
+
+# run COMMAND...: its raw lines are kept; a part that fails does not stop us.
+failed=
+run() {
+	if ! "$@" >"$work/part" 2>"$work/errors"; then
+		failed="$failed
+	$*"
+		sed 's/^/    | /' "$work/errors"
+	fi
+	cat "$work/part" >>"$raw"
+}
+
+# show SECTION: the table of a section out of the raw lines.
+show() {
+	awk -v section="$1" -f tests/bench/report.awk "$raw"
+}
+
+start_pair() {
+	torpor_command "$1" stdout
+	t=$command
+	qemu_command "$1"
+	run "$B/bench/first_byte" 15 "torpor-$1" $t "$payloads/hello.elf" -- \
+		"qemu-$1" $command -kernel "$payloads/hello.elf"
+}
+
+nested_part() {
+	run tests/harness/nested.sh -t 150 -a "$B/bench/irq_latency" \
+		-a "$B/bench/sleep_cycles" tests/bench/nested.sh
+}
+
+kvm_runs_payloads() {
+	timeout 10 "$B/torpor" run --no-rng --serial stdout \
+		"$payloads/hello.elf" 2>"$work/errors" | grep -q HELLO
+}
+
+direct=1
+if ! kvm_runs_payloads; then
+	direct=0
+	echo "Not measured on this machine itself, its KVM is not usable:"
+	sed 's/^/    /' "$work/errors"
+fi
+eval "$(tests/harness/run-guests.sh --decide)"
+begun=$(date +%s)
+truncate -s 16M "$work/disk.img"
+[ $direct = 0 ] || net_up
+
+echo "torpor beside $(qemu-system-x86_64 --version | head -n 1), -M microvm"
+if [ "$NESTED" = 1 ] && [ $direct = 1 ]; then
+	echo "The KVM of this machine emulates and cannot run Linux: times say" \
+		"little, ratios more,
+counts are exact."
+fi
+
+if [ $direct = 1 ]; then
+	section "1. From starting the process to the guest's first output"
+	start_pair 0
+	start_pair 4
+	show start
+
+	for vm in torpor qemu; do
+		run tests/bench/counts.sh $vm 200
+	done
+	section "2. Memory with disk, network, console and entropy device, KiB"
+	show memory
+	section "3. Exits to userspace a request (what a vCPU waits for)"
+	show exits
+	section "4. System calls a request, returns of KVM_RUN not among them"
+	show syscalls
+
+	section "5. Used event to interrupt handler, microseconds"
+	run "$B/bench/irq_latency" 2000 2000 "$payloads/latency.elf"
+	show irq
+
+	section "6. Sleep and wake of a guest without an operating system, ms"
+	run "$B/bench/sleep_cycles" 200 "$B/torpor" "$payloads/sleeper.elf" \
+		"$work/socket"
+	show sleep
+fi
+
+if [ "$NESTED" = 1 ]; then
+	section "5 and 6 on an emulated host (QEMU TCG with SVM)"
+	: >"$raw.direct"
+	mv "$raw" "$raw.direct"
+	: >"$raw"
+	nested_part
+	show irq
+	show sleep
+	cat "$raw" >>"$raw.direct"
+	mv "$raw.direct" "$raw"
+fi
+
+[ -z "${RAW-}" ] || cp "$raw" "$RAW"
+printf '\nTook %s s.\n' $(($(date +%s) - begun))
+if [ -n "$failed" ]; then
+	echo "Failed:$failed"
+	exit 1
+fi
