@@ -165,16 +165,25 @@ UNIT_TESTS = \
 	control \
 	control_socket \
 	cpuid \
+	disk_image \
 	fd \
+	frontend \
 	gmem \
+	ioapic \
 	iov \
 	jail \
 	loader \
 	loader_elf \
 	loop \
+	mailbox \
 	memory_map \
+	mmio \
+	mmio_life \
 	net \
+	pmc \
 	policy \
+	power \
+	power_request \
 	rng \
 	rtc \
 	serial \
@@ -198,6 +207,7 @@ FUZZERS = \
 	backend \
 	blk \
 	frontend \
+	mmio \
 	net \
 	virtq
 
@@ -264,7 +274,7 @@ $(LIBS):
 # The flags of the last build: with others everything is built anew.
 FLAGS = $(strip $(CC) $(ALL_CFLAGS) $(PAYLOAD_CFLAGS) $(ALL_LDFLAGS))
 ifneq ($(file <$(B)/flags),$(FLAGS))
-$(shell rm -f $(B)/flags)
+.PHONY: $(B)/flags
 endif
 
 $(B)/flags:
@@ -501,6 +511,19 @@ san:
 	$(Q)$(REMAKE) B=$(B)/san SAN=1 programs unit-tests
 	$(Q)tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
 
+# What vCPU threads and the main loop share, under ThreadSanitizer.
+TSAN_SRC = tests/tsan/power_stress.c vmm/power.c vmm/power_park.c \
+	devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
+
+$(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
+		vmm/*.h vmm/base/*.h devices/*.h)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
+		$(WARN) -o $@ $(TSAN_SRC) -lpthread
+
+tsan: $(B)/tests/tsan/power_stress
+	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" $<
+
 # Everything that reads what a guest, a peer or a person wrote, each for
 # FUZZ_SECONDS. What is found is kept in build/fuzz/crashes, what is learnt in
 # build/fuzz/corpus. FUZZERS="blk net" runs only these.
@@ -524,6 +547,6 @@ clean:
 	$(Q)rm -rf $(B)
 
 .PHONY: all bench bench-programs check clean demo fuzz fuzzers guest install \
-	lint lint-all payloads programs san shell-nested unit-tests
+	lint lint-all payloads programs san shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -100,6 +100,19 @@ static void backlog_push(struct serial *s, uint8_t byte)
 	s->backlog_len++;
 }
 
+/* The FIFO's bytes back to the front. Called with the lock held. */
+static void backlog_unfeed(struct serial *s)
+{
+	while (s->rx_len > 0 && s->backlog_len < SERIAL_BACKLOG_SIZE) {
+		unsigned int last = s->rx_head + --s->rx_len;
+
+		s->backlog_head = (s->backlog_head + SERIAL_BACKLOG_SIZE - 1) %
+				  SERIAL_BACKLOG_SIZE;
+		s->backlog[s->backlog_head] = s->rx[last % SERIAL_FIFO_SIZE];
+		s->backlog_len++;
+	}
+}
+
 /* Called with the lock held. */
 static void backlog_feed(struct serial *s)
 {
@@ -244,6 +257,13 @@ static void fcr_write(struct serial *s, uint8_t value)
 {
 	bool toggled = (s->fcr ^ value) & UART_FCR_ENABLE_FIFO;
 
+	/*
+	 * Turning the FIFO on or off empties it. Linux does so after it began
+	 * to listen, when it comes back from S1: what it has not seen yet is
+	 * received again, and only an explicit clear drops it.
+	 */
+	if (toggled && !(value & UART_FCR_CLEAR_RCVR))
+		backlog_unfeed(s);
 	s->fcr = value & (UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_MASK);
 	if (toggled || (value & UART_FCR_CLEAR_RCVR))
 		rx_clear(s);

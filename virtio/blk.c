@@ -321,7 +321,7 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 		return -ENOMEM;
 	blk->dev.ops = &blk_ops;
 	blk->dev.loop = loop;
-	blk->dev.nr_queues = 1;
+	blk->dev.nr_queues = BLK_NR_QUEUES;
 	virtq_init(&blk->dev.queues[0]);
 	blk->dev.features_offered = features_of(cfg);
 	blk->fd = cfg->fd;

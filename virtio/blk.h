@@ -15,9 +15,9 @@
 #include <sys/uio.h>
 
 #include "virtio/device.h"
+#include "virtio/queues.h"
 
 #define BLK_SECTOR	    512U
-#define BLK_QUEUE_SIZE	    256U
 #define BLK_DEPTH	    64U /* requests in flight, no more */
 #define BLK_INLINE_IOV	    8U	/* more are allocated */
 #define BLK_DISCARD_SEGS    32U

@@ -25,10 +25,10 @@
 #include "virtio/backend.h"
 #include "virtio/devctl.h"
 #include "virtio/roles.h"
+#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-#define CONSOLE_QUEUE_SIZE 64U
 #define CONSOLE_BACKLOG	   (64U << 10) /* bytes, allocated when needed */
 /* Of one transmit buffer; the rest is dropped. Linux sends 32 KiB at most. */
 #define CONSOLE_TX_MAX (256U << 10)
@@ -461,7 +461,7 @@ static int console_create(struct loop *loop, char *const *args,
 	con->out_src.fd = -1;
 	con->dev.ops = &console_ops;
 	con->dev.loop = loop;
-	con->dev.nr_queues = 2;
+	con->dev.nr_queues = CONSOLE_NR_QUEUES;
 	con->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
 				    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 				    BIT(VIRTIO_RING_F_EVENT_IDX) |

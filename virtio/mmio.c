@@ -94,15 +94,13 @@ static void raise_config(struct virtio_mmio *dev)
  */
 static void publish_config(struct virtio_mmio *dev, bool notify)
 {
-	uint8_t *config = dev->page->bytes + VIRTIO_MMIO_CONFIG_SPACE;
-	uint32_t *gen = (uint32_t *)(void *)(dev->page->bytes +
-					     VIRTIO_MMIO_CONFIG_GENERATION_REG);
-
-	if (!memcmp(config, dev->fe.config, dev->config_size))
+	if (!memcmp(dev->config, dev->fe.config, dev->config_size))
 		return;
+	memcpy(dev->config, dev->fe.config, dev->config_size);
 	dev->ops->hold(dev);
-	memcpy(config, dev->fe.config, dev->config_size);
-	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG, *gen + 1);
+	memcpy(dev->page->bytes + VIRTIO_MMIO_CONFIG_SPACE, dev->config,
+	       dev->config_size);
+	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG, ++dev->generation);
 	dev->ops->release(dev);
 	if (notify && dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		raise_config(dev);

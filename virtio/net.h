@@ -14,9 +14,9 @@
 #include <sys/uio.h>
 
 #include "virtio/device.h"
+#include "virtio/queues.h"
 #include "vmm/base/log.h"
 
-#define NET_QUEUE_SIZE 256U
 #define NET_HDR_BYTES  sizeof(struct virtio_net_hdr_v1)
 /* Largest frame either way: 64 KiB of IP, Ethernet and VLAN headers. */
 #define NET_FRAME_MAX (65535U + ETH_HLEN + 4U)
@@ -27,7 +27,6 @@ enum net_queue {
 	NET_RX,
 	NET_TX,
 	NET_CTRL,
-	NET_NR_QUEUES
 };
 
 /*

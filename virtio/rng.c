@@ -9,9 +9,9 @@
 #include <sys/random.h>
 
 #include "virtio/roles.h"
+#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 
-#define RNG_QUEUE_SIZE 64U
 /* A larger buffer is filled in part, which the text allows. */
 #define RNG_MAX_BYTES (64U << 10)
 /* Bytes of one turn of the loop, so that a greedy guest delays no message. */
@@ -108,7 +108,7 @@ static int rng_create(struct loop *loop, char *const *args,
 		return -ENOMEM;
 	rng->dev.ops = &rng_ops;
 	rng->dev.loop = loop;
-	rng->dev.nr_queues = 1;
+	rng->dev.nr_queues = RNG_NR_QUEUES;
 	rng->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
 				    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 				    BIT(VIRTIO_RING_F_EVENT_IDX);

@@ -226,8 +226,9 @@ static int explain_suspend(const struct invocation *inv, const json_t *reply)
 		return server_error(inv, reply);
 	if (!strcmp(code, "timeout"))
 		return complain(inv,
-				"timed out after %d ms; the guest is awake "
-				"('--timeout MS' gives it longer)",
+				"timed out after %d ms; the guest did not "
+				"fall asleep in time ('--timeout MS' gives it "
+				"longer)",
 				inv->timeout_ms);
 	if (!strcmp(code, "refused"))
 		return complain(inv, "refused by the guest (its log says why)");

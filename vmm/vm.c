@@ -360,8 +360,10 @@ static int vm_make(struct vm *vm, struct err *err)
 		r = map_ram(vm, err);
 	if (r == 0)
 		r = make_kvm(vm, err);
-	if (r == 0)
-		r = make_platform(vm, err);
+	if (r < 0)
+		return r;
+	vm->options_used = true;
+	r = make_platform(vm, err);
 	if (r < 0)
 		return r;
 	vm_power_init(vm);
@@ -375,6 +377,7 @@ static int vm_make(struct vm *vm, struct err *err)
 		r = make_control(vm, err);
 	if (r < 0)
 		return r;
+	vm->options_used = false;
 	r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner), 0,
 		     on_spawner_end);
 	return r < 0 ? err_set_errno(err, r, "event loop")
@@ -425,8 +428,10 @@ static void vm_unmake(struct vm *vm)
 }
 
 /* What the user gave wrong is a usage error, what failed us is not. */
-static enum vm_exit exit_of_error(int r)
+static enum vm_exit exit_of_error(const struct vm *vm, int r)
 {
+	if (!vm->options_used)
+		return VM_EXIT_CRASH;
 	switch (-r) {
 	case ENOENT:
 	case EACCES:
@@ -465,12 +470,11 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 			  .serial_in = -1,
 			  .serial_out = -1 };
 	atomic_store(&vm.exit_code, -1);
-	vm.start_ns = time_boot_ns();
 	r = vm_make(&vm, &err);
 	if (r < 0) {
 		terminal_restore();
 		log_err("%s", err.msg);
-		vm_end(&vm, exit_of_error(r));
+		vm_end(&vm, exit_of_error(&vm, r));
 	} else {
 		r = loop_run(&vm.loop);
 		if (r < 0) {

@@ -97,6 +97,7 @@ struct vm {
 	struct vm_virtio virtio[LAYOUT_MAX_VIRTIO];
 	unsigned int nr_virtio;
 	unsigned int handshakes; /* not done yet */
+	bool options_used; /* an error now is what an option names */
 
 	struct power power;
 	bool power_made;
@@ -114,7 +115,6 @@ struct vm {
 
 	struct state_wait *waits; /* control clients that wait for a state */
 	atomic_int exit_code;	  /* -1 while running */
-	uint64_t start_ns;
 };
 
 /**

@@ -19,6 +19,7 @@
 
 #include "virtio/devctl.h"
 #include "virtio/net_tap.h"
+#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/char_fd.h"
@@ -41,15 +42,18 @@ struct device_type {
 	uint32_t config_size;
 };
 
-static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK, 256, 1,
+static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK,
+					     BLK_QUEUE_SIZE, BLK_NR_QUEUES,
 					     sizeof(struct virtio_blk_config) };
-static const struct device_type type_net = { "net", VIRTIO_ID_NET, 256, 3,
+static const struct device_type type_net = { "net", VIRTIO_ID_NET,
+					     NET_QUEUE_SIZE, NET_NR_QUEUES,
 					     sizeof(struct virtio_net_config) };
 static const struct device_type type_console = {
-	"console", VIRTIO_ID_CONSOLE, 64, 2,
+	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
 	sizeof(struct virtio_console_config)
 };
-static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG, 64, 1, 0 };
+static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
+					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
 
 /* ----------------------------------------------------- transport's needs */
 
@@ -354,6 +358,8 @@ static int spawn_device(struct vm *vm, struct vm_virtio *dev,
 	struct spawn_result res = { .pidfd = -1 };
 	int r;
 
+	/* From here on a failure is ours. */
+	vm->options_used = false;
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = dev->wake_fd = fd_event_create();
@@ -379,10 +385,12 @@ static int spawn_device(struct vm *vm, struct vm_virtio *dev,
 	r = watch_device(vm, dev);
 	if (r == 0)
 		r = start_transport(vm, dev, plan->type, vhost[0]);
-	if (r == 0)
+	if (r == 0) {
 		vhost[0] = -1;
-	else
+		vm->options_used = true;
+	} else {
 		(void)err_set_errno(err, r, "device %s", dev->name);
+	}
 	power_add_source(&vm->power, &dev->wake);
 out:
 	for (int i = 0; i < 2; i++) {

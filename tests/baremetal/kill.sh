@@ -31,36 +31,36 @@ next_run_works() {
 	[ "$code" = 0 ] && grep -q ^HELLO "$dir/run/out"
 }
 
-# children PID: of all its threads.
-children() {
-	cat /proc/"$1"/task/*/children 2>/dev/null
-}
-
-# A process of the VM by its name, once it is there.
-find_process() {
-	local p
-	for p in $(strays | cut -d' ' -f1); do
-		[ "$(cat "/proc/$p/comm" 2>/dev/null)" = "$1" ] || continue
-		echo "$p"
-		return
+# find_victim: the process of the VM that is called $victim, in $pid.
+find_victim() {
+	local comm
+	for pid in $(strays | cut -d' ' -f1); do
+		read -r comm 2>/dev/null <"/proc/$pid/comm" || continue
+		[ "$comm" != "$victim" ] || return 0
 	done
 	return 1
 }
 
+victim_found_or_gone() {
+	find_victim || gone "$vm_pid"
+}
+
+victim_dead_or_gone() {
+	device_dead "$victim" || gone "$vm_pid"
+}
+
 # ---------------------------------------------------------------- VMM, spawner
 
-# kill_vmm_or_spawner WHICH: one round. Reasons in $why.
+# kill_one VMM|spawner: one round. What is wrong is in $why.
 kill_one() {
-	local victim=$vm_pid
+	local victim=torpor-spawner pid
 	with_devices "$payloads/spin.elf"
-	victim=$vm_pid
+	pid=$vm_pid why="no spawner"
 	if [ "$1" = spawner ]; then
-		# It exists from the first moments on.
-		within $BOUND eval 'victim=$(find_process torpor-spawner) ||
-			gone "$vm_pid"' || return 1
+		within $BOUND victim_found_or_gone || return 1
 	fi
 	random_pause
-	kill -9 $victim 2>/dev/null
+	kill -9 $pid
 	why="its process does not end"
 	within $BOUND gone "$vm_pid" || return 1
 	wait "$vm_pid" 2>/dev/null
@@ -83,7 +83,7 @@ kill_rounds() { # WHICH
 		bad=$((bad + 1))
 		run_dir_make
 		image disk.img
-	done
+	done 2>/dev/null # bash tells of each killed job
 	expect "SIGKILL of the $1, $ROUNDS rounds: nothing is left" \
 		"$bad were not right" [ $bad = 0 ]
 }
@@ -96,19 +96,15 @@ device_dead() {
 
 # One round; the others answer afterwards.
 kill_device() { # NAME
-	local other pid
+	local other pid victim=$1
 	with_devices "$payloads/spin.elf"
 	why="did not start"
-	within $BOUND eval 'pid=$(find_process "$1") || gone "$vm_pid"' ||
-		return 1
+	within $BOUND victim_found_or_gone || return 1
 	random_pause
-	kill -9 $pid 2>/dev/null
+	kill -9 $pid
 	# Before the guest runs, a device that dies is a failed start.
-	if ! within $BOUND eval 'device_dead "$1" || gone "$vm_pid"' 2>/dev/null
-	then
-		why="is not shown as dead"
-		return 1
-	fi
+	why="is not shown as dead"
+	within $BOUND victim_dead_or_gone || return 1
 	if gone "$vm_pid"; then
 		wait "$vm_pid"
 		code=$?

@@ -28,11 +28,12 @@
 struct console {
 	char line[512];
 	size_t len;
-	unsigned long wakes;
+	unsigned long lines, wakes;
 };
 
 static void take_line(struct console *con)
 {
+	con->lines++;
 	if (!strncmp(con->line, MARK, strlen(MARK)))
 		con->wakes++;
 	else if (!strncmp(con->line, "FAIL", 4))
@@ -105,7 +106,7 @@ int main(int argc, char **argv)
 	presses = strtol(argv[2], NULL, 10);
 	srand((unsigned int)strtoul(argv[3], NULL, 10));
 	/* The guest's first sleep: the VM is there. */
-	while (con.len == 0 && pump(&con, BOUND_MS) == 0)
+	while (con.lines == 0 && pump(&con, BOUND_MS) == 0)
 		;
 	r = torpor_connect(argv[1], BOUND_MS, &t);
 	if (r < 0) {

@@ -12,7 +12,7 @@ disk=/tmp/disk.img
 truncate -s 64M $disk
 
 # Writes, drops the page cache, reads back and compares, for ever.
-disk_load='n=0; mke2fs /dev/vda && mount -t ext4 /dev/vda /mnt && (
+disk_load='n=0; mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt && (
 	while [ ! -e /tmp/stop ]; do
 		n=$((n + 1));
 		dd if=/dev/urandom of=/tmp/w bs=64k count=4 2>/dev/null;
@@ -55,6 +55,10 @@ one_cycle() {
 		*)
 			echo "  cycle $1: $ctl_out"
 			lost=$((lost + 1))
+			vm_wait RUNNING 20
+			guest 'dmesg | grep -v "^.\{15\}virtio_blk" |
+				tail -n 20; ps | grep -v "\[" | tail -n 20' |
+				sed 's/^/  | /'
 			;;
 		esac
 		return

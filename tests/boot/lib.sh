@@ -142,7 +142,7 @@ vm_launch() {
 		wait $!
 		echo $? >"$vm_dir/code"
 		printf '\nTORPOR-GONE\n' >&8
-	) &
+	) 2>/dev/null &
 	vm_waiter=$!
 	while [ ! -s "$vm_dir/pid" ]; do
 		usleep 1000

@@ -37,7 +37,7 @@ struct model_cpu {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool kicked;
-	bool stop;
+	atomic_bool stop;
 	enum model_order order;
 	atomic_uint done; /* orders carried out */
 	atomic_uint bits; /* what an inspection finds */

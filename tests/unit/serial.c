@@ -331,7 +331,24 @@ Test(serial, clearing_the_fifo_drops_it_and_makes_room)
 	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
 	settle();
 	cr_assert(eq(u8, in(UART_RX), 'X'));
-	out(UART_FCR, 0); /* switching the FIFOs off clears them as well */
+}
+
+Test(serial, switching_the_fifo_loses_no_byte)
+{
+	out(UART_IER, UART_IER_RDI);
+	type("abc");
+	settle();
+	out(UART_FCR, UART_FCR_ENABLE_FIFO);
+	settle();
+	for (const char *p = "abc"; *p; p++)
+		cr_assert(eq(u8, in(UART_RX), (uint8_t)*p));
+	type("def");
+	settle();
+	out(UART_FCR, 0);
+	for (const char *p = "def"; *p; p++) {
+		cr_assert(eq(u8, in(UART_RX), (uint8_t)*p));
+		settle();
+	}
 	cr_assert(eq(u8, in(UART_LSR)&UART_LSR_DR, 0));
 }
 
