@@ -132,6 +132,7 @@ PAYLOADS = \
 	bench \
 	devices \
 	exits \
+	fence \
 	hello \
 	hostile \
 	irq \
@@ -157,6 +158,7 @@ UNIT_TESTS = \
 	backend \
 	blk \
 	bus \
+	char_fd \
 	cli \
 	client \
 	config \
@@ -242,6 +244,19 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 VMM_LIBS = -lseccomp -ljansson -lpthread
 DEVICE_LIBS = -l:liburing.a -l:libseccomp.a
 TEST_LIBS = -lcriterion -l:liburing.a $(VMM_LIBS)
+
+# Programs that the tests on bare-metal payloads use.
+BAREMETAL_TOOLS = \
+	$(B)/tests/baremetal/ctl \
+	$(B)/tests/baremetal/slowfs
+
+baremetal-tools: $(BAREMETAL_TOOLS)
+
+$(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
+$(B)/tests/baremetal/slowfs: tests/slowfs.c
+$(BAREMETAL_TOOLS):
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
 
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
 # clang's interrupt-service-routine warning is about SSE registers.

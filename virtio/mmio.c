@@ -509,9 +509,12 @@ static void op_done(struct frontend *fe, int r)
 	enum virtio_mmio_op op = dev->op;
 	struct mailbox_item *item = dev->op_item;
 
-	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) && fe->failed &&
-	    !dev->unfenced_forever) {
-		/* The process is being killed: the fence ends the write. */
+	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) &&
+	    (fe->failed || dev->dead) && !dev->unfenced_forever) {
+		/*
+		 * The process is being killed, or died after it had answered:
+		 * the fence ends the write.
+		 */
 		return;
 	}
 	dev->op = VIRTIO_OP_NONE;

@@ -18,9 +18,11 @@ with_devices() {
 		--console "type=file,path=$dir/run/console" "$@"
 }
 
+# Mostly short or none: a start takes a few hundredths of a second.
 random_pause() {
-	local ms=$((RANDOM % MAX_DELAY_MS))
-	sleep "$(printf '0.%03d' $ms)"
+	local max=$((RANDOM % MAX_DELAY_MS + 1))
+	local ms=$((RANDOM % max - 10))
+	[ $ms -le 0 ] || sleep "$(printf '0.%03d' $ms)"
 }
 
 # The same tap, image and socket again.
@@ -31,18 +33,29 @@ next_run_works() {
 	[ "$code" = 0 ] && grep -q ^HELLO "$dir/run/out"
 }
 
-# find_victim: the process of the VM that is called $victim, in $pid.
+# find_victim: the process of the VM that is called $victim, in $pid. Without a
+# process of its own, so that it is found while it starts.
 find_victim() {
-	local comm
-	for pid in $(strays | cut -d' ' -f1); do
-		read -r comm 2>/dev/null <"/proc/$pid/comm" || continue
+	local comm spawner devices
+	read -r spawner _ </proc/$vm_pid/task/$vm_pid/children || return 1
+	read -r devices </proc/$spawner/task/$spawner/children
+	for pid in $spawner $devices; do
+		read -r comm </proc/$pid/comm || continue
 		[ "$comm" != "$victim" ] || return 0
 	done
 	return 1
-}
+} 2>/dev/null
 
 victim_found_or_gone() {
 	find_victim || gone "$vm_pid"
+}
+
+find_soon() {
+	local end=$((SECONDS + BOUND))
+	until victim_found_or_gone; do
+		[ $SECONDS -le $end ] || return 1
+		sleep 0.001
+	done
 }
 
 victim_dead_or_gone() {
@@ -57,7 +70,7 @@ kill_one() {
 	with_devices "$payloads/spin.elf"
 	pid=$vm_pid why="no spawner"
 	if [ "$1" = spawner ]; then
-		within $BOUND victim_found_or_gone || return 1
+		find_soon || return 1
 	fi
 	random_pause
 	kill -9 $pid
@@ -99,7 +112,7 @@ kill_device() { # NAME
 	local other pid victim=$1
 	with_devices "$payloads/spin.elf"
 	why="did not start"
-	within $BOUND victim_found_or_gone || return 1
+	find_soon || return 1
 	random_pause
 	kill -9 $pid
 	# Before the guest runs, a device that dies is a failed start.

@@ -342,7 +342,9 @@ vm_threads() {
 	for vt in $vt_files; do
 		echo "$vt $(cat "$vt/comm" "$vt/schedstat" | tr '\n' ' ')" \
 			$(grep ctxt_switches "$vt/status")
-	done 2>/dev/null | awk '{
+	done 2>/dev/null | awk '
+	# A thread that ended while it was looked at has fewer fields.
+	NF == 9 {
 		split($1, path, "/")
 		print path[3], path[5], $2, $3, $(NF - 2), $NF
 	}'

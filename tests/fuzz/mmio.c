@@ -176,7 +176,7 @@ static void vcpu_write(uint32_t offset, uint64_t value, uint32_t len)
 	if (offset != VIRTIO_MMIO_STATUS_REG || len != 4 || nth != writes ||
 	    vcpus > 0)
 		return;
-	if (value == 0)
+	if ((uint32_t)value == 0)
 		fuzz_check(!dev.status || dev.unfenced_forever);
 	else
 		fuzz_check((before & dev.status) == before);

@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A disk process is killed with a read and a write in flight on a file system
+# that answers after seconds (tests/slowfs.c). The kernel goes on with both. The
+# guest's reset must not be acknowledged before they are over: afterwards no
+# guest memory and no block of the image changes.
+. "$(dirname "$0")/lib.sh"
+
+DELAY_MS=3000
+fs_pid=
+
+fs_start() {
+	mkdir -p "$dir/mnt"
+	head -c 1M /dev/urandom >"$dir/backing"
+	"$tools/slowfs" "$dir/backing" "$dir/mnt" $DELAY_MS >"$dir/fs.log" 2>&1 &
+	fs_pid=$!
+	within 10 grep -q ^mounted "$dir/fs.log"
+}
+
+fs_stop() {
+	umount "$dir/mnt"
+	within 10 gone $fs_pid && wait $fs_pid
+}
+
+image_sum() {
+	cksum <"$dir/backing"
+}
+
+# steps WORD: how often the file system has said so.
+steps() {
+	grep -c "$1" "$dir/fs.log"
+}
+
+both_begun() {
+	[ "$(steps 'READ begun'),$(steps 'WRITE begun')" = 1,1 ]
+}
+
+fence_test() { # ENGINE
+	local blk sum at_kill done_at_reset
+	who=", engine $1"
+	run_dir_make
+	fs_start || {
+		not_ok "slow file system" "$(cat "$dir/fs.log")"
+		return
+	}
+	sum=$(image_sum)
+	vm_start --no-rng --params "watch=$((DELAY_MS / 1000 + 4))" \
+		--block "$dir/mnt/image,o_direct=true,engine=$1" \
+		"$payloads/fence.elf"
+	vm_line SUBMITTED 30
+	expect "read and write are in the kernel" "$(cat "$dir/fs.log")" \
+		within 10 both_begun
+	blk=$(state_of pid blk0)
+	kill -9 "$blk"
+	at_kill=$(steps done)
+	vm_line "RESET *" 60 || not_ok "reset" "not acknowledged"
+	done_at_reset=$(steps done)
+	sum=$(image_sum)
+	expect_eq "neither was over when it was killed" "$at_kill" 0
+	expect_eq "both were over when the reset was acknowledged" \
+		"$done_at_reset" 2
+	echo "  the read came in: ${line#RESET read=} (late: it wrote guest" \
+		"memory after the death)"
+	vm_line "DONE *" 60
+	expect_eq "guest memory does not change after the reset" \
+		"$(grep ^FAIL "$dir/run/out"),$line" ",DONE passed=3 failed=0"
+	expect_eq "no block changes after the reset" "$(image_sum)" "$sum"
+	vm_end 30
+	expect_eq "the VM ends as its guest wants" "$code" 0
+	fs_stop
+	expect_eq "the image is let go" $? 0
+}
+
+if ! { exec 6<>/dev/fuse; } 2>/dev/null; then
+	skip "fence" "no /dev/fuse"
+	tests_end
+fi
+exec 6>&-
+fence_test uring
+fence_test threads
+tests_end
