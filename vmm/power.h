@@ -2,17 +2,17 @@
 /*
  * The power coordinator: the one place that knows whether the guest sleeps.
  *
- *	              suspend request, LPS0 entry, C2 read, SLP_EN S1
- *	   RUNNING ------------------------------------------> SUSPENDING
- *	    ^   ^                                                |  |
- *	    |   +--- LPS0 exit, device back, deadline, wake -----+  | all online
- *	    |        (request: refused, timeout, aborted)           | vCPUs parked,
- *	    | LPS0 exit,                                            | nothing
- *	    | S1 return                                             | pending,
- *	    | or 20 ms                                              | devices
- *	   RESUMING <------------------------------------------ SUSPENDED
- *	                          wake event             ^  quiesced
- *	                                                 +---------
+ *	     suspend request, LPS0 entry, C2 read, SLP_EN with S1
+ *	 RUNNING --------------------------------------> SUSPENDING
+ *	  ^ ^                                              |  |  |
+ *	  | +--- LPS0 exit, devices back, deadline --------+  |  | all online
+ *	  |      (request: refused, timeout, aborted)         |  | vCPUs parked,
+ *	  |                                                   |  | nothing
+ *	  | LPS0 exit,             the last look finds a wake |  | pending,
+ *	  | S1 return              (request: aborted)         |  | devices
+ *	  | or 20 ms     +------------------------------------+  | quiet
+ *	  |              v                                       v
+ *	 RESUMING <------------------- wake event ----------- SUSPENDED
  *
  * A stock Linux guest that enters s2idle makes every online CPU read the C2
  * port (devices/pmc.h). Such a vCPU thread is parked here. "All parked" counts

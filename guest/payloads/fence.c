@@ -69,12 +69,15 @@ static const char *watch(const struct vio_dev *dev)
 	struct deadline d = deadline_in((uint32_t)param_u64("watch", 8));
 	const volatile uint16_t *used = &dev->queues[0].used->idx;
 	uint16_t used_then = *used;
+	const uint8_t status_then[2] = { requests[0].status,
+					 requests[1].status };
 
 	for (unsigned int turn = 0; !deadline_over(&d); turn++) {
 		if (changed(turn))
 			return "guest memory changed after the reset";
-		if (*used != used_then || requests[0].status != 0xa5 ||
-		    requests[1].status != 0xa5)
+		if (*used != used_then ||
+		    requests[0].status != status_then[0] ||
+		    requests[1].status != status_then[1])
 			return "a request was answered after the reset";
 	}
 	return memcmp(requests[0].data, before, BLOCK)

@@ -36,8 +36,9 @@ next_run_works() {
 # find_victim: the process of the VM that is called $victim, in $pid. Without a
 # process of its own, so that it is found while it starts.
 find_victim() {
-	local comm spawner devices
-	read -r spawner _ </proc/$vm_pid/task/$vm_pid/children || return 1
+	local comm spawner= devices=
+	# These files have no newline, so read always says that it failed.
+	read -r spawner _ </proc/$vm_pid/task/$vm_pid/children
 	read -r devices </proc/$spawner/task/$spawner/children
 	for pid in $spawner $devices; do
 		read -r comm </proc/$pid/comm || continue
