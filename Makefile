@@ -208,7 +208,11 @@ BENCH = \
 FUZZERS = \
 	backend \
 	blk \
+	config \
+	control \
+	devices \
 	frontend \
+	kernel \
 	mmio \
 	net \
 	virtq
@@ -248,15 +252,19 @@ TEST_LIBS = -lcriterion -l:liburing.a $(VMM_LIBS)
 # Programs that the tests on bare-metal payloads use.
 BAREMETAL_TOOLS = \
 	$(B)/tests/baremetal/ctl \
-	$(B)/tests/baremetal/slowfs
+	$(B)/tests/baremetal/slowfs \
+	$(B)/tests/baremetal/wake_races
 
 baremetal-tools: $(BAREMETAL_TOOLS)
 
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
-$(BAREMETAL_TOOLS):
+$(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
+$(BAREMETAL_TOOLS): $(B)/libtorpor.a
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
+		$(filter %.c,$^) \
+		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
 # clang's interrupt-service-routine warning is about SSE registers.
@@ -448,8 +456,16 @@ demo:
 
 check:
 	$(Q)tests/harness/packages.sh build check guest
-	$(Q)$(REMAKE) programs payloads guest unit-tests
+	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
+		unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
+
+# The tests on bare-metal payloads alone.
+check-baremetal:
+	$(Q)tests/harness/packages.sh build check
+	$(Q)$(REMAKE) programs payloads baremetal-tools
+	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence" \
+		tests/check.sh
 
 bench:
 	$(Q)tests/harness/packages.sh build guest bench
@@ -561,7 +577,8 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all bench bench-programs check clean demo fuzz fuzzers guest install \
-	lint lint-all payloads programs san shell-nested tsan unit-tests
+.PHONY: all baremetal-tools bench bench-programs check check-baremetal clean \
+	demo fuzz fuzzers guest install lint lint-all payloads programs san \
+	shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

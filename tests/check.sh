@@ -42,6 +42,10 @@ export NESTED
 	"emulated host."
 
 part unit tests/run-unit.sh "$@"
+# On this machine's own /dev/kvm, whatever it can do.
+for test in payloads exits memory errors kill fence; do
+	part $test tests/baremetal/$test.sh
+done
 part boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 part sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 part cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh

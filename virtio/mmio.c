@@ -9,12 +9,12 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-#define VIRTIO_MAGIC 0x74726976U /* "virt" */
+#define VIRTIO_MAGIC  0x74726976U /* "virt" */
 #define VIRTIO_VENDOR 0x52505254U /* "TRPR" */
 
 /* What a driver may set; it may not clear (virtio 2.1.1). */
-#define STATUS_DRIVER_BITS                                          \
-	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |     \
+#define STATUS_DRIVER_BITS                                         \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |    \
 	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
 	 VIRTIO_CONFIG_S_FAILED)
 
@@ -24,10 +24,10 @@
  * notification data (38, 39), ring reset (40), administration (41), suspend
  * (42, 43).
  */
-#define FEATURES_HIDDEN                                                \
-	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 |         \
-	 1ULL << 24 | 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 | \
-	 1ULL << 40 | 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
+#define FEATURES_HIDDEN                                                     \
+	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24 | \
+	 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 | 1ULL << 40 |   \
+	 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
 
 /* A guest write on its way to the main loop; on the vCPU thread's stack. */
 struct reg_write {
@@ -68,8 +68,8 @@ static void publish_features(struct virtio_mmio *dev)
 
 static struct virtio_mmio_queue *selected(struct virtio_mmio *dev)
 {
-	return dev->queue_sel < dev->nr_queues ? &dev->queues[dev->queue_sel] :
-						 NULL;
+	return dev->queue_sel < dev->nr_queues ? &dev->queues[dev->queue_sel]
+					       : NULL;
 }
 
 static void publish_queue(struct virtio_mmio *dev)
@@ -248,9 +248,9 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 		return;
 	}
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-		status |= set & (VIRTIO_CONFIG_S_ACKNOWLEDGE |
-				 VIRTIO_CONFIG_S_DRIVER |
-				 VIRTIO_CONFIG_S_FAILED);
+		status |=
+			set & (VIRTIO_CONFIG_S_ACKNOWLEDGE |
+			       VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED);
 		if (set & VIRTIO_CONFIG_S_FEATURES_OK &&
 		    status & VIRTIO_CONFIG_S_DRIVER && features_ok(dev))
 			status |= VIRTIO_CONFIG_S_FEATURES_OK;
@@ -336,8 +336,8 @@ static void set_half(uint64_t *field, bool high, uint32_t value)
 {
 	unsigned int shift = high ? 32 : 0;
 
-	*field = (*field & ~(0xffffffffULL << shift)) |
-		 (uint64_t)value << shift;
+	*field = (*field & ~(0xffffffffULL << shift)) | (uint64_t)value
+								<< shift;
 }
 
 static void write_queue(struct virtio_mmio *dev, uint32_t offset,
@@ -491,7 +491,7 @@ static void on_write(struct mailbox_item *item)
 
 static void handshake_done(struct virtio_mmio *dev, int r)
 {
-	void (*ready)(struct virtio_mmio *dev, int r) = dev->ready;
+	void (*ready)(struct virtio_mmio * dev, int r) = dev->ready;
 
 	dev->ready = NULL;
 	dev->offered = dev->fe.features & ~FEATURES_HIDDEN;
@@ -612,7 +612,8 @@ static const struct bus_ops mmio_bus_ops = {
 
 static void on_ring_error(struct loop_source *src, uint32_t events)
 {
-	struct virtio_mmio *dev = container_of(src, struct virtio_mmio, err_src);
+	struct virtio_mmio *dev =
+		container_of(src, struct virtio_mmio, err_src);
 
 	(void)fd_event_drain(dev->err_fd);
 	/* A stale one, of rings that were reset since, means nothing. */

@@ -260,7 +260,8 @@ bool config_wants_help(int argc, char **argv)
 			return false;
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return true;
-		if (argv[i][0] == '-' &&
+		/* As for config_parse_args(): "-" alone is no option. */
+		if (argv[i][0] == '-' && argv[i][1] &&
 		    next_word(argc - i, argv + i, &w, NULL) == 0)
 			i += w.used;
 		else

@@ -283,7 +283,7 @@ static bool press(struct power *power)
 		power->state = POWER_SUSPENDING;
 		power->phase = POWER_PHASE_PARKING;
 		power->begun = false;
-		/* A slow guest may still be on its way out of the last sleep. */
+		/* A slow guest may be on its way out of the last sleep. */
 		power->exit_is_old |= power->lps0_entered;
 		power->lps0_entered = false;
 		power->note_old_exit |= power->note_lps0_exit;

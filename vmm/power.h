@@ -237,7 +237,8 @@ void power_taken(struct power *power, struct wake_source *source);
 
 /*
  * Asks the guest to sleep and calls req->done() once, now or later. A guest
- * that sleeps already is success at once.
+ * that sleeps already is success at once; one on its way up is asked when it is
+ * up; one on its way down is not disturbed.
  */
 void power_suspend(struct power *power, struct power_request *req,
 		   uint64_t timeout_ns);

@@ -8,6 +8,9 @@
 . "$(dirname "$0")/lib.sh"
 
 N=1000
+# The vCPU runs on while the counters are read: each reading may have counted an
+# exit whose kind it has not counted yet.
+IN_FLIGHT=1
 COUNTERS="exits pio_in pio_out mmio_read mmio_write eoi"
 
 # counters PREFIX: $PREFIX_exits and so on.
@@ -60,7 +63,7 @@ register_reads() {
 	expect "reads of $1 do not exit" "$d_mmio_read mmio_read" \
 		[ "$d_mmio_read,$d_mmio_write,$d_eoi" = 0,0,0 ]
 	expect "reads of $1: no other exit" "$d_exits exits, $d_pio of ports" \
-		[ "$d_exits" = "$d_pio" ]
+		[ $((d_exits - d_pio)) -le $IN_FLIGHT ]
 }
 
 blk_reads() {
@@ -74,7 +77,7 @@ blk_reads() {
 		[ $((d_mmio_write + d_eoi)) -le $N ]
 	expect "disk reads: no other exit" \
 		"$d_exits exits, $d_pio of ports, $N acknowledgements" \
-		[ $((d_exits - d_pio)) -le $N ]
+		[ $((d_exits - d_pio)) -le $((N + IN_FLIGHT)) ]
 }
 
 count_exits() { # CHIP ENGINE

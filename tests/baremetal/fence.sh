@@ -49,14 +49,14 @@ fence_test() { # ENGINE
 		--block "$dir/mnt/image,o_direct=true,engine=$1" \
 		"$payloads/fence.elf"
 	vm_line SUBMITTED 30
-	tried=$(steps done)
+	tried=$(steps ' done')
 	expect "read and write are in the kernel" "$(cat "$dir/fs.log")" \
 		within 10 both_begun
 	blk=$(state_of pid blk0)
 	kill -9 "$blk"
-	at_kill=$(($(steps done) - tried))
+	at_kill=$(($(steps ' done') - tried))
 	vm_line "RESET *" 60 || not_ok "reset" "not acknowledged"
-	done_at_reset=$(($(steps done) - tried))
+	done_at_reset=$(($(steps ' done') - tried))
 	sum=$(image_sum)
 	expect_eq "neither was over when it was killed" "$at_kill" 0
 	expect_eq "both were over when the reset was acknowledged" \

@@ -24,7 +24,7 @@ measure() {
 
 measure_all() { # WHEN
 	local pids line process uss pss pte sum=0 sum_pss=0 sum_pte=0 n=0
-	pids=$(strays | cut -d' ' -f1)
+	pids=$(strays | awk 'NF > 1 { print $1 }')
 	printf '  %-18s %8s %8s %8s  %s\n' process USS PSS VmPTE "KiB, $1"
 	for p in $pids; do
 		read -r process uss pss pte < <(measure "$p")

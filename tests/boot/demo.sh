@@ -28,6 +28,15 @@ give_up() {
 	exit 1
 }
 
+# received WORD: the host gets it over the connection, soon.
+received() {
+	for re_try in $(seq 100); do
+		! grep -q "$1" /tmp/received || return 0
+		usleep 50000
+	done
+	return 1
+}
+
 # ms NS: as milliseconds with one decimal.
 ms() {
 	awk -v ns="$1" 'BEGIN { printf "%.1f", ns / 1000000 }'
@@ -71,8 +80,8 @@ nc -l -p 7000 <>/tmp/never >/tmp/received &
 nc_pid=$!
 listening 7000
 guest "mkfifo /tmp/to; (nc $HOST_IP 7000 <>/tmp/to >/dev/null 2>&1 &);
-	echo before >/tmp/to; usleep 300000"
-right "a TCP connection to the host is open" grep -q before /tmp/received
+	echo before >/tmp/to"
+right "a TCP connection to the host is open" received before
 
 # ---------------------------------------------------------------- first sleep
 
@@ -119,8 +128,8 @@ row "  guest's REALTIME was off, and is now, by" \
 guest 'echo 3 >/proc/sys/vm/drop_caches'
 right "the file reads back as it was written" \
 	[ "$(guest 'md5sum </mnt/file')" = "$sum" ]
-guest 'echo after >/tmp/to; usleep 300000'
-right "the TCP connection still carries data" grep -q after /tmp/received
+guest 'echo after >/tmp/to'
+right "the TCP connection still carries data" received after
 off=$(((g_mono - d_mono) - (h_boot - d_hboot - slept)))
 right "MONOTONIC leaves the sleep out" [ $((${off#-} / 1000000)) -lt 100 ]
 # In its first sleep Linux also corrects what its clocks lost while booting.

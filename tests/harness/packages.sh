@@ -21,7 +21,7 @@ packages_of() {
 			libseccomp-dev liburing-dev linux-libc-dev make
 		;;
 	check)
-		echo libcriterion-dev
+		echo iproute2 libcriterion-dev mount
 		;;
 	guest)
 		echo busybox-static cpio gcc libc6-dev

@@ -504,6 +504,14 @@ Test(config, help_is_wanted_only_as_an_option_of_its_own)
 	cr_assert(eq(int, config_wants_help(0, NULL), 0));
 }
 
+Test(config, a_dash_alone_takes_no_value_when_help_is_looked_for)
+{
+	char dash[4] = "-"; /* what is behind it is not read */
+	char *words[] = { dash, (char[]){ "--help" } };
+
+	cr_assert(eq(int, config_wants_help(2, words), 1));
+}
+
 /* Reads a text file of the source tree. NULL if the tests run elsewhere. */
 static char *slurp(const char *path)
 {

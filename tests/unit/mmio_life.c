@@ -220,6 +220,27 @@ Test(mmio_life, the_fence_before_the_end_of_file_is_as_good)
 	cr_assert(eq(u32, status(), ACK));
 }
 
+/* The pidfd was looked at before the socket. */
+Test(mmio_life, an_answer_of_one_that_has_died_is_no_fence)
+{
+	static struct vcpu_write w;
+
+	go_live();
+	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
+	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	while (!atomic_load(&fb.waiting))
+		turn();
+	virtio_mmio_died(&dev, "died");
+	fake_go_on(&fb);
+	while (dev.fe.busy)
+		turn();
+	cr_assert(not(atomic_load(&w.done)));
+	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
+	virtio_mmio_fenced(&dev, true);
+	write_end(&w);
+	cr_assert(eq(u32, status(), 0));
+}
+
 Test(mmio_life, one_whose_fence_fails_is_never_reset)
 {
 	go_live();
