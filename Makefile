@@ -260,7 +260,7 @@ baremetal-tools: $(BAREMETAL_TOOLS)
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
 $(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
-$(BAREMETAL_TOOLS): $(B)/libtorpor.a
+$(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
 		$(filter %.c,$^) \

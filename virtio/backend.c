@@ -92,6 +92,31 @@ static int answer(struct backend *be, int result)
 	return (size_t)n == len ? 0 : -EPIPE;
 }
 
+/* Answers and makes room for the next message. Return: 1 or -errno. */
+static int finish_message(struct backend *be, int result)
+{
+	int r = answer(be, result);
+
+	fds_drop(be);
+	be->have = 0;
+	return r < 0 ? r : 1;
+}
+
+void backend_thread_can_change(struct backend *be)
+{
+	be->thread_can_change = true;
+}
+
+bool backend_thread_change(struct backend *be)
+{
+	if (!be->answer_held)
+		return false;
+	be->answer_held = false;
+	if (finish_message(be, be->answer_result) < 0)
+		disconnect(be);
+	return true;
+}
+
 /* Return: 1 a message was handled, 0 none is there, -errno. */
 static int message(struct backend *be)
 {
@@ -118,16 +143,23 @@ static int message(struct backend *be)
 	r = receive(be, sizeof(*h) + h->size);
 	if (r <= 0)
 		return r;
-	r = answer(be, backend_request_run(be));
-	fds_drop(be);
-	be->have = 0;
-	return r < 0 ? r : 1;
+	r = backend_request_run(be);
+	if (be->dev->end_thread && be->thread_can_change) {
+		be->dev->end_thread = false;
+		be->answer_held = true;
+		be->answer_result = r;
+		loop_stop(be->loop);
+		return 0;
+	}
+	return finish_message(be, r);
 }
 
 static void on_vhost(struct loop_source *src, uint32_t events)
 {
 	struct backend *be = container_of(src, struct backend, vhost_src);
 
+	if (be->answer_held)
+		return;
 	for (int i = 0; i < MSGS_PER_TURN; i++) {
 		int r = message(be);
 

@@ -33,6 +33,15 @@ void backend_destroy(struct backend *be);
 /* Writes the wake eventfd. The device calls it once per arming. */
 void backend_wake(struct backend *be);
 
+/*
+ * Says that the caller runs the loop in a thread it can replace. From then on
+ * loop_run() also returns when dev->end_thread asks for that. The caller ends
+ * the thread, calls backend_thread_change() and runs the loop in another.
+ */
+void backend_thread_can_change(struct backend *be);
+/* Return: true if the loop stopped for a change, which is now done. */
+bool backend_thread_change(struct backend *be);
+
 /* dev->config differs from what the driver has seen. */
 void backend_config_changed(struct backend *be);
 

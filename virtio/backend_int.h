@@ -44,6 +44,10 @@ struct backend {
 	int fds[VHOST_USER_MEM_MAX];
 	size_t nr_fds;
 
+	bool thread_can_change;
+	bool answer_held; /* until the thread has changed */
+	int answer_result;
+
 	bool armed; /* DEVCTL_WAKE_ARM */
 	bool woken; /* the wake eventfd was written since then */
 	bool has_generation;

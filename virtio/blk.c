@@ -166,6 +166,7 @@ static const struct virtio_dev_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.queue_size = BLK_QUEUE_SIZE,
 	.config_size = sizeof(struct virtio_blk_config),
+	.in_thread = true,
 	.start = blk_start,
 	.kick = blk_kick,
 	.stop_queue = blk_stop_queue,

@@ -232,6 +232,8 @@ static void uring_stop(struct blk_engine *e)
 	 */
 	(void)io_uring_unregister_files(&e->ring);
 	io_uring_queue_exit(&e->ring);
+	/* Up to Linux 6.1 at least, a worker outlives its last ring. */
+	e->blk->dev.end_thread = true;
 	free(e);
 }
 

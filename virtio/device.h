@@ -32,6 +32,7 @@ struct virtio_dev_ops {
 	uint32_t id;	      /* virtio device type */
 	uint16_t queue_size;  /* entries offered for each queue */
 	uint16_t config_size; /* bytes of config space */
+	bool in_thread;	      /* uses virtio_dev.end_thread */
 
 	/*
 	 * First ring started since the last stop: open rings and threads.
@@ -79,6 +80,13 @@ struct virtio_dev {
 	struct gmem gmem;
 	uint8_t config[256]; /* config space as the driver reads it */
 	bool started;
+	/*
+	 * Set by ops->stop: the kernel keeps something for the thread that
+	 * runs the loop until it ends (io_uring's workers, which wake up every
+	 * 5 s). A process that can goes on in another thread, and the stop is
+	 * answered from there; see backend_thread_change().
+	 */
+	bool end_thread;
 };
 
 /*

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #include "virtio/device.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+
+#define THREAD_STACK_BYTES (256U * 1024)
 
 struct options {
 	const char *role;
@@ -98,6 +101,38 @@ static int fd_if_open(int fd)
 	return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
 }
 
+static void *run_loop(void *arg)
+{
+	struct loop *loop = arg;
+
+	return (void *)(intptr_t)loop_run(loop);
+}
+
+/*
+ * Serves in a thread, and in another whenever the device asks for it. The main
+ * thread only waits.
+ */
+static int serve_in_threads(struct loop *loop, struct backend *be)
+{
+	pthread_attr_t attr;
+	void *result = NULL;
+	pthread_t thread;
+	int r;
+
+	backend_thread_can_change(be);
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+	do {
+		r = -pthread_create(&thread, &attr, run_loop, loop);
+		if (r == 0)
+			r = -pthread_join(thread, &result);
+		if (r == 0)
+			r = (int)(intptr_t)result;
+	} while (r == 0 && backend_thread_change(be));
+	(void)pthread_attr_destroy(&attr);
+	return r;
+}
+
 /*
  * Makes the device, closes the jail, serves one connection to its end.
  * @cfg: owned from here on
@@ -125,7 +160,7 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 	}
 	(void)prctl(PR_SET_NAME, o->name);
 	jail_device(o->role, spawner_fd, o->seccomp);
-	r = loop_run(&loop);
+	r = dev->ops->in_thread ? serve_in_threads(&loop, be) : loop_run(&loop);
 	if (r < 0)
 		(void)log_errno(r, "run the event loop");
 out:

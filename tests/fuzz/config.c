@@ -68,6 +68,7 @@ static int parse_value(struct vm_config *cfg, struct fuzz_in *in,
 
 	while (config_options[nr].name)
 		nr++;
+	fuzz_check(nr > 0);
 	opt = &config_options[i % nr];
 	/* A file of files would leave the input. */
 	r = strcmp(opt->name, "cfg") ? config_option_apply(cfg, opt, text, err)
