@@ -77,6 +77,7 @@ SANDBOX_SRC = \
 VMM_SRC = \
 	virtio/frontend.c \
 	virtio/mmio.c \
+	virtio/mmio_queue.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
 	vmm/cli.c \
@@ -464,7 +465,7 @@ check:
 check-baremetal:
 	$(Q)tests/harness/packages.sh build check
 	$(Q)$(REMAKE) programs payloads baremetal-tools
-	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence" \
+	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence races" \
 		tests/check.sh
 
 bench:

@@ -43,7 +43,7 @@ export NESTED
 
 part unit tests/run-unit.sh "$@"
 # On this machine's own /dev/kvm, whatever it can do.
-for test in payloads exits memory errors kill fence; do
+for test in payloads exits memory errors kill fence races; do
 	part $test tests/baremetal/$test.sh
 done
 part boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh

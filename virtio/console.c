@@ -24,12 +24,12 @@
 
 #include "virtio/backend.h"
 #include "virtio/devctl.h"
-#include "virtio/roles.h"
 #include "virtio/queues.h"
+#include "virtio/roles.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-#define CONSOLE_BACKLOG	   (64U << 10) /* bytes, allocated when needed */
+#define CONSOLE_BACKLOG (64U << 10) /* bytes, allocated when needed */
 /* Of one transmit buffer; the rest is dropped. Linux sends 32 KiB at most. */
 #define CONSOLE_TX_MAX (256U << 10)
 /* Transmit buffers of one turn of the loop. */

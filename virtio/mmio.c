@@ -6,6 +6,7 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
+#include "virtio/mmio_queue.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
@@ -66,15 +67,9 @@ static void publish_features(struct virtio_mmio *dev)
 	page_set(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG, word);
 }
 
-static struct virtio_mmio_queue *selected(struct virtio_mmio *dev)
-{
-	return dev->queue_sel < dev->nr_queues ? &dev->queues[dev->queue_sel]
-					       : NULL;
-}
-
 static void publish_queue(struct virtio_mmio *dev)
 {
-	const struct virtio_mmio_queue *q = selected(dev);
+	const struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
 	page_set(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG,
 		 q ? dev->queue_size_max : 0);
@@ -274,28 +269,10 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 
 /* --------------------------------------------------------- other registers */
 
-static bool power_of_2(uint32_t n)
-{
-	return n && !(n & (n - 1));
-}
-
-static bool queue_valid(const struct virtio_mmio *dev,
-			const struct virtio_mmio_queue *q)
-{
-	void *hva;
-
-	return power_of_2(q->size) && q->size <= dev->queue_size_max &&
-	       !(q->desc_gpa & 15) && !(q->driver_gpa & 1) &&
-	       !(q->device_gpa & 3) &&
-	       !gmem_span(dev->gm, q->desc_gpa, 16ULL * q->size, &hva) &&
-	       !gmem_span(dev->gm, q->driver_gpa, 6 + 2ULL * q->size, &hva) &&
-	       !gmem_span(dev->gm, q->device_gpa, 6 + 8ULL * q->size, &hva);
-}
-
 /* QueueReady reads 0 only once nothing of the ring is in flight. */
 static void finish_ring(struct virtio_mmio *dev)
 {
-	struct virtio_mmio_queue *q = selected(dev);
+	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
 	if (q && !(dev->dead && !dev->fenced &&
 		   dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
@@ -306,7 +283,7 @@ static void finish_ring(struct virtio_mmio *dev)
 static void write_ready(struct virtio_mmio *dev, uint32_t value,
 			struct mailbox_item *item)
 {
-	struct virtio_mmio_queue *q = selected(dev);
+	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 	uint32_t index = dev->queue_sel;
 
 	if (q && value == 0 && q->ready) {
@@ -325,44 +302,11 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
 		   !(dev->status & (VIRTIO_CONFIG_S_DRIVER_OK |
 				    VIRTIO_CONFIG_S_NEEDS_RESET)) &&
-		   queue_valid(dev, q)) {
+		   mmio_queue_valid(dev, q)) {
 		q->ready = true;
 		publish_queue(dev);
 	}
 	mailbox_complete(item);
-}
-
-static void set_half(uint64_t *field, bool high, uint32_t value)
-{
-	unsigned int shift = high ? 32 : 0;
-
-	*field = (*field & ~(0xffffffffULL << shift)) | (uint64_t)value
-								<< shift;
-}
-
-static void write_queue(struct virtio_mmio *dev, uint32_t offset,
-			uint32_t value)
-{
-	struct virtio_mmio_queue *q = selected(dev);
-
-	if (!q || q->ready)
-		return;
-	switch (offset) {
-	case VIRTIO_MMIO_QUEUE_SIZE_REG:
-		q->size = value;
-		break;
-	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
-		set_half(&q->desc_gpa, offset & 4, value);
-		break;
-	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
-		set_half(&q->driver_gpa, offset & 4, value);
-		break;
-	default:
-		set_half(&q->device_gpa, offset & 4, value);
-		break;
-	}
 }
 
 static void write_driver_features(struct virtio_mmio *dev, uint32_t value)
@@ -370,7 +314,7 @@ static void write_driver_features(struct virtio_mmio *dev, uint32_t value)
 	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
 		return;
 	if (dev->driver_sel < 2)
-		set_half(&dev->acked, dev->driver_sel == 1, value);
+		mmio_set_half(&dev->acked, dev->driver_sel == 1, value);
 	else if (value)
 		dev->acked_unknown = true;
 }
@@ -401,7 +345,7 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
 	case VIRTIO_MMIO_QUEUE_DEVICE_LO_REG:
 	case VIRTIO_MMIO_QUEUE_DEVICE_HI_REG:
-		write_queue(dev, offset, value);
+		mmio_queue_write(dev, offset, value);
 		break;
 	default: /* QueueNotify of no queue, read-only or unknown: ignored */
 		break;

@@ -97,7 +97,7 @@ struct virtio_mmio {
 	uint16_t queue_size_max;
 	unsigned int nr_queues;
 	uint32_t config_size;
-	uint32_t generation; /* as published */
+	uint32_t generation;		       /* as published */
 	uint8_t config[VHOST_USER_CONFIG_MAX]; /* as published */
 	struct virtio_mmio_queue queues[VIRTIO_MMIO_MAX_QUEUES];
 

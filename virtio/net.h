@@ -17,7 +17,7 @@
 #include "virtio/queues.h"
 #include "vmm/base/log.h"
 
-#define NET_HDR_BYTES  sizeof(struct virtio_net_hdr_v1)
+#define NET_HDR_BYTES sizeof(struct virtio_net_hdr_v1)
 /* Largest frame either way: 64 KiB of IP, Ethernet and VLAN headers. */
 #define NET_FRAME_MAX (65535U + ETH_HLEN + 4U)
 /* Header and frame of one packet, and room to see that one is too long. */

@@ -8,8 +8,8 @@
 #include <linux/virtio_ids.h>
 #include <sys/random.h>
 
-#include "virtio/roles.h"
 #include "virtio/queues.h"
+#include "virtio/roles.h"
 #include "vmm/base/fd.h"
 
 /* A larger buffer is filled in part, which the text allows. */

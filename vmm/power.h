@@ -51,8 +51,8 @@ enum power_sleep {
 
 /* What a vCPU thread finds when it looks at itself. */
 #define POWER_VCPU_OFFLINE (1U << 0) /* local APIC software-disabled */
-#define POWER_VCPU_DOWN (1U << 1)    /* never started, or waits for SIPI */
-#define POWER_VCPU_HALTED (1U << 2)  /* KVM_MP_STATE_HALTED */
+#define POWER_VCPU_DOWN	   (1U << 1) /* never started, or waits for SIPI */
+#define POWER_VCPU_HALTED  (1U << 2) /* KVM_MP_STATE_HALTED */
 #define POWER_VCPU_PENDING (1U << 3) /* interrupt, NMI or SMI deliverable */
 
 enum power_timer {
@@ -64,18 +64,18 @@ enum power_timer {
 
 /* An event that may wake the guest. Embedded in whatever produces it. */
 struct wake_source {
-	const char *name;      /* "powerbtn", "net0"; borrowed */
-	uint16_t pm1_bit;      /* fixed event it raises, or 0 */
-	uint32_t gpe_bit;      /* general purpose event it raises, or 0 */
-	bool button;	       /* raises wake_gpe instead while asleep */
-	struct irq_line *irq;  /* plain interrupt instead of an SCI, or NULL */
-	bool armed;	       /* by the guest, where PM1_EN and GPE_EN do not
-				  say so: _DSW, serial receive interrupt */
-	bool latched;	       /* happened, not yet taken by the guest */
-	bool raised;	       /* status bits were set for this latch */
-	uint64_t count;	       /* events so far */
-	uint64_t wakes;	       /* times it ended a sleep */
-	uint64_t last_ns;      /* CLOCK_BOOTTIME of the last event */
+	const char *name;     /* "powerbtn", "net0"; borrowed */
+	uint16_t pm1_bit;     /* fixed event it raises, or 0 */
+	uint32_t gpe_bit;     /* general purpose event it raises, or 0 */
+	bool button;	      /* raises wake_gpe instead while asleep */
+	struct irq_line *irq; /* plain interrupt instead of an SCI, or NULL */
+	bool armed;	      /* by the guest, where PM1_EN and GPE_EN do not
+				 say so: _DSW, serial receive interrupt */
+	bool latched;	      /* happened, not yet taken by the guest */
+	bool raised;	      /* status bits were set for this latch */
+	uint64_t count;	      /* events so far */
+	uint64_t wakes;	      /* times it ended a sleep */
+	uint64_t last_ns;     /* CLOCK_BOOTTIME of the last event */
 	struct wake_source *next;
 };
 
@@ -122,8 +122,8 @@ struct power_request {
 	void (*done)(struct power_request *req, enum power_outcome outcome);
 	uint64_t start_ns;
 	uint64_t deadline_ns;
-	const char *source; /* POWER_ABORTED: name of the wake source */
-	const char *device; /* POWER_FAILED: name of the device */
+	const char *source;    /* POWER_ABORTED: name of the wake source */
+	const char *device;    /* POWER_FAILED: name of the device */
 	enum power_sleep kind; /* POWER_ASLEEP */
 	uint64_t elapsed_ns;
 	struct power_request *next;
@@ -181,7 +181,7 @@ struct power {
 	bool note_old_exit;  /* LPS0 exit of a sleep before the request */
 	bool lps0_entered;   /* entry came, exit has not */
 	bool exit_is_old;    /* the exit to come belongs to a former sleep */
-	bool begun;	     /* SUSPENDING: the guest itself gave a sign of it */
+	bool begun; /* SUSPENDING: the guest itself gave a sign of it */
 
 	/* Main loop only. */
 	struct wake_source *sources;
@@ -191,11 +191,11 @@ struct power {
 	uint64_t cycles, time_asleep_ns;
 	struct power_request *requests;
 	enum power_state told; /* the state last given to ops->event */
-	bool wake_seen; /* a source fired since the sleep began */
+	bool wake_seen;	       /* a source fired since the sleep began */
 	struct wake_source *wake_source; /* the one that did */
 	unsigned int shallow_tries;
-	unsigned int awake_looks; /* in a row that found no vCPU asleep */
-	bool press_wanted; /* a request came on the way up */
+	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
+	bool press_wanted;	   /* a request came on the way up */
 	unsigned int devices_gone; /* live devices reset since the start */
 };
 
