@@ -423,8 +423,8 @@ static void on_input(struct loop_source *src, uint32_t events)
 		input_end(s);
 		return;
 	}
-	if (input_take(s, buf, (size_t)n) && s->held && serial_wake_armed(s) &&
-	    s->on_held_input)
+	if (input_take(s, buf, (size_t)n) && s->held && !s->no_wake &&
+	    serial_wake_armed(s) && s->on_held_input)
 		s->on_held_input(s);
 }
 
@@ -440,7 +440,8 @@ static void on_room(struct loop_source *src, uint32_t events)
 void serial_hold(struct serial *serial, bool held)
 {
 	serial->held = held;
-	if (held && !serial->filter && !serial_wake_armed(serial)) {
+	if (held && !serial->filter &&
+	    (serial->no_wake || !serial_wake_armed(serial))) {
 		loop_remove(serial->loop, &serial->in_src);
 		return;
 	}

@@ -50,6 +50,7 @@ struct serial {
 	unsigned int backlog_head, backlog_len;
 	bool rdi_used; /* the guest has had the receive interrupt enabled */
 	bool held;     /* asleep: do not read input, report it */
+	bool no_wake;  /* asleep: not even that; set by the owner */
 	bool paused;   /* input not watched: the receive FIFO is full */
 	uint8_t rx[SERIAL_FIFO_SIZE];
 	unsigned int rx_head, rx_len;

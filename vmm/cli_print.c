@@ -66,8 +66,9 @@ static void print_sources(FILE *out, const json_t *sources)
 
 		(void)number(s, "count", &count);
 		fprintf(out, "%-15s %-6s %lld\n", text(s, "name"),
-			json_is_true(json_object_get(s, "armed")) ? "yes"
-								  : "no",
+			json_is_true(json_object_get(s, "off"))	    ? "off"
+			: json_is_true(json_object_get(s, "armed")) ? "yes"
+								    : "no",
 			(long long)count);
 	}
 }

@@ -284,14 +284,14 @@ static json_t *sources_json(const struct vm *vm)
 	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)vm->power.pm);
 
 	for (const struct wake_source *s = vm->power.sources; s; s = s->next) {
-		bool armed = s->armed || regs.pm1_en & s->pm1_bit;
+		bool armed = !s->off && (s->armed || regs.pm1_en & s->pm1_bit);
 
 		(void)json_array_append_new(
-			list,
-			json_pack("{s:s, s:b, s:b, s:I, s:I}", "name", s->name,
-				  "armed", armed, "pending", s->latched,
-				  "count", (json_int_t)s->count, "wakes",
-				  (json_int_t)s->wakes));
+			list, json_pack("{s:s, s:b, s:b, s:b, s:I, s:I}",
+					"name", s->name, "off", s->off, "armed",
+					armed, "pending", s->latched, "count",
+					(json_int_t)s->count, "wakes",
+					(json_int_t)s->wakes));
 	}
 	return list;
 }

@@ -59,6 +59,14 @@ enum irqchip_mode {
 	IRQCHIP_KERNEL
 };
 
+#define CONFIG_MAX_WAKES  40
+#define CONFIG_NAME_BYTES 16
+
+struct wake_config {		      /* --wake: a source that is narrowed */
+	char name[CONFIG_NAME_BYTES]; /* "net0" */
+	bool on;
+};
+
 enum tristate {
 	TRISTATE_AUTO,
 	TRISTATE_OFF,
@@ -84,6 +92,8 @@ struct vm_config {
 	unsigned int nr_consoles;
 	enum sandbox_mode sandbox;
 	enum irqchip_mode irqchip;
+	struct wake_config wakes[CONFIG_MAX_WAKES]; /* the last one wins */
+	unsigned int nr_wakes;
 	enum tristate invtsc;
 	int log_level;	  /* enum log_level */
 	char *device_exe; /* torpor-device; default: beside torpor */

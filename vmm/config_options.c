@@ -529,6 +529,34 @@ static int set_console(struct vm_config *cfg, const struct config_kvs *kvs,
 	return 0;
 }
 
+static int set_wake(struct vm_config *cfg, const struct config_kvs *kvs,
+		    struct err *err)
+{
+	static const char *const words[] = { "off", "on", NULL };
+
+	for (unsigned int i = 0; i < kvs->nr; i++) {
+		const struct config_kv *kv = &kvs->kv[i];
+		struct wake_config *wake = &cfg->wakes[cfg->nr_wakes];
+		struct err why;
+		int w = parse_word(kv->value, words, &why);
+
+		if (w < 0)
+			return wrong_value(kv, &why, err);
+		if (strlen(kv->key) >= CONFIG_NAME_BYTES)
+			return err_set(err, -EINVAL,
+				       "no wake source is called '%.64s'",
+				       kv->key);
+		if (cfg->nr_wakes == CONFIG_MAX_WAKES)
+			return err_set(err, -EINVAL,
+				       "too many; at most %d wake sources",
+				       CONFIG_MAX_WAKES);
+		(void)snprintf(wake->name, sizeof(wake->name), "%s", kv->key);
+		wake->on = w == 1;
+		cfg->nr_wakes++;
+	}
+	return 0;
+}
+
 static int set_cpu(struct vm_config *cfg, const struct config_kvs *kvs,
 		   struct err *err)
 {
@@ -602,6 +630,10 @@ const struct config_option config_options[] = {
 	  .set = set_sandbox },
 	{ "disable-sandbox", 0, false, NULL, "the same as --sandbox off",
 	  .set = set_disable_sandbox },
+	{ "wake", 0, true, "NAME=on|off[,NAME=on|off...]",
+	  "what may wake a sleeping guest, if the guest wants it too\n"
+	  "(default: all): powerbtn, sleepbtn, rtc, serial, net0 ...",
+	  .set_kvs = set_wake },
 	{ "irqchip", 0, false, "split|kernel",
 	  "interrupt controller (default split); kernel takes at most\n"
 	  "16 virtio devices",

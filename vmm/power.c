@@ -595,6 +595,8 @@ void power_wake(struct power *power, struct wake_source *source)
 
 	source->count++;
 	source->last_ns = power->ops->now_ns(power->ctx);
+	if (source->off && asleep(power))
+		return;
 	source->latched = true;
 	noticed = source_raise(power, source);
 	switch (power_get_state(power)) {

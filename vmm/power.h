@@ -68,6 +68,7 @@ struct wake_source {
 	uint16_t pm1_bit;     /* fixed event it raises, or 0 */
 	uint32_t gpe_bit;     /* general purpose event it raises, or 0 */
 	bool button;	      /* raises wake_gpe instead while asleep */
+	bool off;	      /* by --wake: does not wake, whatever armed */
 	struct irq_line *irq; /* plain interrupt instead of an SCI, or NULL */
 	bool armed;	      /* by the guest, where PM1_EN and GPE_EN do not
 				 say so: _DSW, serial receive interrupt */

@@ -369,6 +369,8 @@ static int vm_make(struct vm *vm, struct err *err)
 	vm_power_init(vm);
 	r = vm_virtio_create(vm, err);
 	if (r == 0)
+		r = vm_power_narrow(vm, err);
+	if (r == 0)
 		r = vm_virtio_wait_ready(vm, err);
 	if (r == 0)
 		r = load_guest(vm, err);

@@ -143,6 +143,8 @@ void vm_power_init(struct vm *vm);
 void vm_power_finish(struct vm *vm);
 /* A device acknowledged its arming; the coordinator may wait for it. */
 void vm_power_armed(struct vm *vm);
+/* --wake; once every source is there. -EINVAL: no such source. */
+int vm_power_narrow(struct vm *vm, struct err *err) must_check;
 extern const struct vcpu_ops vm_vcpu_ops;
 
 /* --- commands.c --- */

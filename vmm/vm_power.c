@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connects the coordinator to this VM's vCPUs, devices, timers and clients. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "vmm/base/log.h"
 #include "vmm/vm.h"
 
@@ -144,7 +148,8 @@ static void op_quiesce(void *ctx)
 	struct vm *vm = ctx;
 
 	/* From here on a byte stays in its fd, where it counts as a wake. */
-	vm->serial_wake.armed = serial_wake_armed(&vm->serial);
+	vm->serial_wake.armed =
+		serial_wake_armed(&vm->serial) && !vm->serial_wake.off;
 	serial_hold(&vm->serial, true);
 	vm->quiescing = true;
 	vm->move_result = 0;
@@ -396,6 +401,39 @@ void vm_power_init(struct vm *vm)
 	vm->serial.on_held_input = serial_input;
 	vm->pmc.on_lps0 = pmc_lps0;
 	vm->pmc.on_arm = pmc_arm;
+}
+
+static int no_source(const struct vm *vm, const char *name, struct err *err)
+{
+	char known[256] = "";
+	size_t len = 0;
+
+	for (const struct wake_source *s = vm->power.sources;
+	     s && len < sizeof(known); s = s->next) {
+		if (s != &vm->power.launcher)
+			len += (size_t)snprintf(known + len,
+						sizeof(known) - len, " %s",
+						s->name);
+	}
+	return err_set(err, -EINVAL, "--wake %s: no such source; this VM has%s",
+		       name, known);
+}
+
+int vm_power_narrow(struct vm *vm, struct err *err)
+{
+	for (unsigned int i = 0; i < vm->cfg->nr_wakes; i++) {
+		const struct wake_config *wake = &vm->cfg->wakes[i];
+		struct wake_source *s = vm->power.sources;
+
+		while (s && (s == &vm->power.launcher ||
+			     strcmp(s->name, wake->name) != 0))
+			s = s->next;
+		if (!s)
+			return no_source(vm, wake->name, err);
+		s->off = !wake->on;
+	}
+	vm->serial.no_wake = vm->serial_wake.off;
+	return 0;
 }
 
 void vm_power_finish(struct vm *vm)

@@ -28,8 +28,11 @@
 
 #define NS_PER_MS 1000000ULL
 
-/* For one answer of a device process; a drain waits for the host's disk. */
-#define ANSWER_DEADLINE_NS (10000 * NS_PER_MS)
+/*
+ * For one answer of a device process. Long, because a drain waits for the
+ * host's disk, and a slow request alone is not a hang.
+ */
+#define ANSWER_DEADLINE_NS (60000 * NS_PER_MS)
 /* How long a dead process's I/O may still be in the kernel. */
 #define FENCE_DEADLINE_NS (60000 * NS_PER_MS)
 #define FENCE_POLL_NS	  (5 * NS_PER_MS)
@@ -192,7 +195,7 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 {
 	struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM, .arg = armed };
 
-	if (dev->wake.armed == armed)
+	if (dev->wake.off || dev->wake.armed == armed)
 		return;
 	dev->wake.armed = armed;
 	if (!armed)

@@ -324,6 +324,21 @@ Test(config, each_kind_of_device_has_a_limit)
 
 /* --- checks of the whole --- */
 
+Test(config, wake_narrows_sources_and_the_last_word_wins)
+{
+	cr_assert(eq(int, PARSE("--wake", "net0=off,rtc=on", "--wake=rtc=off"),
+		     0));
+	cr_assert(eq(u32, cfg.nr_wakes, 3));
+	cr_assert(eq(int, strcmp(cfg.wakes[0].name, "net0"), 0));
+	cr_assert(not(cfg.wakes[0].on));
+	cr_assert(cfg.wakes[1].on);
+	cr_assert(not(cfg.wakes[2].on));
+	cr_assert(eq(int, PARSE("--wake", "net0=maybe"), -EINVAL));
+	cr_assert(has(err.msg, "maybe"));
+	cr_assert(eq(int, PARSE("--wake", "averyveryverylongname=on"),
+		     -EINVAL));
+}
+
 Test(config, check_wants_a_kernel)
 {
 	cr_assert(eq(int, PARSE("-m", "64"), 0));

@@ -462,6 +462,27 @@ Test(power, a_button_that_finds_it_asleep_is_no_key_press)
 	cr_assert(eq(u32, acpi_pm_get(&m.pm).gpe_sts, WAKE_GPE));
 }
 
+Test(power, a_source_that_is_off_does_not_wake_and_ends_no_later_sleep)
+{
+	begin(1);
+	m.power.powerbtn.off = true;
+	fall_asleep();
+	power_wake(&m.power, &m.power.powerbtn);
+	cr_assert(eq(int, state(), POWER_SUSPENDED));
+	cr_assert(eq(u64, m.power.powerbtn.count, 1));
+	cr_assert(not(m.power.powerbtn.latched));
+	power_wake(&m.power, &m.power.sleepbtn);
+	cr_assert(eq(int, state(), POWER_RESUMING));
+}
+
+Test(power, a_source_that_is_off_reaches_a_guest_that_is_awake)
+{
+	begin(1);
+	m.power.powerbtn.off = true;
+	power_wake(&m.power, &m.power.powerbtn);
+	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, ACPI_PM1_PWRBTN));
+}
+
 Test(power, a_wake_on_the_way_up_is_counted_only)
 {
 	begin(1);
