@@ -45,6 +45,18 @@ set_alarm() {
 		echo +5 >/sys/class/rtc/rtc0/wakealarm'
 }
 
+# answers NUMBER HOW: a guest that does not, twice, has come to an end.
+answers() {
+	[ "$(guest echo here)" != here ] || return 0
+	echo "  cycle $1: $2, but does not answer"
+	lost=$((lost + 1))
+	[ "$(guest echo here)" != here ] || return 0
+	ctl state --json
+	echo "  $ctl_out"
+	not_ok "$cycles cycles: the guest answers" "stuck in cycle $1"
+	tests_end cycles
+}
+
 # one_cycle NUMBER: sets $slept and $lost.
 one_cycle() {
 	[ $(($1 % 6)) != 5 ] || set_alarm
@@ -56,6 +68,7 @@ one_cycle() {
 			echo "  cycle $1: $ctl_out"
 			lost=$((lost + 1))
 			vm_wait RUNNING 20
+			answers "$1" "did not sleep"
 			guest 'dmesg | grep -v "^.\{15\}virtio_blk" |
 				tail -n 20; ps | grep -v "\[" | tail -n 20' |
 				sed 's/^/  | /'
@@ -71,10 +84,7 @@ one_cycle() {
 		ctl resume
 		vm_awake 10
 	fi
-	if [ "$(guest echo here)" != here ]; then
-		echo "  cycle $1: awake by $how, but does not answer"
-		lost=$((lost + 1))
-	fi
+	answers "$1" "awake by $how"
 }
 
 if ! vm_start "torpor.wake=net,ttyS0" --cpus 2 --block $disk \

@@ -177,6 +177,8 @@ static void step(struct virtio_net *net, int *peer, struct fuzz_in *in)
 			fd_close(peer);
 		if (op == 0xeb) {
 			stop(net);
+			/* Sent under what was agreed on until now. */
+			wire_recv(net, *peer);
 			start(net, in);
 		}
 		break;

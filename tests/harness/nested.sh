@@ -5,10 +5,12 @@
 # has virtualisation, so that there is a complete /dev/kvm where this machine
 # has none. Slow (emulated), but the same everywhere.
 #
-#	nested.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	nested.sh [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
 #	nested.sh -i
 #
 #	-t  give up after so long (600)
+#	-c  CPUs of the emulated host (1; with 2, QEMU's emulation of SVM has
+#	    been seen to fail, docs/hardware.md)
 #	-o  afterwards unpack what the script left in $TORPOR_OUT to DIR
 #	-a  take FILE along, and the shared libraries it needs if a program
 #	-i  an interactive shell instead of a script
@@ -25,9 +27,10 @@ cd "$top"
 B=${B:-build}
 . guest/initramfs.sh
 
-limit=600 outdir= extra= interactive=
-while getopts t:o:a:i opt; do
+limit=600 cpus=1 outdir= extra= interactive=
+while getopts t:c:o:a:i opt; do
 	case $opt in
+	c) cpus=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	o) outdir=$OPTARG ;;
 	a) extra="$extra $OPTARG" ;;
@@ -126,7 +129,7 @@ make_payload "$@"
 cat "$B/harness/base.cpio" "$work/payload.cpio" >"$work/initrd"
 rm -rf "$work/root" "$work/base" "$work/payload.cpio"
 
-set -- -accel tcg,thread=multi -cpu EPYC -M q35 -m 2048 -smp 2 -nodefaults \
+set -- -accel tcg,thread=multi -cpu EPYC -M q35 -m 2048 -smp "$cpus" -nodefaults \
 	-no-reboot -display none -chardev "stdio,id=tty,signal=off" \
 	-serial chardev:tty -serial "file:$work/status" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" \

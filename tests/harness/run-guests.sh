@@ -7,7 +7,7 @@
 # interrupts. Options, environment and exit status are those of nested.sh;
 # TORPOR_NESTED is 0 or 1 for the script.
 #
-#	run-guests.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	run-guests.sh [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
 #	run-guests.sh --decide		prints NESTED=0 or NESTED=1
 #
 # NESTED=0 or NESTED=1 in the environment skips the trial.
@@ -58,8 +58,9 @@ if [ "${1-}" = --decide ]; then
 fi
 
 limit=600 outdir=
-while getopts t:o:a: opt; do
+while getopts t:c:o:a: opt; do
 	case $opt in
+	c) ;;
 	t) limit=$OPTARG ;;
 	o) outdir=$OPTARG ;;
 	a) ;;
