@@ -335,8 +335,8 @@ Test(config, wake_narrows_sources_and_the_last_word_wins)
 	cr_assert(not(cfg.wakes[2].on));
 	cr_assert(eq(int, PARSE("--wake", "net0=maybe"), -EINVAL));
 	cr_assert(has(err.msg, "maybe"));
-	cr_assert(eq(int, PARSE("--wake", "averyveryverylongname=on"),
-		     -EINVAL));
+	cr_assert(
+		eq(int, PARSE("--wake", "averyveryverylongname=on"), -EINVAL));
 }
 
 Test(config, check_wants_a_kernel)
