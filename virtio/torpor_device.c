@@ -27,7 +27,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-#define THREAD_STACK_BYTES (256U * 1024)
+#define THREAD_STACK_BYTES (256UL * 1024)
 
 struct options {
 	const char *role;
