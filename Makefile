@@ -330,7 +330,7 @@ $(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
 
 # ---------------------------------------------------------------- tests
 
-# The dwarf in the test macros: Criterion trips -Wconversion.
+# Criterion's macros trip -Wconversion.
 $(B)/obj/tests/unit/%.o: tests/unit/%.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-conversion -MMD -MP \

@@ -4,8 +4,9 @@
  *
  * The ring is restricted to what a disk needs before it is enabled: READV,
  * WRITEV, FSYNC and FALLOCATE on the one registered file. It exists only
- * between start and stop, because an idle io-wq worker wakes up every 5 s for
- * as long as its ring lives, and a VM asleep shall have no wake-ups.
+ * between start and stop, because an idle io-wq worker wakes up every 5 s and
+ * a VM asleep shall have no wake-ups. Up to Linux 6.1 at least the last worker
+ * lives as long as the thread that submitted, so that changes too (end_thread).
  *
  * The loop polls the ring's own fd rather than an eventfd: that needs no read
  * to reset it, and nothing at all for what finished inside io_uring_enter(),

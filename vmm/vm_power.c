@@ -370,7 +370,10 @@ static void on_arm(struct mailbox_item *item)
 	mailbox_complete(item);
 }
 
-/* Waits, so that a device is armed before the guest goes on to sleep. */
+/*
+ * Waits until the message is out, in the order of the guest's calls; that it
+ * was taken is awaited before the guest counts as asleep (quiesce_end()).
+ */
 static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 {
 	struct vm *vm = container_of(pmc, struct vm, pmc);

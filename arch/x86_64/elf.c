@@ -40,6 +40,19 @@ static int malformed(const struct elf *elf, struct err *err, const char *what)
 		       elf->img->path, what);
 }
 
+/* What headers of both widths have to say. */
+static int check_ehdr(const struct elf *elf, unsigned int type,
+		      size_t phentsize, size_t known, struct err *err)
+{
+	if (type != ET_EXEC)
+		return malformed(elf, err, "it is not a static executable");
+	if (phentsize != known)
+		return malformed(elf, err,
+				 "its program headers have an "
+				 "unknown size");
+	return 0;
+}
+
 static int read_ehdr64(struct elf *elf, struct err *err)
 {
 	Elf64_Ehdr eh;
@@ -49,12 +62,9 @@ static int read_ehdr64(struct elf *elf, struct err *err)
 		return r;
 	if (eh.e_machine != EM_X86_64)
 		return malformed(elf, err, "it is for another machine");
-	if (eh.e_type != ET_EXEC)
-		return malformed(elf, err, "it is not a static executable");
-	if (eh.e_phentsize != sizeof(Elf64_Phdr))
-		return malformed(elf, err,
-				 "its program headers have an "
-				 "unknown size");
+	r = check_ehdr(elf, eh.e_type, eh.e_phentsize, sizeof(Elf64_Phdr), err);
+	if (r < 0)
+		return r;
 	elf->entry = eh.e_entry;
 	elf->phoff = eh.e_phoff;
 	elf->phentsize = eh.e_phentsize;
@@ -71,12 +81,9 @@ static int read_ehdr32(struct elf *elf, struct err *err)
 		return r;
 	if (eh.e_machine != EM_386 && eh.e_machine != EM_X86_64)
 		return malformed(elf, err, "it is for another machine");
-	if (eh.e_type != ET_EXEC)
-		return malformed(elf, err, "it is not a static executable");
-	if (eh.e_phentsize != sizeof(Elf32_Phdr))
-		return malformed(elf, err,
-				 "its program headers have an "
-				 "unknown size");
+	r = check_ehdr(elf, eh.e_type, eh.e_phentsize, sizeof(Elf32_Phdr), err);
+	if (r < 0)
+		return r;
 	elf->entry = eh.e_entry;
 	elf->phoff = eh.e_phoff;
 	elf->phentsize = eh.e_phentsize;
