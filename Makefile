@@ -77,6 +77,7 @@ SANDBOX_SRC = \
 VMM_SRC = \
 	virtio/frontend.c \
 	virtio/mmio.c \
+	virtio/mmio_page.c \
 	virtio/mmio_queue.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
@@ -90,12 +91,16 @@ VMM_SRC = \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
+	vmm/guest_clock.c \
 	vmm/ioapic.c \
 	vmm/irqchip.c \
 	vmm/kvm.c \
 	vmm/mailbox.c \
 	vmm/power.c \
 	vmm/power_park.c \
+	vmm/power_pause.c \
+	vmm/power_request.c \
+	vmm/power_wake.c \
 	vmm/run.c \
 	vmm/terminal.c \
 	vmm/vcpu.c \
@@ -186,7 +191,9 @@ UNIT_TESTS = \
 	pmc \
 	policy \
 	power \
+	power_pause \
 	power_request \
+	power_transitions \
 	rng \
 	rtc \
 	serial \
@@ -544,7 +551,7 @@ san:
 	$(Q)tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
 
 # What vCPU threads and the main loop share, under ThreadSanitizer.
-TSAN_SRC = tests/tsan/power_stress.c vmm/power.c vmm/power_park.c \
+TSAN_SRC = tests/tsan/power_stress.c $(filter vmm/power%,$(VMM_SRC)) \
 	devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
 
 $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \

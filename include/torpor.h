@@ -97,8 +97,29 @@ const char *torpor_error_message(const struct torpor *t);
  * torpor_error_code() says why; a common error.
  */
 int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms);
-/* Wakes the guest and waits until it runs. */
+/**
+ * torpor_suspend_force() - the same, and stop it if it does not sleep
+ * @timeout_ms: should be more than @sleep_ms and two times what
+ *	'torpor run --device-timeout' gives a device (5000)
+ * @ret_forced: 1 it does not sleep but was stopped without its knowing, or is
+ *	paused already; may be NULL
+ *
+ * Return: as torpor_suspend(); 0 no instruction of the guest runs.
+ */
+int torpor_suspend_force(struct torpor *t, int sleep_ms, int timeout_ms,
+			 int *ret_forced);
+/*
+ * Takes back a suspend, a forced one and a pause, and waits until the guest
+ * runs. One that sleeps by itself is left alone: 0 at once.
+ */
 int torpor_resume(struct torpor *t, int timeout_ms);
+/*
+ * Stops devices and vCPUs without asking the guest, and waits until they are;
+ * with @freeze_clock the guest's clocks stand still. A guest that sleeps sleeps
+ * on afterwards. torpor_unpause() ends it and waits for that.
+ */
+int torpor_pause(struct torpor *t, int freeze_clock, int timeout_ms);
+int torpor_unpause(struct torpor *t, int timeout_ms);
 /* Raises the launcher's wake event; does not wait for the guest. */
 int torpor_wake(struct torpor *t, int timeout_ms);
 int torpor_powerbtn(struct torpor *t, int timeout_ms);

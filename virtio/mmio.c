@@ -6,12 +6,10 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
+#include "virtio/mmio_page.h"
 #include "virtio/mmio_queue.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-
-#define VIRTIO_MAGIC  0x74726976U /* "virt" */
-#define VIRTIO_VENDOR 0x52505254U /* "TRPR" */
 
 /* What a driver may set; it may not clear (virtio 2.1.1). */
 #define STATUS_DRIVER_BITS                                         \
@@ -41,65 +39,6 @@ struct reg_write {
 
 static void op_done(struct frontend *fe, int r);
 static void next_work(struct virtio_mmio *dev);
-
-/* --------------------------------------------------------- the page */
-
-static void page_set(struct virtio_mmio *dev, uint32_t offset, uint32_t value)
-{
-	uint32_t *reg = (uint32_t *)(void *)(dev->page->bytes + offset);
-
-	/* One store, so that a reader never sees half of it. */
-	__atomic_store_n(reg, value, __ATOMIC_SEQ_CST);
-}
-
-static void publish_status(struct virtio_mmio *dev, uint32_t status)
-{
-	dev->status = status;
-	page_set(dev, VIRTIO_MMIO_STATUS_REG, status);
-}
-
-static void publish_features(struct virtio_mmio *dev)
-{
-	uint32_t word = 0;
-
-	if (dev->device_sel < 2)
-		word = (uint32_t)(dev->offered >> (32 * dev->device_sel));
-	page_set(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG, word);
-}
-
-static void publish_queue(struct virtio_mmio *dev)
-{
-	const struct virtio_mmio_queue *q = mmio_queue_selected(dev);
-
-	page_set(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG,
-		 q ? dev->queue_size_max : 0);
-	page_set(dev, VIRTIO_MMIO_QUEUE_READY_REG, q && q->ready);
-}
-
-static void raise_config(struct virtio_mmio *dev)
-{
-	regpage_raise(dev->page, VIRTIO_INT_CONFIG);
-	fd_event_signal(dev->irq_fd);
-}
-
-/*
- * No order of stores makes a change of several words safe for a reader that
- * does not exit, so no vCPU is in guest mode while it is written. Cheap when
- * nothing differs, which is the rule.
- */
-static void publish_config(struct virtio_mmio *dev, bool notify)
-{
-	if (!memcmp(dev->config, dev->fe.config, dev->config_size))
-		return;
-	memcpy(dev->config, dev->fe.config, dev->config_size);
-	dev->ops->hold(dev);
-	memcpy(dev->page->bytes + VIRTIO_MMIO_CONFIG_SPACE, dev->config,
-	       dev->config_size);
-	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG, ++dev->generation);
-	dev->ops->release(dev);
-	if (notify && dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
-		raise_config(dev);
-}
 
 /* --------------------------------------------------------- state */
 
@@ -135,9 +74,9 @@ static void needs_reset(struct virtio_mmio *dev, const char *why)
 	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
 	log_limited(&limit, "%s needs reset: %s", dev->name, why);
-	publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
+	mmio_publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
 	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
-		raise_config(dev);
+		mmio_raise_config(dev);
 	dev->break_wanted = true;
 }
 
@@ -157,11 +96,11 @@ static void clear_state(struct virtio_mmio *dev)
 	dev->driver_sel = 0;
 	dev->queue_sel = 0;
 	dev->break_wanted = false;
-	publish_features(dev);
-	publish_queue(dev);
+	mmio_publish_features(dev);
+	mmio_publish_queue(dev);
 	regpage_ack(dev->page, UINT32_MAX);
 	/* Last: a driver that sees 0 may reuse the rings' memory. */
-	publish_status(dev, 0);
+	mmio_publish_status(dev, 0);
 	if (was_live) {
 		dev->resets++;
 		dev->ops->was_reset(dev);
@@ -211,7 +150,7 @@ static void finish_reset(struct virtio_mmio *dev)
 		 */
 		return;
 	}
-	publish_config(dev, false);
+	mmio_publish_config(dev, false);
 	clear_state(dev);
 }
 
@@ -252,13 +191,13 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 		live = set & VIRTIO_CONFIG_S_DRIVER_OK &&
 		       status & VIRTIO_CONFIG_S_FEATURES_OK &&
 		       !(status & VIRTIO_CONFIG_S_FAILED);
-		publish_status(dev, status);
+		mmio_publish_status(dev, status);
 	}
 	if (!live) {
 		mailbox_complete(item);
 		return;
 	}
-	publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
 	if (dev->dead) {
 		needs_reset(dev, "its process has died");
 		mailbox_complete(item);
@@ -277,7 +216,7 @@ static void finish_ring(struct virtio_mmio *dev)
 	if (q && !(dev->dead && !dev->fenced &&
 		   dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
 		q->ready = false;
-	publish_queue(dev);
+	mmio_publish_queue(dev);
 }
 
 static void write_ready(struct virtio_mmio *dev, uint32_t value,
@@ -304,7 +243,7 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 				    VIRTIO_CONFIG_S_NEEDS_RESET)) &&
 		   mmio_queue_valid(dev, q)) {
 		q->ready = true;
-		publish_queue(dev);
+		mmio_publish_queue(dev);
 	}
 	mailbox_complete(item);
 }
@@ -326,7 +265,7 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG:
 		dev->device_sel = value;
-		publish_features(dev);
+		mmio_publish_features(dev);
 		break;
 	case VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG:
 		dev->driver_sel = value;
@@ -336,7 +275,7 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 		break;
 	case VIRTIO_MMIO_QUEUE_SEL_REG:
 		dev->queue_sel = value;
-		publish_queue(dev);
+		mmio_publish_queue(dev);
 		break;
 	case VIRTIO_MMIO_QUEUE_SIZE_REG:
 	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
@@ -413,7 +352,7 @@ static void next_work(struct virtio_mmio *dev)
 			virtio_mmio_quiesce(dev, dev->moved);
 			continue;
 		}
-		if (!item)
+		if (!item || dev->frozen)
 			return;
 		dev->waiting = item->next;
 		if (!dev->waiting)
@@ -441,10 +380,38 @@ static void handshake_done(struct virtio_mmio *dev, int r)
 	dev->offered = dev->fe.features & ~FEATURES_HIDDEN;
 	if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))
 		r = -EPROTONOSUPPORT;
-	publish_features(dev);
-	publish_config(dev, false);
+	mmio_publish_features(dev);
+	mmio_publish_config(dev, false);
 	if (ready)
 		ready(dev, r);
+}
+
+static void tell_moved(struct virtio_mmio *dev, int r)
+{
+	void (*moved)(struct virtio_mmio * dev, int r) = dev->moved;
+
+	dev->moved = NULL;
+	if (moved)
+		moved(dev, r);
+}
+
+static void start_again(struct virtio_mmio *dev)
+{
+	dev->quiesced = false;
+	begin(dev, VIRTIO_OP_RESTART, NULL);
+	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
+}
+
+static void quiesce_done(struct virtio_mmio *dev, int r)
+{
+	bool restart = dev->restart_wanted;
+
+	dev->restart_wanted = false;
+	dev->quiesced = r == 0;
+	if (!restart)
+		tell_moved(dev, r);
+	else if (r == 0 && virtio_mmio_is_live(dev))
+		start_again(dev);
 }
 
 static void op_done(struct frontend *fe, int r)
@@ -477,19 +444,20 @@ static void op_done(struct frontend *fe, int r)
 		finish_reset(dev);
 		break;
 	case VIRTIO_OP_CONFIG:
-		publish_config(dev, false);
+		mmio_publish_config(dev, false);
 		break;
 	case VIRTIO_OP_CONFIG_READ:
-		publish_config(dev, true);
+		mmio_publish_config(dev, true);
 		break;
 	case VIRTIO_OP_QUIESCE:
-		dev->quiesced = r == 0;
-		dev->moved(dev, r);
+		quiesce_done(dev, r);
 		break;
 	case VIRTIO_OP_RESTART:
 		if (r < 0)
 			needs_reset(dev, "it did not come back");
-		dev->moved(dev, r);
+		/* Or it is to stop again, whose answer comes later. */
+		if (!dev->quiesce_wanted)
+			tell_moved(dev, r);
 		break;
 	case VIRTIO_OP_RING:
 		finish_ring(dev);
@@ -618,12 +586,17 @@ void virtio_mmio_quiesce(struct virtio_mmio *dev,
 			 void (*moved)(struct virtio_mmio *dev, int r))
 {
 	dev->moved = moved;
+	dev->frozen = true;
+	if (dev->op == VIRTIO_OP_QUIESCE) { /* still, from the last time */
+		dev->restart_wanted = false;
+		return;
+	}
 	if (dev->op != VIRTIO_OP_NONE) {
 		dev->quiesce_wanted = true;
 		return;
 	}
 	if (dev->dead || !any_started(dev)) {
-		moved(dev, 0);
+		tell_moved(dev, 0);
 		return;
 	}
 	begin(dev, VIRTIO_OP_QUIESCE, NULL);
@@ -634,14 +607,27 @@ void virtio_mmio_restart(struct virtio_mmio *dev,
 			 void (*moved)(struct virtio_mmio *dev, int r))
 {
 	dev->moved = moved;
-	if (dev->dead || !dev->quiesced || !virtio_mmio_is_live(dev)) {
-		dev->quiesced = false;
-		moved(dev, 0);
+	dev->frozen = false;
+	dev->quiesce_wanted = false;
+	if (dev->op == VIRTIO_OP_RESTART) /* still, from the last time */
+		return;
+	if (dev->op == VIRTIO_OP_QUIESCE) {
+		dev->restart_wanted = true;
+		tell_moved(dev, 0);
+		return;
+	}
+	if (!dev->dead && dev->quiesced && virtio_mmio_is_live(dev)) {
+		start_again(dev);
 		return;
 	}
 	dev->quiesced = false;
-	begin(dev, VIRTIO_OP_RESTART, NULL);
-	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
+	tell_moved(dev, 0);
+	next_work(dev);
+}
+
+void virtio_mmio_forget_move(struct virtio_mmio *dev)
+{
+	dev->moved = NULL;
 }
 
 /* --------------------------------------------------------- life */
@@ -668,20 +654,6 @@ static int make_fds(struct virtio_mmio *dev)
 	}
 	return loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
 			on_ring_error);
-}
-
-static void init_page(struct virtio_mmio *dev, uint32_t device_id)
-{
-	page_set(dev, VIRTIO_MMIO_MAGIC, VIRTIO_MAGIC);
-	page_set(dev, VIRTIO_MMIO_VERSION_REG, 2);
-	page_set(dev, VIRTIO_MMIO_DEVICE_ID_REG, device_id);
-	page_set(dev, VIRTIO_MMIO_VENDOR_ID_REG, VIRTIO_VENDOR);
-	/* No shared memory region: length and base are all ones. */
-	page_set(dev, VIRTIO_MMIO_SHM_LEN_LO_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_LEN_HI_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_BASE_LO_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_BASE_HI_REG, UINT32_MAX);
-	publish_queue(dev);
 }
 
 int virtio_mmio_init(struct virtio_mmio *dev,
@@ -724,7 +696,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		return r;
 	}
 	dev->fe.on_failed = on_frontend_failed;
-	init_page(dev, cfg->device_id);
+	mmio_page_init(dev, cfg->device_id);
 	begin(dev, VIRTIO_OP_HANDSHAKE, NULL);
 	frontend_handshake(&dev->fe, cfg->config_size, op_done);
 	return 0;

@@ -109,12 +109,14 @@ struct virtio_mmio {
 	bool unfenced_forever; /* the fence missed its deadline */
 	bool break_wanted;
 	bool config_read_wanted;
+	bool frozen; /* from quiesce to restart: writes wait */
 	bool quiesce_wanted;
+	bool restart_wanted; /* as soon as the quiesce has been answered */
 	bool quiesced;
 	bool config_written; /* by the driver, since the last reset */
 	/* Ready for guests, or not (r < 0); once. */
 	void (*ready)(struct virtio_mmio *dev, int r);
-	/* Answer to virtio_mmio_quiesce() and _restart(). */
+	/* Answer to virtio_mmio_quiesce() and _restart(), once; or NULL. */
 	void (*moved)(struct virtio_mmio *dev, int r);
 	uint64_t resets; /* by the driver, of a live device */
 };
@@ -143,14 +145,18 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok);
 void virtio_mmio_config_changed(struct virtio_mmio *dev);
 
 /*
- * Stops a live device while the guest sleeps, and starts it again. moved() is
- * called once, from the loop or at once. A device that is not live has
- * nothing to stop.
+ * Stops a live device while the guest sleeps or is paused, and starts it again.
+ * moved() is called once, from the loop or at once, unless it is forgotten
+ * before that. A device that is not live has nothing to stop. From the one to
+ * the other what the driver writes waits. A device that is still stopping when
+ * it is restarted starts again when it has stopped; nobody waits for that.
  */
 void virtio_mmio_quiesce(struct virtio_mmio *dev,
 			 void (*moved)(struct virtio_mmio *dev, int r));
 void virtio_mmio_restart(struct virtio_mmio *dev,
 			 void (*moved)(struct virtio_mmio *dev, int r));
+/* The answer comes too late to be of use. */
+void virtio_mmio_forget_move(struct virtio_mmio *dev);
 
 /* The VM ends: lets every waiting vCPU go. */
 void virtio_mmio_release_waiters(struct virtio_mmio *dev);

@@ -21,6 +21,7 @@
 #define CONNECT_MS     5000
 #define REPLY_MS       5000 /* for an answer that needs nothing of the guest */
 #define SLACK_MS       2000 /* beyond the time the VM itself was given */
+#define FORCE_MS       120000	/* what the devices may take on top */
 #define MAX_TIMEOUT_MS 86400000 /* a day, as the VM has it */
 
 struct command;
@@ -29,9 +30,24 @@ struct invocation {
 	const struct command *cmd;
 	FILE *out, *err;
 	bool json;
-	int timeout_ms; /* -1 = none */
+	unsigned int flags; /* FLAG_* given */
+	int timeout_ms;	    /* -1 = none */
 	const char *state;
 	const char *socket;
+};
+
+#define FLAG_FULL   (1U << 0)
+#define FLAG_FORCE  (1U << 1)
+#define FLAG_FREEZE (1U << 2)
+
+static const struct {
+	unsigned int flag;
+	const char *word, *help;
+} flag_options[] = {
+	{ FLAG_FULL, "--full", "devices and vCPUs, without asking the guest" },
+	{ FLAG_FORCE, "--force", "stop it all the same if it does not sleep" },
+	{ FLAG_FREEZE, "--freeze-clock",
+	  "with --full: its clocks stand still as well" },
 };
 
 struct command {
@@ -42,7 +58,8 @@ struct command {
 	bool has_timeout;
 	bool has_state;
 	bool socket_optional;
-	int timeout_ms; /* default */
+	unsigned int flags; /* FLAG_* it takes */
+	int timeout_ms;	    /* default */
 	int (*fn)(struct invocation *inv);
 };
 
@@ -102,6 +119,9 @@ static const char *connect_remedy(int r)
 		return "check the path";
 	}
 }
+
+static int misuse(const struct invocation *inv, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 static int do_connect(struct invocation *inv, struct torpor **ret)
 {
@@ -200,12 +220,41 @@ static int cmd_state(struct invocation *inv)
 
 /* --- suspend --- */
 
+/* "paused after 3 ms", and if it was forced why. */
+static void print_paused(const struct invocation *inv, const json_t *result)
+{
+	const char *because =
+		json_string_value(json_object_get(result, "because"));
+	const char *source =
+		json_string_value(json_object_get(result, "source"));
+	const char *device =
+		json_string_value(json_object_get(result, "device"));
+
+	if (because)
+		fprintf(inv->out, ", by force: %s", because);
+	if (source)
+		fprintf(inv->out, " by wake source %s", source);
+	if (device)
+		fprintf(inv->out, " (device %s has not stopped)", device);
+	fputc('\n', inv->out);
+}
+
 static void print_asleep(const struct invocation *inv, const json_t *result)
 {
 	json_int_t ms = json_integer_value(json_object_get(result, "ms"));
 	const char *kind = json_string_value(json_object_get(result, "kind"));
+	const char *outcome =
+		json_string_value(json_object_get(result, "outcome"));
+	bool asleep = !outcome || !strcmp(outcome, "asleep");
 
-	fprintf(inv->out, "asleep after %lld ms", (long long)ms);
+	fprintf(inv->out, "%s after %lld ms", asleep ? "asleep" : "paused",
+		(long long)ms);
+	if (!asleep) {
+		print_paused(inv, result);
+		return;
+	}
+	if (json_is_true(json_object_get(result, "by_itself")))
+		fputs(", by itself", inv->out);
 	if (kind && !strcmp(kind, "s1"))
 		fputs(" (ACPI S1)", inv->out);
 	if (kind && !strcmp(kind, "shallow"))
@@ -235,6 +284,8 @@ static int explain_suspend(const struct invocation *inv, const json_t *reply)
 	if (!strcmp(code, "aborted"))
 		return complain(inv, "aborted by wake source %s",
 				source ? source : "(unnamed)");
+	if (!strcmp(code, "cancelled"))
+		return complain(inv, "taken back by a 'torpor resume'");
 	if (!strcmp(code, "deaf"))
 		return complain(inv, "guest cannot hear the sleep button "
 				     "(PM1_EN.SLPBTN_EN clear): load the "
@@ -245,12 +296,24 @@ static int explain_suspend(const struct invocation *inv, const json_t *reply)
 static int cmd_suspend(struct invocation *inv)
 {
 	_cleanup_json_ json_t *reply = NULL;
-	char args[64];
+	char args[96];
 	int r;
 
-	(void)snprintf(args, sizeof(args), "{\"timeout_ms\":%d}",
-		       inv->timeout_ms);
-	r = connect_and_call(inv, args, inv->timeout_ms + SLACK_MS, &reply);
+	if ((inv->flags & FLAG_FULL && inv->flags & FLAG_FORCE) ||
+	    (inv->flags & FLAG_FREEZE && !(inv->flags & FLAG_FULL)))
+		return misuse(inv, "--freeze-clock goes with --full, --force "
+				   "without it");
+	(void)snprintf(
+		args, sizeof(args), "{\"timeout_ms\":%d%s%s%s}",
+		inv->timeout_ms, inv->flags & FLAG_FULL ? ",\"full\":true" : "",
+		inv->flags & FLAG_FORCE ? ",\"force\":true" : "",
+		inv->flags & FLAG_FREEZE ? ",\"freeze_clock\":true" : "");
+	/* Forced, devices have their own time after the guest's. */
+	r = connect_and_call(inv, args,
+			     inv->timeout_ms + (inv->flags & FLAG_FORCE
+							? FORCE_MS
+							: SLACK_MS),
+			     &reply);
 	if (r)
 		return r;
 	if (!reply_ok(reply))
@@ -302,21 +365,40 @@ static int cmd_wait(struct invocation *inv)
 	return server_error(inv, reply);
 }
 
+/* Such a guest is left alone, and told of. */
+static bool sleeps_by_itself(const struct invocation *inv, const json_t *reply)
+{
+	const json_t *result = json_object_get(reply, "result");
+
+	if (!json_is_true(json_object_get(result, "by_itself")))
+		return false;
+	if (!inv->json)
+		fputs("the guest sleeps by itself ('torpor wake' wakes it)\n",
+		      inv->out);
+	return true;
+}
+
 static int cmd_resume(struct invocation *inv)
 {
 	_cleanup_(torpor_closep) struct torpor *t = NULL;
 	_cleanup_json_ json_t *reply = NULL;
+	bool full = inv->flags & FLAG_FULL;
 	int r;
 
 	r = do_connect(inv, &t);
 	if (r == 0)
-		r = do_call(inv, t, NULL, REPLY_MS, &reply);
+		r = do_call(inv, t, full ? "{\"full\":true}" : NULL, REPLY_MS,
+			    &reply);
 	if (r)
 		return r;
 	show_reply(inv, reply);
 	if (!reply_ok(reply))
 		return server_error(inv, reply);
-	r = torpor_wait_state(t, "RUNNING", inv->timeout_ms);
+	if (json_is_true(json_object_get(json_object_get(reply, "result"),
+					 "paused")))
+		r = torpor_wait_state(t, "UNPAUSED", inv->timeout_ms);
+	if (r == 0 && !full && !sleeps_by_itself(inv, reply))
+		r = torpor_wait_state(t, "RUNNING", inv->timeout_ms);
 	if (r == -EREMOTEIO)
 		return complain(inv, "%s", torpor_error_message(t));
 	if (r == -ETIMEDOUT)
@@ -405,25 +487,34 @@ static const struct command commands[] = {
 	  "Prints whether the guest runs or sleeps, what woke it last, its\n"
 	  "wake sources, device processes and vCPUs.\n",
 	  .timeout_ms = REPLY_MS, .fn = cmd_state },
-	{ "suspend", "[--timeout MS] SOCKET",
+	{ "suspend", "[--full | --force] [OPTION]... SOCKET",
 	  "put the guest to sleep and wait until it sleeps",
 	  "Presses the guest's sleep button and waits until it is asleep.\n"
 	  "Prints 'asleep after N ms', or fails and says why: the guest\n"
 	  "refused, was not asleep in time (default 5000 ms), was woken again\n"
-	  "before it slept, or listens to no button.\n",
-	  .has_timeout = true, .timeout_ms = 5000, .fn = cmd_suspend },
-	{ "resume", "[--timeout MS] SOCKET",
-	  "wake the guest and wait until it runs",
-	  "Wakes the guest and returns once it runs again (default: within\n"
-	  "5000 ms). A guest that runs already is left alone.\n",
-	  .has_timeout = true, .timeout_ms = REPLY_MS, .fn = cmd_resume },
+	  "before it slept, or listens to no button. With --force it is then\n"
+	  "stopped without its knowing, and that is said. With --full it is\n"
+	  "so from the start: devices and vCPUs are stopped, the guest is\n"
+	  "not asked, and a guest that sleeps sleeps on afterwards.\n",
+	  .has_timeout = true, .timeout_ms = 5000, .fn = cmd_suspend,
+	  .flags = FLAG_FULL | FLAG_FORCE | FLAG_FREEZE },
+	{ "resume", "[--full] [--timeout MS] SOCKET",
+	  "take back a suspend and wait until the guest runs",
+	  "Takes back what 'torpor suspend' asked for, also what it is still\n"
+	  "waiting for, and returns once the guest runs (default: within\n"
+	  "5000 ms). A guest that runs already is left alone, and so is one\n"
+	  "that went to sleep by itself. With --full it only ends what\n"
+	  "'torpor suspend --full' or --force began.\n",
+	  .has_timeout = true, .timeout_ms = REPLY_MS, .fn = cmd_resume,
+	  .flags = FLAG_FULL },
 	{ "wake", "SOCKET", "raise the launcher's wake event",
 	  "Wakes a guest that sleeps, or aborts its falling asleep, and\n"
 	  "returns at once.\n",
 	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
 	{ "wait", "[--timeout MS] STATE SOCKET", "wait for a state",
 	  "Waits until the VM is in STATE: RUNNING, SUSPENDING, SUSPENDED or\n"
-	  "RESUMING. Returns at once if it is. Waits for ever by default.\n",
+	  "RESUMING; or PAUSED or UNPAUSED ('torpor suspend --full').\n"
+	  "Returns at once if it is. Waits for ever by default.\n",
 	  .has_timeout = true, .timeout_ms = -1, .has_state = true,
 	  .fn = cmd_wait },
 	{ "powerbtn", "SOCKET", "press the power button",
@@ -435,8 +526,9 @@ static const struct command commands[] = {
 	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
 	{ "events", "SOCKET", "print what happens until the VM ends",
 	  "Prints a line for each event: RUNNING, SUSPENDING, SUSPENDED,\n"
-	  "RESUMING (with the wake source), DEVICE_DIED, EXIT (with the\n"
-	  "code). With --json a JSON object for each.\n",
+	  "RESUMING (with the wake source), PAUSED, UNPAUSED, WAKE_STORM,\n"
+	  "DEVICE_FAILED, DEVICE_DIED, EXIT (with the code). With --json a\n"
+	  "JSON object for each.\n",
 	  .timeout_ms = -1, .fn = cmd_events },
 	{ "version", "[SOCKET]", "print the version, and the running VM's",
 	  "Prints the version of this program and, given a socket, of the\n"
@@ -478,11 +570,16 @@ static void print_command_help(const struct command *c, FILE *out)
 		"\n"
 		"Options:\n",
 		c->name, c->usage, c->help);
+	for (size_t i = 0; i < ARRAY_SIZE(flag_options); i++) {
+		if (c->flags & flag_options[i].flag)
+			fprintf(out, "  %-14s  %s\n", flag_options[i].word,
+				flag_options[i].help);
+	}
 	if (c->has_timeout)
-		fputs("  --timeout MS  how long to wait, in milliseconds\n",
+		fputs("  --timeout MS    how long to wait, in milliseconds\n",
 		      out);
-	fputs("  --json        print the reply as it came, as JSON\n"
-	      "  -h, --help    this text\n",
+	fputs("  --json          print the reply as it came, as JSON\n"
+	      "  -h, --help      this text\n",
 	      out);
 }
 
@@ -496,9 +593,6 @@ static const struct command *find_command(const char *name)
 	}
 	return NULL;
 }
-
-static int misuse(const struct invocation *inv, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 
 static int misuse(const struct invocation *inv, const char *fmt, ...)
 {
@@ -545,13 +639,21 @@ static int parse_option(struct invocation *inv, int argc, char **argv)
 		return parse_timeout(inv, argc > 1 ? argv[1] : NULL)
 			       ? -CLI_USAGE
 			       : 2;
+	for (size_t i = 0; i < ARRAY_SIZE(flag_options); i++) {
+		if (!(inv->cmd->flags & flag_options[i].flag) ||
+		    strcmp(word, flag_options[i].word) != 0)
+			continue;
+		inv->flags |= flag_options[i].flag;
+		return 1;
+	}
 	return -misuse(inv, "unknown option '%s'", word);
 }
 
 static int parse_state(struct invocation *inv, const char *word)
 {
-	static const char *const states[] = { "RUNNING", "SUSPENDING",
-					      "SUSPENDED", "RESUMING" };
+	static const char *const states[] = { "RUNNING",   "SUSPENDING",
+					      "SUSPENDED", "RESUMING",
+					      "PAUSED",	   "UNPAUSED" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
 		if (!strcasecmp(word, states[i])) {
@@ -560,8 +662,8 @@ static int parse_state(struct invocation *inv, const char *word)
 		}
 	}
 	return misuse(inv,
-		      "'%s' is no state; use RUNNING, SUSPENDING, SUSPENDED "
-		      "or RESUMING",
+		      "'%s' is no state; use RUNNING, SUSPENDING, SUSPENDED, "
+		      "RESUMING, PAUSED or UNPAUSED",
 		      word);
 }
 

@@ -52,6 +52,11 @@ static void print_value(FILE *out, const json_t *value)
 		(void)json_dumpf(value, out, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
+static bool flag(const json_t *obj, const char *key)
+{
+	return json_is_true(json_object_get(obj, key));
+}
+
 static void print_sources(FILE *out, const json_t *sources)
 {
 	size_t i;
@@ -66,16 +71,12 @@ static void print_sources(FILE *out, const json_t *sources)
 
 		(void)number(s, "count", &count);
 		fprintf(out, "%-15s %-6s %lld\n", text(s, "name"),
-			json_is_true(json_object_get(s, "off"))	    ? "off"
-			: json_is_true(json_object_get(s, "armed")) ? "yes"
-								    : "no",
+			flag(s, "off")	   ? "off"
+			: flag(s, "storm") ? "storm"
+			: flag(s, "armed") ? "yes"
+					   : "no",
 			(long long)count);
 	}
-}
-
-static bool flag(const json_t *obj, const char *key)
-{
-	return json_is_true(json_object_get(obj, key));
 }
 
 static const char *device_status(const json_t *device)
@@ -128,7 +129,8 @@ void cli_print_state(FILE *out, const json_t *result)
 	const json_t *wake = json_object_get(result, "last_wake");
 	json_int_t n;
 
-	fprintf(out, "state      %s", text(result, "state"));
+	fprintf(out, "state      %s%s", text(result, "state"),
+		flag(result, "paused") ? ", paused" : "");
 	if (!strcmp(text(result, "state"), "SUSPENDED") &&
 	    *text(result, "kind"))
 		fprintf(out, " (%s)", text(result, "kind"));

@@ -524,10 +524,54 @@ int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms)
 int torpor_resume(struct torpor *t, int timeout_ms)
 {
 	uint64_t deadline = deadline_in(timeout_ms);
+	_cleanup_json_ json_t *reply = NULL;
+	const json_t *result;
 	int r;
 
-	r = call(t, "resume", NULL, timeout_ms, NULL, NULL);
-	return r < 0 ? r : torpor_wait_state(t, "RUNNING", ms_left(deadline));
+	r = call(t, "resume", NULL, timeout_ms, &reply, NULL);
+	result = json_object_get(reply, "result");
+	if (r == 0 && json_is_true(json_object_get(result, "paused")))
+		r = torpor_wait_state(t, "UNPAUSED", ms_left(deadline));
+	if (r < 0 || json_is_true(json_object_get(result, "by_itself")))
+		return r;
+	return torpor_wait_state(t, "RUNNING", ms_left(deadline));
+}
+
+int torpor_suspend_force(struct torpor *t, int sleep_ms, int timeout_ms,
+			 int *ret_forced)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	const char *outcome;
+	char args[64];
+	int r;
+
+	if (sleep_ms <= 0)
+		return -EINVAL;
+	(void)snprintf(args, sizeof(args), "{\"timeout_ms\":%d,\"force\":true}",
+		       sleep_ms);
+	r = call(t, "suspend", args, timeout_ms, &reply, NULL);
+	if (r < 0 || !ret_forced)
+		return r;
+	outcome = json_string_value(
+		json_object_get(json_object_get(reply, "result"), "outcome"));
+	*ret_forced = outcome && strcmp(outcome, "asleep") != 0;
+	return 0;
+}
+
+int torpor_pause(struct torpor *t, int freeze_clock, int timeout_ms)
+{
+	return call(t, "suspend",
+		    freeze_clock ? "{\"full\":true,\"freeze_clock\":true}"
+				 : "{\"full\":true}",
+		    timeout_ms, NULL, NULL);
+}
+
+int torpor_unpause(struct torpor *t, int timeout_ms)
+{
+	uint64_t deadline = deadline_in(timeout_ms);
+	int r = call(t, "resume", "{\"full\":true}", timeout_ms, NULL, NULL);
+
+	return r < 0 ? r : torpor_wait_state(t, "UNPAUSED", ms_left(deadline));
 }
 
 int torpor_wake(struct torpor *t, int timeout_ms)

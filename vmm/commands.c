@@ -52,6 +52,43 @@ static void cmd_stop(struct control_request *req, json_t *args, void *ctx)
 	vm_end(ctx, VM_EXIT_STOP);
 }
 
+/* A JSON boolean, false if it is not there. */
+static bool flag_arg(struct control_request *req, json_t *args, const char *key,
+		     bool *ret)
+{
+	const json_t *value = json_object_get(args, key);
+
+	if (value && !json_is_boolean(value)) {
+		control_reply_error(req, "invalid", "%s: not true or false",
+				    key);
+		return false;
+	}
+	*ret = json_is_true(value);
+	return true;
+}
+
+/* ------------------------------------------------------ suspend, resume */
+
+static json_t *paused_json(const struct power_request *power,
+			   enum power_outcome outcome, long long ms)
+{
+	json_t *result =
+		json_pack("{s:s, s:I}", "outcome", power_outcome_name(outcome),
+			  "ms", (json_int_t)ms);
+
+	if (outcome == POWER_FORCED)
+		(void)json_object_set_new(
+			result, "because",
+			json_string(power_outcome_name(power->because)));
+	if (power->source)
+		(void)json_object_set_new(result, "source",
+					  json_string(power->source));
+	if (power->device)
+		(void)json_object_set_new(result, "device",
+					  json_string(power->device));
+	return result;
+}
+
 struct suspend_call {
 	struct power_request power;
 	struct control_request *req;
@@ -67,9 +104,14 @@ static void suspend_done(struct power_request *power,
 	switch (outcome) {
 	case POWER_ASLEEP:
 		control_reply(call->req,
-			      json_pack("{s:s, s:I, s:s}", "outcome", "asleep",
-					"ms", (json_int_t)ms, "kind",
-					power_sleep_name(power->kind)));
+			      json_pack("{s:s, s:I, s:s, s:b}", "outcome",
+					"asleep", "ms", (json_int_t)ms, "kind",
+					power_sleep_name(power->kind),
+					"by_itself", power->by_itself));
+		break;
+	case POWER_PAUSED:
+	case POWER_FORCED:
+		control_reply(call->req, paused_json(power, outcome, ms));
 		break;
 	case POWER_REFUSED:
 		control_reply_error_data(
@@ -94,6 +136,15 @@ static void suspend_done(struct power_request *power,
 			"aborted by wake source %s",
 			power->source ? power->source : "unknown");
 		break;
+	case POWER_CANCELLED:
+		control_reply_error(call->req, "cancelled",
+				    "taken back by a resume");
+		break;
+	case POWER_BLOCKED:
+		control_reply_error(call->req, "blocked",
+				    "the VM is paused, so its guest cannot "
+				    "go to sleep: resume it first");
+		break;
 	case POWER_DEAF:
 		control_reply_error(call->req, "deaf",
 				    "the guest cannot hear the sleep button "
@@ -109,6 +160,7 @@ static void suspend_done(struct power_request *power,
 			power->device ? power->device : "unknown");
 		break;
 	case POWER_ENDED:
+	case POWER_NR_OUTCOMES:
 		control_reply_error(call->req, "ended", "the VM has ended");
 		break;
 	}
@@ -117,14 +169,31 @@ static void suspend_done(struct power_request *power,
 
 static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
 {
-	static const char *const keys[] = { "timeout_ms", NULL };
+	static const char *const keys[] = { "timeout_ms", "full", "force",
+					    "freeze_clock", NULL };
 	struct vm *vm = ctx;
 	struct suspend_call *call;
+	bool full, force, freeze;
 	uint64_t timeout_ns;
 
 	if (!control_check_keys(req, args, keys) ||
-	    !timeout_arg(req, args, DEFAULT_SUSPEND_MS, &timeout_ns))
+	    !timeout_arg(req, args, DEFAULT_SUSPEND_MS, &timeout_ns) ||
+	    !flag_arg(req, args, "full", &full) ||
+	    !flag_arg(req, args, "force", &force) ||
+	    !flag_arg(req, args, "freeze_clock", &freeze))
 		return;
+	if ((full && force) || (freeze && !full)) {
+		control_reply_error(req, "invalid",
+				    "freeze_clock goes with full, force "
+				    "without it");
+		return;
+	}
+	if (freeze && !guest_clock_can_freeze(vm->vm_fd, &vm->vcpus)) {
+		control_reply_error(req, "failed",
+				    "freeze_clock: this host's KVM cannot "
+				    "change a guest's TSC");
+		return;
+	}
 	call = calloc(1, sizeof(*call));
 	if (!call) {
 		control_reply_error(req, "failed", "out of memory");
@@ -132,16 +201,17 @@ static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
 	}
 	call->req = req;
 	call->power.done = suspend_done;
-	power_suspend(&vm->power, &call->power, timeout_ns);
+	call->power.force = force;
+	if (full)
+		power_pause(&vm->power, &call->power, timeout_ns, freeze);
+	else
+		power_suspend(&vm->power, &call->power, timeout_ns);
 }
 
-static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
+/* Of wake and resume: @r is what the coordinator said. */
+static void reply_woken(struct control_request *req, struct vm *vm, int r)
 {
-	struct vm *vm = ctx;
-
-	if (!no_args(req, args))
-		return;
-	if (power_wake_forced(&vm->power) < 0) {
+	if (r < 0) {
 		control_reply_error(req, "deaf",
 				    "the guest listens to neither button "
 				    "(PM1_EN clear), so it cannot be woken by "
@@ -149,8 +219,36 @@ static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
 		return;
 	}
 	control_reply(req,
-		      json_pack("{s:s}", "state",
-				power_state_name(power_get_state(&vm->power))));
+		      json_pack("{s:s, s:b, s:b}", "state",
+				power_state_name(power_get_state(&vm->power)),
+				"paused", vm->power.pause != POWER_PAUSE_OFF,
+				"by_itself",
+				power_sleeps_by_itself(&vm->power)));
+}
+
+static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	if (no_args(req, args))
+		reply_woken(req, vm, power_wake_forced(&vm->power));
+}
+
+static void cmd_resume(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "full", NULL };
+	struct vm *vm = ctx;
+	bool full;
+	int r = 0;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !flag_arg(req, args, "full", &full))
+		return;
+	if (full)
+		power_unpause(&vm->power);
+	else
+		r = power_cancel(&vm->power);
+	reply_woken(req, vm, r);
 }
 
 static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
@@ -178,10 +276,23 @@ static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
 struct state_wait {
 	struct vm *vm;
 	struct control_request *req;
-	enum power_state state;
+	int state; /* enum power_state, or one of the two below */
 	struct loop_timer timer;
 	struct state_wait *next;
 };
+
+/* Not states, but what one may wait for. */
+#define WAIT_PAUSED   (-1)
+#define WAIT_UNPAUSED (-2)
+
+static const char *wait_name(int state)
+{
+	if (state == WAIT_PAUSED)
+		return "PAUSED";
+	if (state == WAIT_UNPAUSED)
+		return "UNPAUSED";
+	return power_state_name((enum power_state)state);
+}
 
 static void wait_free(struct state_wait *wait)
 {
@@ -206,7 +317,7 @@ static void wait_timeout(struct loop_timer *timer)
 	wait_free(wait);
 }
 
-void vm_commands_state(struct vm *vm, enum power_state state)
+static void waits_end(struct vm *vm, int state)
 {
 	struct state_wait *next;
 
@@ -214,10 +325,20 @@ void vm_commands_state(struct vm *vm, enum power_state state)
 		next = w->next;
 		if (w->state != state)
 			continue;
-		control_reply(w->req, json_pack("{s:s}", "state",
-						power_state_name(state)));
+		control_reply(w->req,
+			      json_pack("{s:s}", "state", wait_name(state)));
 		wait_free(w);
 	}
+}
+
+void vm_commands_state(struct vm *vm, enum power_state state)
+{
+	waits_end(vm, (int)state);
+}
+
+void vm_commands_paused(struct vm *vm, bool paused)
+{
+	waits_end(vm, paused ? WAIT_PAUSED : WAIT_UNPAUSED);
 }
 
 void vm_commands_finish(struct vm *vm)
@@ -231,13 +352,25 @@ void vm_commands_finish(struct vm *vm)
 	}
 }
 
-static int state_by_name(const char *name)
+/* Return: true and *ret. */
+static bool state_by_name(const char *name, int *ret)
 {
-	for (int s = POWER_RUNNING; s <= POWER_RESUMING; s++) {
-		if (!strcmp(name, power_state_name(s)))
-			return s;
+	for (int s = WAIT_UNPAUSED; s <= POWER_RESUMING; s++) {
+		if (name && !strcmp(name, wait_name(s))) {
+			*ret = s;
+			return true;
+		}
 	}
-	return -EINVAL;
+	return false;
+}
+
+static bool is_in(const struct vm *vm, int state)
+{
+	if (state == WAIT_PAUSED)
+		return power_is_paused(&vm->power);
+	if (state == WAIT_UNPAUSED)
+		return vm->power.pause == POWER_PAUSE_OFF;
+	return (int)vm->power.told == state;
 }
 
 static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
@@ -252,14 +385,13 @@ static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
 	if (!control_check_keys(req, args, keys) ||
 	    !timeout_arg(req, args, MAX_TIMEOUT_MS, &timeout_ns))
 		return;
-	state = name ? state_by_name(name) : -EINVAL;
-	if (state < 0) {
+	if (!state_by_name(name, &state)) {
 		control_reply_error(req, "invalid",
 				    "state: one of RUNNING, SUSPENDING, "
-				    "SUSPENDED, RESUMING");
+				    "SUSPENDED, RESUMING, PAUSED, UNPAUSED");
 		return;
 	}
-	if ((int)vm->power.told == state) {
+	if (is_in(vm, state)) {
 		control_reply(req, json_pack("{s:s}", "state", name));
 		return;
 	}
@@ -268,10 +400,9 @@ static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
 		control_reply_error(req, "failed", "out of memory");
 		return;
 	}
-	*wait = (struct state_wait){ .vm = vm,
-				     .req = req,
-				     .state = (enum power_state)state,
-				     .next = vm->waits };
+	*wait = (struct state_wait){
+		.vm = vm, .req = req, .state = state, .next = vm->waits
+	};
 	vm->waits = wait;
 	loop_timer_set(&vm->loop, &wait->timer, timeout_ns, wait_timeout);
 }
@@ -284,14 +415,16 @@ static json_t *sources_json(const struct vm *vm)
 	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)vm->power.pm);
 
 	for (const struct wake_source *s = vm->power.sources; s; s = s->next) {
-		bool armed = !s->off && (s->armed || regs.pm1_en & s->pm1_bit);
+		bool armed = !s->off && !s->storm_ns &&
+			     (s->armed || regs.pm1_en & s->pm1_bit);
 
 		(void)json_array_append_new(
-			list, json_pack("{s:s, s:b, s:b, s:b, s:I, s:I}",
-					"name", s->name, "off", s->off, "armed",
-					armed, "pending", s->latched, "count",
-					(json_int_t)s->count, "wakes",
-					(json_int_t)s->wakes));
+			list,
+			json_pack("{s:s, s:b, s:b, s:b, s:b, s:I, s:I}", "name",
+				  s->name, "off", s->off, "storm",
+				  s->storm_ns != 0, "armed", armed, "pending",
+				  s->latched, "count", (json_int_t)s->count,
+				  "wakes", (json_int_t)s->wakes));
 	}
 	return list;
 }
@@ -359,10 +492,11 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 		return;
 	control_reply(
 		req,
-		json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, "
-			  "s:o}",
+		json_pack("{s:s, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, "
+			  "s:o, s:o}",
 			  "state",
-			  power_state_name(power_get_state(&vm->power)), "vm",
+			  power_state_name(power_get_state(&vm->power)),
+			  "paused", vm->power.pause != POWER_PAUSE_OFF, "vm",
 			  vm->cfg->name, "pid", getpid(), "spawner_pid",
 			  spawner_pid(vm->spawner), "kind",
 			  power_sleep_name(vm->power.kind), "cycles",
@@ -377,7 +511,7 @@ const struct control_command vm_commands[] = {
 	{ "stop", cmd_stop },
 	{ "state", cmd_state },
 	{ "suspend", cmd_suspend },
-	{ "resume", cmd_wake },
+	{ "resume", cmd_resume },
 	{ "wake", cmd_wake },
 	{ "wait", cmd_wait },
 	{ "powerbtn", cmd_powerbtn },

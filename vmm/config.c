@@ -25,6 +25,8 @@ void config_init(struct vm_config *cfg)
 		.serial.type = CHAR_STDIO,
 		.sandbox = SANDBOX_FULL,
 		.irqchip = IRQCHIP_SPLIT,
+		.wake_storm = 50,
+		.device_timeout_ms = 5000,
 		.invtsc = TRISTATE_AUTO,
 		.log_level = LOG_LEVEL_INFO,
 	};

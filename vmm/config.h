@@ -94,6 +94,8 @@ struct vm_config {
 	enum irqchip_mode irqchip;
 	struct wake_config wakes[CONFIG_MAX_WAKES]; /* the last one wins */
 	unsigned int nr_wakes;
+	unsigned int wake_storm;	/* short sleeps in a row; 0 = never */
+	unsigned int device_timeout_ms; /* to stop or start again */
 	enum tristate invtsc;
 	int log_level;	  /* enum log_level */
 	char *device_exe; /* torpor-device; default: beside torpor */

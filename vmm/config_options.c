@@ -96,16 +96,35 @@ static int set_mem(struct vm_config *cfg, const char *value, struct err *err)
 	return 0;
 }
 
-static int set_cpus(struct vm_config *cfg, const char *value, struct err *err)
+static int set_number(const char *value, uint64_t min, uint64_t max,
+		      unsigned int *ret, struct err *err)
 {
 	uint64_t n = 0;
 	const char *end = parse_u64(value, &n);
 
-	if (!end || *end || n < 1 || n > LAYOUT_MAX_VCPUS)
-		return err_set(err, -EINVAL, "use a number from 1 to %d",
-			       LAYOUT_MAX_VCPUS);
-	cfg->cpus = (unsigned int)n;
+	if (!end || *end || n < min || n > max)
+		return err_set(err, -EINVAL, "use a number from %llu to %llu",
+			       (unsigned long long)min,
+			       (unsigned long long)max);
+	*ret = (unsigned int)n;
 	return 0;
+}
+
+static int set_cpus(struct vm_config *cfg, const char *value, struct err *err)
+{
+	return set_number(value, 1, LAYOUT_MAX_VCPUS, &cfg->cpus, err);
+}
+
+static int set_wake_storm(struct vm_config *cfg, const char *value,
+			  struct err *err)
+{
+	return set_number(value, 0, 1000000, &cfg->wake_storm, err);
+}
+
+static int set_device_timeout(struct vm_config *cfg, const char *value,
+			      struct err *err)
+{
+	return set_number(value, 1, 3600000, &cfg->device_timeout_ms, err);
 }
 
 static int set_params(struct vm_config *cfg, const char *value, struct err *err)
@@ -634,6 +653,14 @@ const struct config_option config_options[] = {
 	  "what may wake a sleeping guest, if the guest wants it too\n"
 	  "(default: all): powerbtn, sleepbtn, rtc, serial, net0 ...",
 	  .set_kvs = set_wake },
+	{ "wake-storm", 0, false, "N",
+	  "a source other than a button that ends N sleeps of less than\n"
+	  "a second in a row does not wake for 10 s (default 50, 0: off)",
+	  .set = set_wake_storm },
+	{ "device-timeout", 0, false, "MS",
+	  "what a device has to stop for a sleep or a pause, or to start\n"
+	  "again (default 5000)",
+	  .set = set_device_timeout },
 	{ "irqchip", 0, false, "split|kernel",
 	  "interrupt controller (default split); kernel takes at most\n"
 	  "16 virtio devices",

@@ -215,3 +215,41 @@ int kvm_get_msrs(int vcpu, struct kvm_msrs *msrs)
 {
 	return call(vcpu, KVM_GET_MSRS, msrs);
 }
+
+int kvm_get_clock(int vm, struct kvm_clock_data *data)
+{
+	return call(vm, KVM_GET_CLOCK, data);
+}
+
+int kvm_set_clock(int vm, const struct kvm_clock_data *data)
+{
+	return call(vm, KVM_SET_CLOCK, data);
+}
+
+int kvm_kvmclock_ctrl(int vcpu)
+{
+	return call_value(vcpu, KVM_KVMCLOCK_CTRL, 0);
+}
+
+static struct kvm_device_attr tsc_offset_attr(uint64_t *value)
+{
+	return (struct kvm_device_attr){
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uint64_t)(uintptr_t)value,
+	};
+}
+
+int kvm_get_tsc_offset(int vcpu, uint64_t *ret)
+{
+	const struct kvm_device_attr attr = tsc_offset_attr(ret);
+
+	return call(vcpu, KVM_GET_DEVICE_ATTR, &attr);
+}
+
+int kvm_set_tsc_offset(int vcpu, uint64_t offset)
+{
+	const struct kvm_device_attr attr = tsc_offset_attr(&offset);
+
+	return call(vcpu, KVM_SET_DEVICE_ATTR, &attr);
+}

@@ -40,6 +40,8 @@ int kvm_set_gsi_routing(int vm,
 /* Guest writes of @value, 4 bytes wide, at @gpa signal @fd without an exit. */
 int kvm_ioeventfd(int vm, uint64_t gpa, int fd, uint32_t value,
 		  bool assign) must_check;
+int kvm_get_clock(int vm, struct kvm_clock_data *data) must_check;
+int kvm_set_clock(int vm, const struct kvm_clock_data *data) must_check;
 
 /* --- vCPU: from its own thread, or while it is not in KVM_RUN --- */
 int kvm_run(int vcpu) must_check;
@@ -58,5 +60,10 @@ int kvm_set_xcr0(int vcpu, uint64_t value) must_check;
 /* Return: number of MSRs set; fewer than nmsrs if one was refused. */
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *msrs) must_check;
 int kvm_get_msrs(int vcpu, struct kvm_msrs *msrs) must_check;
+/* -EINVAL: this vCPU uses no kvm-clock. */
+int kvm_kvmclock_ctrl(int vcpu) must_check;
+/* What the guest's TSC is ahead of the host's; -ENXIO: an old KVM. */
+int kvm_get_tsc_offset(int vcpu, uint64_t *ret) must_check;
+int kvm_set_tsc_offset(int vcpu, uint64_t offset) must_check;
 
 #endif

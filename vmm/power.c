@@ -1,33 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The main loop's side of the coordinator; see vmm/power.h. */
-#include "vmm/power.h"
-
+/* The coordinator's way down and up, on the main loop; see vmm/power.h. */
 #include <assert.h>
 #include <errno.h>
 
-#include "vmm/base/log.h"
-
-#define NS_PER_MS 1000000ULL
+#include "vmm/power_int.h"
 
 /* From unparking until LPS0 exit C2 reads return at once, at most this long. */
-#define RESUME_NS (20 * NS_PER_MS)
+#define RESUME_NS (20 * POWER_NS_PER_MS)
 /* LPS0 entry, but no C2 read after this: the guest may have no C2. */
-#define SHALLOW_FIRST_NS   (200 * NS_PER_MS)
-#define SHALLOW_AGAIN_NS   (50 * NS_PER_MS)
-#define SHALLOW_SLOW_NS	   (1000 * NS_PER_MS)
+#define SHALLOW_FIRST_NS   (200 * POWER_NS_PER_MS)
+#define SHALLOW_AGAIN_NS   (50 * POWER_NS_PER_MS)
+#define SHALLOW_SLOW_NS	   (1000 * POWER_NS_PER_MS)
 #define SHALLOW_FAST_TRIES 20U
 /* So many looks in a row without a vCPU asleep: the guest has come back. */
 #define AWAKE_LOOKS 2U
 
-static void lock(struct power *power)
-{
-	(void)pthread_mutex_lock(&power->lock);
-}
+#define STEP(name)  POWER_STEP_##name
+#define EVENT(name) POWER_EVENT_##name
 
-static void unlock(struct power *power)
-{
-	(void)pthread_mutex_unlock(&power->lock);
-}
+/* docs/power.md draws it and says what each row means. */
+const struct power_transition power_transitions[POWER_NR_TRANSITIONS] = {
+	{ STEP(AWAKE), EVENT(PRESS), STEP(PARKING) },
+	{ STEP(AWAKE), EVENT(SIGN), STEP(PARKING) },
+	{ STEP(PARKING), EVENT(QUIET), STEP(QUIESCING) },
+	{ STEP(PARKING), EVENT(CAME_BACK), STEP(AWAKE) },
+	{ STEP(PARKING), EVENT(GIVEN_UP), STEP(AWAKE) },
+	{ STEP(QUIESCING), EVENT(QUIET), STEP(CHECKING) },
+	{ STEP(QUIESCING), EVENT(FAILED), STEP(UNDOING) },
+	{ STEP(CHECKING), EVENT(QUIET), STEP(ASLEEP) },
+	{ STEP(CHECKING), EVENT(BUSY), STEP(UNDOING) },
+	{ STEP(CHECKING), EVENT(WAKE), STEP(RESTARTING) },
+	{ STEP(UNDOING), EVENT(DEVICES_BACK), STEP(PARKING) },
+	{ STEP(ASLEEP), EVENT(WAKE), STEP(RESTARTING) },
+	{ STEP(RESTARTING), EVENT(DEVICES_BACK), STEP(RELEASED) },
+	{ STEP(RESTARTING), EVENT(S1_RETURN), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(CAME_BACK), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(SILENT), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(SIGN), STEP(PARKING) },
+};
+
+/* ------------------------------------------------------------------ names */
 
 const char *power_state_name(enum power_state state)
 {
@@ -52,6 +64,125 @@ const char *power_sleep_name(enum power_sleep kind)
 	return names[kind];
 }
 
+const char *power_step_name(enum power_step step)
+{
+	static const char *const names[POWER_NR_STEPS] = {
+		[STEP(AWAKE)] = "AWAKE",
+		[STEP(PARKING)] = "PARKING",
+		[STEP(QUIESCING)] = "QUIESCING",
+		[STEP(CHECKING)] = "CHECKING",
+		[STEP(UNDOING)] = "UNDOING",
+		[STEP(ASLEEP)] = "ASLEEP",
+		[STEP(RESTARTING)] = "RESTARTING",
+		[STEP(RELEASED)] = "RELEASED",
+	};
+
+	return names[step];
+}
+
+const char *power_event_name(enum power_event event)
+{
+	static const char *const names[POWER_NR_EVENTS] = {
+		[EVENT(PRESS)] = "PRESS",
+		[EVENT(SIGN)] = "SIGN",
+		[EVENT(QUIET)] = "QUIET",
+		[EVENT(BUSY)] = "BUSY",
+		[EVENT(FAILED)] = "FAILED",
+		[EVENT(WAKE)] = "WAKE",
+		[EVENT(DEVICES_BACK)] = "DEVICES_BACK",
+		[EVENT(S1_RETURN)] = "S1_RETURN",
+		[EVENT(CAME_BACK)] = "CAME_BACK",
+		[EVENT(SILENT)] = "SILENT",
+		[EVENT(GIVEN_UP)] = "GIVEN_UP",
+	};
+
+	return names[event];
+}
+
+/* ------------------------------------------------------------------ steps */
+
+enum power_state power_state_of(enum power_step step)
+{
+	switch (step) {
+	case STEP(PARKING):
+	case STEP(QUIESCING):
+	case STEP(CHECKING):
+	case STEP(UNDOING):
+		return POWER_SUSPENDING;
+	case STEP(ASLEEP):
+		return POWER_SUSPENDED;
+	case STEP(RESTARTING):
+	case STEP(RELEASED):
+		return POWER_RESUMING;
+	case STEP(AWAKE):
+	case POWER_NR_STEPS:
+		break;
+	}
+	return POWER_RUNNING;
+}
+
+bool power_move(struct power *power, enum power_event event)
+{
+	for (unsigned int i = 0; i < POWER_NR_TRANSITIONS; i++) {
+		const struct power_transition *t = &power_transitions[i];
+
+		if (t->from != power->step || t->event != event)
+			continue;
+		power->step = t->to;
+		power->moves[i]++;
+		return true;
+	}
+	return false;
+}
+
+bool power_step_on(struct power *power, enum power_event event)
+{
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, event);
+	power_unlock(power);
+	return moved;
+}
+
+enum power_step power_get_step(struct power *power)
+{
+	enum power_step step;
+
+	power_lock(power);
+	step = power->step;
+	power_unlock(power);
+	return step;
+}
+
+enum power_state power_get_state(struct power *power)
+{
+	return power_state_of(power_get_step(power));
+}
+
+void power_tell(struct power *power, enum power_state state,
+		const struct wake_source *source)
+{
+	if (power->told == state)
+		return;
+	power->told = state;
+	power->ops->event(power->ctx, state, source);
+}
+
+static void timer_set(struct power *power, enum power_timer timer,
+		      uint64_t delay_ns)
+{
+	power->ops->timer_set(power->ctx, timer, delay_ns);
+}
+
+static void timers_cancel(struct power *power)
+{
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+}
+
+/* ------------------------------------------------------------------- life */
+
 void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus)
 {
@@ -68,20 +199,7 @@ void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&power->cond, &attr);
 	(void)pthread_condattr_destroy(&attr);
-
-	power->powerbtn = (struct wake_source){ .name = "powerbtn",
-						.pm1_bit = ACPI_PM1_PWRBTN,
-						.button = true };
-	power->sleepbtn = (struct wake_source){ .name = "sleepbtn",
-						.pm1_bit = ACPI_PM1_SLPBTN,
-						.button = true };
-	power->rtc =
-		(struct wake_source){ .name = "rtc", .pm1_bit = ACPI_PM1_RTC };
-	power->launcher = (struct wake_source){ .name = "launcher" };
-	power_add_source(power, &power->powerbtn);
-	power_add_source(power, &power->sleepbtn);
-	power_add_source(power, &power->rtc);
-	power_add_source(power, &power->launcher);
+	power_sources_init(power);
 }
 
 void power_finish(struct power *power)
@@ -90,216 +208,17 @@ void power_finish(struct power *power)
 	(void)pthread_mutex_destroy(&power->lock);
 }
 
-void power_add_source(struct power *power, struct wake_source *source)
+void power_stop(struct power *power)
 {
-	struct wake_source **p = &power->sources;
-
-	while (*p)
-		p = &(*p)->next;
-	source->next = NULL;
-	*p = source;
-}
-
-enum power_state power_get_state(struct power *power)
-{
-	enum power_state state;
-
-	lock(power);
-	state = power->state;
-	unlock(power);
-	return state;
-}
-
-static void tell(struct power *power, enum power_state state,
-		 const struct wake_source *source)
-{
-	if (power->told == state)
-		return;
-	power->told = state;
-	power->ops->event(power->ctx, state, source);
-}
-
-/* Sets the state if it is still @from. Return: whether it was. */
-static bool change(struct power *power, enum power_state from,
-		   enum power_state to)
-{
-	bool ok;
-
-	lock(power);
-	ok = power->state == from;
-	if (ok)
-		power->state = to;
-	unlock(power);
-	return ok;
-}
-
-/* ------------------------------------------------------------ requests */
-
-static void requests_rearm(struct power *power)
-{
-	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
-
-	for (struct power_request *r = power->requests; r; r = r->next)
-		first = MIN(first, r->deadline_ns);
-	if (first == UINT64_MAX)
-		power->ops->timer_cancel(power->ctx, POWER_TIMER_REQUEST);
-	else
-		power->ops->timer_set(power->ctx, POWER_TIMER_REQUEST,
-				      first > now ? first - now : 0);
-}
-
-/* Ends the requests whose deadline is at or before @until. */
-static void requests_end(struct power *power, enum power_outcome outcome,
-			 uint64_t until, const char *device)
-{
-	uint64_t now = power->ops->now_ns(power->ctx);
-	struct power_request **p = &power->requests, *ended = NULL;
-
-	while (*p) {
-		struct power_request *req = *p;
-
-		if (req->deadline_ns > until) {
-			p = &req->next;
-			continue;
-		}
-		*p = req->next;
-		req->next = ended;
-		ended = req;
-	}
-	requests_rearm(power);
-	if (!power->requests) {
-		power->devices_gone = 0;
-		power->press_wanted = false;
-	}
-	while (ended) {
-		struct power_request *req = ended;
-
-		ended = req->next;
-		req->elapsed_ns = now - req->start_ns;
-		/* Else a vCPU thread may be writing it. */
-		if (outcome == POWER_ASLEEP)
-			req->kind = power->kind;
-		req->device = device;
-		req->source = outcome == POWER_ABORTED && power->wake_source
-				      ? power->wake_source->name
-				      : NULL;
-		req->done(req, outcome);
-	}
-}
-
-static void requests_end_all(struct power *power, enum power_outcome outcome)
-{
-	requests_end(power, outcome, UINT64_MAX, NULL);
-}
-
-/* ---------------------------------------------------------- wake sources */
-
-/* Its drivers are suspended: past LPS0 entry, or in S1. */
-static bool asleep(struct power *power)
-{
-	bool ret;
-
-	lock(power);
-	ret = power->state == POWER_SUSPENDED ||
-	      (power->state == POWER_SUSPENDING &&
-	       (power->lps0_entered || power->phase != POWER_PHASE_PARKING));
-	unlock(power);
-	return ret;
-}
-
-/* Sets the status bits. Return: true if the guest will notice. */
-static bool source_raise(struct power *power, struct wake_source *source)
-{
-	struct acpi_pm_regs regs;
-
-	source->raised = true;
-	if (source->irq)
-		return source->armed;
-	if (source->gpe_bit && !source->armed)
-		return false;
-	regs = acpi_pm_get(power->pm);
-	if (source->button && regs.pm1_en & source->pm1_bit &&
-	    regs.gpe_en & power->wake_gpe && asleep(power)) {
-		/*
-		 * Linux ignores a button that wakes it, unless the event is
-		 * worked on only after the button's driver was resumed: then
-		 * it is a key press, and the guest powers off. So a press
-		 * that finds the guest asleep wakes it and is no more.
-		 */
-		acpi_pm_raise(power->pm, 0, power->wake_gpe);
-		return true;
-	}
-	acpi_pm_raise(power->pm, source->pm1_bit, source->gpe_bit);
-	regs = acpi_pm_get(power->pm);
-	return (regs.pm1_en & source->pm1_bit) ||
-	       (regs.gpe_en & source->gpe_bit);
-}
-
-void power_taken(struct power *power, struct wake_source *source)
-{
-	source->latched = false;
-	source->raised = false;
-}
-
-/* The guest has come back with these raised: it has been told. */
-static void sources_delivered(struct power *power)
-{
-	for (struct wake_source *s = power->sources; s; s = s->next) {
-		if (s->raised)
-			power_taken(power, s);
-	}
-}
-
-/*
- * Status bits may have been wiped since the event: ACPICA clears them all
- * before S1, and rtc-cmos the RTC's when it arms it. The latches were not.
- */
-static struct wake_source *sources_raise_again(struct power *power)
-{
-	struct wake_source *found = NULL;
-
-	for (struct wake_source *s = power->sources; s; s = s->next) {
-		if (s->latched && source_raise(power, s))
-			found = s;
-	}
-	return found;
+	power_lock(power);
+	power->stopping = true;
+	power_unpark_all(power);
+	power_unlock(power);
+	power_requests_end(power, POWER_ENDED, NULL);
+	power_pauses_end(power, POWER_ENDED, UINT64_MAX, NULL);
 }
 
 /* ------------------------------------------------------- down and back up */
-
-/*
- * Presses the sleep button, if the guest is awake. Return: false if it cannot
- * hear it.
- */
-static bool press(struct power *power)
-{
-	bool awake;
-
-	if (!(acpi_pm_get(power->pm).pm1_en & ACPI_PM1_SLPBTN))
-		return false;
-	lock(power);
-	awake = power->state == POWER_RUNNING;
-	if (awake) {
-		power->state = POWER_SUSPENDING;
-		power->phase = POWER_PHASE_PARKING;
-		power->begun = false;
-		/* A slow guest may be on its way out of the last sleep. */
-		power->exit_is_old |= power->lps0_entered;
-		power->lps0_entered = false;
-		power->note_old_exit |= power->note_lps0_exit;
-		power->note_lps0_exit = false;
-	}
-	unlock(power);
-	if (!awake)
-		return true;
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	power->wake_seen = false;
-	power->wake_source = NULL;
-	tell(power, POWER_SUSPENDING, NULL);
-	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
-	return true;
-}
 
 /* A sleep is over: requests that came on the way up begin a new one. */
 static void woken(struct power *power)
@@ -307,149 +226,199 @@ static void woken(struct power *power)
 	bool wanted = power->press_wanted;
 
 	power->press_wanted = false;
-	tell(power, POWER_RUNNING, NULL);
-	if (wanted && !press(power))
-		requests_end_all(power, POWER_DEAF);
+	power_tell(power, POWER_RUNNING, NULL);
+	if (wanted && !power_press(power))
+		power_requests_end(power, POWER_DEAF, NULL);
 }
 
 /* The guest is awake although it had begun to sleep. */
 static void came_back(struct power *power)
 {
-	lock(power);
-	power->state = POWER_RUNNING;
-	power->phase = POWER_PHASE_PARKING;
-	power->note_census_ok = false;
-	power_unpark_all(power);
-	unlock(power);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-	tell(power, POWER_RUNNING, NULL);
-	requests_end_all(power,
-			 power->wake_seen ? POWER_ABORTED : POWER_REFUSED);
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, EVENT(CAME_BACK));
+	if (moved) {
+		power->note_census_ok = false;
+		power_unpark_all(power);
+	}
+	power_unlock(power);
+	if (!moved)
+		return;
+	timers_cancel(power);
+	/* Here it is what the launcher wanted. */
+	power_taken(power, &power->launcher);
+	power_tell(power, POWER_RUNNING, NULL);
+	power_requests_end(
+		power, power->wake_seen ? POWER_ABORTED : POWER_REFUSED, NULL);
 	power->wake_seen = false;
 	power->wake_source = NULL;
 }
 
-static void resume(struct power *power, struct wake_source *source)
+void power_give_up(struct power *power)
 {
-	bool slept;
+	bool idle;
 
-	lock(power);
-	slept = power->state == POWER_SUSPENDED;
-	power->state = POWER_RESUMING;
-	power->phase = POWER_PHASE_UNDO;
-	unlock(power);
+	power_lock(power);
+	idle = !power->lps0_entered && !power_any_parked(power) &&
+	       power_move(power, EVENT(GIVEN_UP));
+	power_unlock(power);
+	if (!idle)
+		return;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power_tell(power, POWER_RUNNING, NULL);
+}
+
+void power_resume(struct power *power, struct wake_source *source)
+{
+	uint64_t now = power->ops->now_ns(power->ctx);
+	bool slept, moved;
+
+	power_lock(power);
+	slept = power->step == STEP(ASLEEP);
+	moved = power_move(power, EVENT(WAKE));
+	power_unlock(power);
+	if (!moved)
+		return;
 	if (source) {
 		power->last_wake = source;
-		power->last_wake_ns = power->ops->now_ns(power->ctx);
+		power->last_wake_ns = now;
 		source->wakes += slept;
 	}
 	if (slept)
-		power->time_asleep_ns +=
-			power->ops->now_ns(power->ctx) - power->slept_at_ns;
+		power->time_asleep_ns += now - power->slept_at_ns;
+	if (source)
+		power_storm_count(power, source,
+				  slept ? now - power->slept_at_ns : 0);
 	power->wake_source = source;
 	if (!slept)
-		requests_end_all(power, POWER_ABORTED);
+		power_requests_end(power, POWER_ABORTED, NULL);
 	power->wake_seen = false;
 	power->wake_source = NULL;
-	tell(power, POWER_RESUMING, source);
+	power_tell(power, POWER_RESUMING, source);
 	power->ops->restart(power->ctx);
+}
+
+/* Devices are back after a wake event. */
+static void restarted(struct power *power)
+{
+	bool s1;
+
+	power_lock(power);
+	s1 = power->kind == POWER_SLEEP_S1 &&
+	     power_move(power, EVENT(S1_RETURN));
+	if (s1)
+		power_sources_delivered(power);
+	else
+		(void)power_move(power, EVENT(DEVICES_BACK));
+	power_unpark_all(power);
+	power_unlock(power);
+	if (s1)
+		woken(power);
+	else
+		timer_set(power, POWER_TIMER_RESUME, RESUME_NS);
+}
+
+/* Devices are back after a sleep that was none. */
+static void undone(struct power *power)
+{
+	power_lock(power);
+	(void)power_move(power, EVENT(DEVICES_BACK));
+	power_unpark_all(power);
+	power_unlock(power);
+	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
 }
 
 void power_restarted(struct power *power)
 {
-	bool s1, resuming;
-
-	lock(power);
-	if (power->phase != POWER_PHASE_UNDO) {
-		unlock(power);
+	if (power_pause_restarted(power))
+		return;
+	switch (power_get_step(power)) {
+	case STEP(RESTARTING):
+		restarted(power);
+		break;
+	case STEP(UNDOING):
+		undone(power);
+		break;
+	default: /* one too many */
 		return;
 	}
-	power->phase = POWER_PHASE_PARKING;
-	s1 = power->kind == POWER_SLEEP_S1;
-	resuming = power->state == POWER_RESUMING;
-	if (resuming && s1) {
-		power->state = POWER_RUNNING;
-		sources_delivered(power);
-	}
-	power_unpark_all(power);
-	unlock(power);
-	if (resuming && s1)
-		woken(power);
-	else if (resuming)
-		power->ops->timer_set(power->ctx, POWER_TIMER_RESUME,
-				      RESUME_NS);
-	else
-		power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
-				      SHALLOW_FIRST_NS);
+	power_pause_work(power);
 }
 
-static void undo(struct power *power)
+/* Brings the devices back. */
+static void undo(struct power *power, enum power_event event)
 {
-	lock(power);
-	power->phase = POWER_PHASE_UNDO;
-	power->census_missing = 0;
-	unlock(power);
-	power->ops->restart(power->ctx);
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, event);
+	if (moved)
+		power->census_missing = 0;
+	power_unlock(power);
+	if (moved)
+		power->ops->restart(power->ctx);
 }
 
 void power_quiesced(struct power *power, int r, const char *device)
 {
-	bool expected;
-
-	lock(power);
-	expected = power->state == POWER_SUSPENDING &&
-		   power->phase == POWER_PHASE_QUIESCE;
-	if (expected && r >= 0) {
-		power->phase = POWER_PHASE_FINAL;
-		power_census_start(power, power->census_shallow);
-	}
-	unlock(power);
-	if (!expected || r >= 0)
+	if (power_pause_quiesced(power, r, device))
 		return;
-	requests_end(power, POWER_FAILED, UINT64_MAX, device);
-	undo(power);
+	if (r >= 0) {
+		power_lock(power);
+		if (power->step == STEP(QUIESCING) &&
+		    power_move(power, EVENT(QUIET)))
+			power_census_start(power, power->census_shallow);
+		power_unlock(power);
+		return;
+	}
+	if (power_get_step(power) != STEP(QUIESCING))
+		return;
+	power_requests_end(power, POWER_FAILED, device);
+	undo(power, EVENT(FAILED));
 }
 
 /* All parked, devices stopped, nothing pending: the last look. */
-static void fall_asleep(struct power *power)
+static void last_look(struct power *power)
 {
-	struct wake_source *source = sources_raise_again(power);
+	struct wake_source *source = power_sources_raise_again(power);
 
 	if (source || acpi_pm_sci_pending(power->pm)) {
-		resume(power, source ? source : power->wake_source);
+		power_resume(power, source ? source : power->wake_source);
 		return;
 	}
-	if (!change(power, POWER_SUSPENDING, POWER_SUSPENDED))
+	if (!power_step_on(power, EVENT(QUIET)))
 		return;
 	power->cycles++;
 	power->slept_at_ns = power->ops->now_ns(power->ctx);
 	power->wake_seen = false;
 	power->wake_source = NULL;
-	tell(power, POWER_SUSPENDED, NULL);
-	requests_end_all(power, POWER_ASLEEP);
+	power_tell(power, POWER_SUSPENDED, NULL);
+	power_requests_end(power, POWER_ASLEEP, NULL);
 }
 
 static void on_census_ok(struct power *power)
 {
-	bool quiesce = false, final = false;
+	bool quiesce = false, last = false;
 
-	lock(power);
-	power->note_census_ok = false;
-	if (power->state == POWER_SUSPENDING) {
-		quiesce = power->phase == POWER_PHASE_PARKING;
-		final = power->phase == POWER_PHASE_FINAL;
-		if (quiesce)
-			power->phase = POWER_PHASE_QUIESCE;
-		if (power->census_shallow)
-			power->kind = POWER_SLEEP_SHALLOW;
+	power_lock(power);
+	if (!power->note_census_ok) { /* the guest has come back since */
+		power_unlock(power);
+		return;
 	}
-	unlock(power);
+	power->note_census_ok = false;
+	if (power->step == STEP(PARKING))
+		quiesce = power_move(power, EVENT(QUIET));
+	else
+		last = power->step == STEP(CHECKING);
+	if ((quiesce || last) && power->census_shallow)
+		power->kind = POWER_SLEEP_SHALLOW;
+	power_unlock(power);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
 	if (quiesce)
 		power->ops->quiesce(power->ctx);
-	else if (final)
-		fall_asleep(power);
+	else if (last)
+		last_look(power);
 }
 
 static void on_entered(struct power *power)
@@ -457,7 +426,7 @@ static void on_entered(struct power *power)
 	/* It may have gone round faster than we were told. */
 	if (power->told == POWER_RESUMING || power->told == POWER_SUSPENDED) {
 		power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-		tell(power, POWER_RUNNING, NULL);
+		power_tell(power, POWER_RUNNING, NULL);
 	}
 	if (power_get_state(power) != POWER_SUSPENDING)
 		return;
@@ -466,32 +435,34 @@ static void on_entered(struct power *power)
 		power->wake_source = NULL;
 	}
 	power->press_wanted = false; /* it went by itself */
-	tell(power, POWER_SUSPENDING, NULL);
+	power_tell(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
 	power->awake_looks = 0;
-	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
-			      SHALLOW_FIRST_NS);
+	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
+	power_request_overtaken(power);
 }
 
 static void on_lps0_exit(struct power *power)
 {
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-	sources_delivered(power);
-	if (change(power, POWER_RESUMING, POWER_RUNNING))
+	power_sources_delivered(power);
+	if (power_get_step(power) == STEP(RELEASED) &&
+	    power_step_on(power, EVENT(CAME_BACK)))
 		woken(power);
 	else if (power_get_state(power) == POWER_SUSPENDING)
 		came_back(power);
 	else
-		tell(power, power_get_state(power), NULL);
+		power_tell(power, power_get_state(power), NULL);
 }
 
 void power_poll(struct power *power)
 {
 	bool entered, ok, undoing, exited, old_exit, overtaken;
 
-	lock(power);
+	power_lock(power);
 	entered = power->note_entered;
-	ok = power->note_census_ok; /* stays until it is acted upon */
+	/* Stays until it is acted upon, which is not in a pause. */
+	ok = power->note_census_ok && power->pause == POWER_PAUSE_OFF;
 	undoing = power->note_undo;
 	exited = power->note_lps0_exit;
 	old_exit = power->note_old_exit;
@@ -500,40 +471,39 @@ void power_poll(struct power *power)
 	power->note_lps0_exit = false;
 	power->note_old_exit = false;
 	overtaken = exited && power->lps0_entered;
-	unlock(power);
+	power_unlock(power);
 
 	if (overtaken || old_exit) /* the next sleep has begun already */
-		sources_delivered(power);
+		power_sources_delivered(power);
 	if (exited && !overtaken)
 		on_lps0_exit(power);
 	if (entered)
 		on_entered(power);
 	if (undoing)
-		undo(power);
+		undo(power, EVENT(BUSY));
 	if (ok)
 		on_census_ok(power);
+	power_pause_work(power);
 }
 
-/* --------------------------------------------------------------- timers */
+/* ----------------------------------------------------------------- timers */
 
 static void shallow_look(struct power *power)
 {
-	bool parked = false, awake;
+	bool parked, awake;
 
-	lock(power);
-	if (power->state != POWER_SUSPENDING ||
-	    power->phase != POWER_PHASE_PARKING) {
-		unlock(power);
+	power_lock(power);
+	if (power->step != STEP(PARKING) || power->pause != POWER_PAUSE_OFF) {
+		power_unlock(power);
 		return;
 	}
-	for (unsigned int i = 0; i < power->nr_vcpus; i++)
-		parked |= power->vcpus[i].parked;
+	parked = power_any_parked(power);
 	/* A vCPU may have gone down without a read; or none has a C2. */
 	if (!power->census_missing && !power->note_census_ok &&
 	    (parked || power->lps0_entered))
 		power_census_start(power, !parked);
 	awake = power->begun && !parked && !power->lps0_entered;
-	unlock(power);
+	power_unlock(power);
 	/* A guest without LPS0 that reads the port no more: not one that does
 	 * so now and then while its last CPU is on its way. */
 	power->awake_looks = awake ? power->awake_looks + 1 : 0;
@@ -541,30 +511,10 @@ static void shallow_look(struct power *power)
 		came_back(power);
 		return;
 	}
-	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW,
-			      power->shallow_tries++ < SHALLOW_FAST_TRIES
-				      ? SHALLOW_AGAIN_NS
-				      : SHALLOW_SLOW_NS);
-}
-
-static void request_deadline(struct power *power)
-{
-	bool idle;
-
-	requests_end(power, POWER_TIMEOUT, power->ops->now_ns(power->ctx),
-		     NULL);
-	lock(power);
-	idle = !power->requests && power->state == POWER_SUSPENDING &&
-	       power->phase == POWER_PHASE_PARKING && !power->lps0_entered;
-	for (unsigned int i = 0; i < power->nr_vcpus; i++)
-		idle &= !power->vcpus[i].parked;
-	if (idle)
-		power->state = POWER_RUNNING;
-	unlock(power);
-	if (!idle)
-		return;
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	tell(power, POWER_RUNNING, NULL);
+	timer_set(power, POWER_TIMER_SHALLOW,
+		  power->shallow_tries++ < SHALLOW_FAST_TRIES
+			  ? SHALLOW_AGAIN_NS
+			  : SHALLOW_SLOW_NS);
 }
 
 void power_timer_fired(struct power *power, enum power_timer timer)
@@ -574,95 +524,24 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 		shallow_look(power);
 		break;
 	case POWER_TIMER_RESUME:
-		if (change(power, POWER_RESUMING, POWER_RUNNING)) {
-			sources_delivered(power);
+		if (power_step_on(power, EVENT(SILENT))) {
+			power_sources_delivered(power);
 			woken(power);
 		}
 		break;
 	case POWER_TIMER_REQUEST:
-		request_deadline(power);
+		power_requests_deadline(power);
+		break;
+	case POWER_TIMER_STORM:
+		power_storm_over(power);
 		break;
 	case POWER_NR_TIMERS:
 		break;
 	}
+	power_pause_work(power);
 }
 
-/* ------------------------------------------------------------- requests in */
-
-void power_wake(struct power *power, struct wake_source *source)
-{
-	bool noticed;
-
-	source->count++;
-	source->last_ns = power->ops->now_ns(power->ctx);
-	if (source->off && asleep(power))
-		return;
-	source->latched = true;
-	noticed = source_raise(power, source);
-	switch (power_get_state(power)) {
-	case POWER_SUSPENDED:
-		if (noticed)
-			resume(power, source);
-		break;
-	case POWER_SUSPENDING:
-		/* The census or the last look finds it. */
-		if (noticed) {
-			power->wake_seen = true;
-			power->wake_source = source;
-		}
-		break;
-	case POWER_RUNNING:
-	case POWER_RESUMING:
-		break;
-	}
-}
-
-int power_wake_forced(struct power *power)
-{
-	struct acpi_pm_regs regs = acpi_pm_get(power->pm);
-	enum power_state state = power_get_state(power);
-	uint16_t bit = regs.pm1_en & ACPI_PM1_SLPBTN ? ACPI_PM1_SLPBTN
-						     : ACPI_PM1_PWRBTN;
-	bool gpe = regs.gpe_en & power->wake_gpe;
-
-	if (state == POWER_RUNNING || state == POWER_RESUMING)
-		return 0;
-	if (!gpe && !(regs.pm1_en & bit))
-		return -EOPNOTSUPP;
-	power->launcher.armed = gpe;
-	power->launcher.gpe_bit = gpe ? power->wake_gpe : 0;
-	power->launcher.pm1_bit = gpe ? 0 : bit;
-	power_wake(power, &power->launcher);
-	return 0;
-}
-
-void power_suspend(struct power *power, struct power_request *req,
-		   uint64_t timeout_ns)
-{
-	req->start_ns = power->ops->now_ns(power->ctx);
-	req->deadline_ns = req->start_ns + timeout_ns;
-	req->next = power->requests;
-	power->requests = req;
-
-	switch (power_get_state(power)) {
-	case POWER_SUSPENDED:
-		requests_end_all(power, POWER_ASLEEP);
-		return;
-	case POWER_SUSPENDING:
-		/* It is going down already and must not be disturbed. */
-		break;
-	case POWER_RESUMING:
-		/* Its devices may still be on their way: press later. */
-		power->press_wanted = true;
-		break;
-	case POWER_RUNNING:
-		if (press(power))
-			break;
-		requests_end_all(power, POWER_DEAF);
-		return;
-	}
-	requests_rearm(power);
-}
+/* ---------------------------------------------------------------- devices */
 
 void power_device_reset(struct power *power)
 {
@@ -676,13 +555,5 @@ void power_device_live(struct power *power)
 		return;
 	if (power_get_state(power) == POWER_SUSPENDING)
 		came_back(power);
-}
-
-void power_stop(struct power *power)
-{
-	lock(power);
-	power->stopping = true;
-	power_unpark_all(power);
-	unlock(power);
-	requests_end_all(power, POWER_ENDED);
+	power_pause_work(power);
 }

@@ -2,18 +2,6 @@
 /*
  * The power coordinator: the one place that knows whether the guest sleeps.
  *
- *	     suspend request, LPS0 entry, C2 read, SLP_EN with S1
- *	 RUNNING --------------------------------------> SUSPENDING
- *	  ^ ^                                              |  |  |
- *	  | +--- LPS0 exit, devices back, deadline --------+  |  | all online
- *	  |      (request: refused, timeout, aborted)         |  | vCPUs parked,
- *	  |                                                   |  | nothing
- *	  | LPS0 exit,             the last look finds a wake |  | pending,
- *	  | S1 return              (request: aborted)         |  | devices
- *	  | or 20 ms     +------------------------------------+  | quiet
- *	  |              v                                       v
- *	 RESUMING <------------------- wake event ----------- SUSPENDED
- *
  * A stock Linux guest that enters s2idle makes every online CPU read the C2
  * port (devices/pmc.h). Such a vCPU thread is parked here. "All parked" counts
  * online vCPUs only and is asleep only if none of them has an interrupt
@@ -21,10 +9,17 @@
  * look at its own local APIC. It is repeated after the devices are quiesced,
  * whose last interrupt may have landed meanwhile.
  *
- * Threads: power_c2_read(), power_s1(), power_kicked() and power_ran() on the
- * vCPU's own thread; the rest on the main loop unless it says otherwise.
- * vmm/power_park.c has the vCPU side, vmm/power.c the main loop's side. The
- * state has one writer at a time: whoever holds the lock.
+ * What happens when is one table, power_transitions[]; docs/power.md draws it,
+ * and a test holds the two together. Beside it there is a pause, of which the
+ * guest knows nothing: it stops devices and vCPUs whatever the guest does, and
+ * the two nest.
+ *
+ * Threads: power_c2_read(), power_s1(), power_kicked(), power_ran() and
+ * power_lps0() on the vCPU's own thread; the rest on the main loop unless it
+ * says otherwise. Files: power.c the way down and up, power_park.c the vCPU
+ * side, power_wake.c the wake sources, power_request.c who asks for a sleep,
+ * power_pause.c the pause. The step has one writer at a time: whoever holds
+ * the lock.
  */
 #ifndef TORPOR_VMM_POWER_H
 #define TORPOR_VMM_POWER_H
@@ -36,11 +31,58 @@
 #include "devices/acpi_pm.h"
 #include "vmm/base/util.h"
 
+/* What clients are told. */
 enum power_state {
 	POWER_RUNNING,
 	POWER_SUSPENDING,
 	POWER_SUSPENDED,
 	POWER_RESUMING,
+};
+
+/* Where the coordinator is; each belongs to one state. */
+enum power_step {
+	POWER_STEP_AWAKE,      /* RUNNING */
+	POWER_STEP_PARKING,    /* SUSPENDING: until all vCPUs are parked */
+	POWER_STEP_QUIESCING,  /* SUSPENDING: devices are being stopped */
+	POWER_STEP_CHECKING,   /* SUSPENDING: they are; second census */
+	POWER_STEP_UNDOING,    /* SUSPENDING: they are being restarted */
+	POWER_STEP_ASLEEP,     /* SUSPENDED */
+	POWER_STEP_RESTARTING, /* RESUMING: devices are being restarted */
+	POWER_STEP_RELEASED,   /* RESUMING: the vCPUs run */
+	POWER_NR_STEPS,
+};
+
+/* What moves it; the table has what each means. */
+enum power_event {
+	POWER_EVENT_PRESS,
+	POWER_EVENT_SIGN,
+	POWER_EVENT_QUIET,
+	POWER_EVENT_BUSY,
+	POWER_EVENT_FAILED,
+	POWER_EVENT_WAKE,
+	POWER_EVENT_DEVICES_BACK,
+	POWER_EVENT_S1_RETURN,
+	POWER_EVENT_CAME_BACK,
+	POWER_EVENT_SILENT,
+	POWER_EVENT_GIVEN_UP,
+	POWER_NR_EVENTS,
+};
+
+struct power_transition {
+	enum power_step from;
+	enum power_event event;
+	enum power_step to;
+};
+
+#define POWER_NR_TRANSITIONS 17
+extern const struct power_transition power_transitions[POWER_NR_TRANSITIONS];
+
+/* The pause, which the guest does not know of. */
+enum power_pause {
+	POWER_PAUSE_OFF,
+	POWER_PAUSE_STARTING, /* vCPUs are held, devices are being stopped */
+	POWER_PAUSE_ON,
+	POWER_PAUSE_ENDING, /* devices are being restarted */
 };
 
 enum power_sleep {
@@ -59,6 +101,7 @@ enum power_timer {
 	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */
 	POWER_TIMER_RESUME,  /* end of RESUMING without LPS0 exit */
 	POWER_TIMER_REQUEST, /* the first deadline of a request */
+	POWER_TIMER_STORM,   /* a source that stormed may wake again */
 	POWER_NR_TIMERS,
 };
 
@@ -69,6 +112,7 @@ struct wake_source {
 	uint32_t gpe_bit;     /* general purpose event it raises, or 0 */
 	bool button;	      /* raises wake_gpe instead while asleep */
 	bool off;	      /* by --wake: does not wake, whatever armed */
+	bool deliberate;      /* a person's or the launcher's: no storm */
 	struct irq_line *irq; /* plain interrupt instead of an SCI, or NULL */
 	bool armed;	      /* by the guest, where PM1_EN and GPE_EN do not
 				 say so: _DSW, serial receive interrupt */
@@ -77,6 +121,8 @@ struct wake_source {
 	uint64_t count;	      /* events so far */
 	uint64_t wakes;	      /* times it ended a sleep */
 	uint64_t last_ns;     /* CLOCK_BOOTTIME of the last event */
+	unsigned int short_sleeps; /* it ended in a row, see power_wake.c */
+	uint64_t storm_ns;	   /* does not wake before that; 0 = does */
 	struct wake_source *next;
 };
 
@@ -100,32 +146,55 @@ struct power_ops {
 	 */
 	void (*quiesce)(void *ctx);
 	void (*restart)(void *ctx);
+	/*
+	 * hold: no vCPU runs guest code from the return on. set_clock: after a
+	 * pause, before devices and vCPUs run again: tell the guest that it
+	 * was stopped or, with @freeze, take the pause out of its clocks.
+	 */
+	void (*vcpus_hold)(void *ctx);
+	void (*set_clock)(void *ctx, bool freeze);
+	void (*vcpus_release)(void *ctx);
 	uint64_t (*now_ns)(void *ctx);
 	void (*timer_set)(void *ctx, enum power_timer timer, uint64_t delay_ns);
 	void (*timer_cancel)(void *ctx, enum power_timer timer);
 	/* The state changed. @source: what woke it, for RESUMING; or NULL. */
 	void (*event)(void *ctx, enum power_state state,
 		      const struct wake_source *source);
+	/* It is paused, or no longer. */
+	void (*paused)(void *ctx, bool paused);
+	/* A source woke the guest too often and is off for a while. */
+	void (*storm)(void *ctx, const struct wake_source *source);
 };
 
 enum power_outcome {
 	POWER_ASLEEP,
 	POWER_REFUSED, /* the guest began and came back by itself */
 	POWER_TIMEOUT,
-	POWER_ABORTED, /* by power_request.source */
-	POWER_DEAF,    /* PM1_EN.SLPBTN_EN clear: it cannot hear the button */
-	POWER_FAILED,  /* a device did not quiesce: power_request.device */
-	POWER_ENDED,   /* the VM ended */
+	POWER_ABORTED,	 /* by power_request.source */
+	POWER_CANCELLED, /* by power_cancel() */
+	POWER_DEAF,	 /* PM1_EN.SLPBTN_EN clear: it cannot hear the button */
+	POWER_FAILED,	 /* a device did not quiesce: power_request.device */
+	POWER_PAUSED,	 /* as asked */
+	POWER_FORCED,	 /* paused since it did not sleep: .because says why */
+	POWER_BLOCKED,	 /* paused already, so the guest cannot sleep */
+	POWER_ENDED,	 /* the VM ended */
+	POWER_NR_OUTCOMES,
 };
 
 /* A suspend request; owned by the caller until @done is called, once. */
 struct power_request {
 	void (*done)(struct power_request *req, enum power_outcome outcome);
+	/* power_suspend(): pause it if it does not sleep, whatever the reason
+	 */
+	bool force;
 	uint64_t start_ns;
 	uint64_t deadline_ns;
-	const char *source;    /* POWER_ABORTED: name of the wake source */
-	const char *device;    /* POWER_FAILED: name of the device */
-	enum power_sleep kind; /* POWER_ASLEEP */
+	const char *source; /* POWER_ABORTED: name of the wake source */
+	/* POWER_FAILED, POWER_FORCED: name of the device that did not stop */
+	const char *device;
+	enum power_outcome because; /* POWER_FORCED */
+	enum power_sleep kind;	    /* POWER_ASLEEP */
+	bool by_itself;		    /* POWER_ASLEEP: not because it was asked */
 	uint64_t elapsed_ns;
 	struct power_request *next;
 };
@@ -145,13 +214,6 @@ struct power_vcpu {
 	unsigned int report_round;
 };
 
-enum power_phase { /* within SUSPENDING */
-	POWER_PHASE_PARKING,
-	POWER_PHASE_QUIESCE, /* all parked; devices are being stopped */
-	POWER_PHASE_FINAL,   /* devices stopped; second census */
-	POWER_PHASE_UNDO,    /* devices are being restarted */
-};
-
 #define POWER_MAX_VCPUS 64
 
 struct power {
@@ -164,10 +226,11 @@ struct power {
 	unsigned int nr_vcpus;
 	struct power_vcpu vcpus[POWER_MAX_VCPUS];
 
-	enum power_state state;
-	enum power_phase phase;
+	enum power_step step;
+	enum power_pause pause;
 	enum power_sleep kind;
-	uint64_t generation; /* unparking bumps it */
+	uint64_t moves[POWER_NR_TRANSITIONS]; /* times each was made */
+	uint64_t generation;		      /* unparking bumps it */
 	bool stopping;
 
 	unsigned int census_round;
@@ -183,6 +246,7 @@ struct power {
 	bool lps0_entered;   /* entry came, exit has not */
 	bool exit_is_old;    /* the exit to come belongs to a former sleep */
 	bool begun; /* SUSPENDING: the guest itself gave a sign of it */
+	bool asked; /* it was asked to, and did not begin by itself */
 
 	/* Main loop only. */
 	struct wake_source *sources;
@@ -190,9 +254,17 @@ struct power {
 	const struct wake_source *last_wake;
 	uint64_t last_wake_ns, slept_at_ns;
 	uint64_t cycles, time_asleep_ns;
+	unsigned int storm_sleeps; /* short sleeps that are a storm; 0: none */
 	struct power_request *requests;
-	enum power_state told; /* the state last given to ops->event */
-	bool wake_seen;	       /* a source fired since the sleep began */
+	struct power_request *pauses; /* who waits to be told of a pause */
+	bool pause_wanted;
+	bool pause_told;
+	bool pause_forced; /* a device that does not stop does not end it */
+	bool freeze_clock;
+	uint64_t paused_at_ns;
+	uint64_t cancelled_until_ns; /* a sleep begun before is not wanted */
+	enum power_state told;	     /* the state last given to ops->event */
+	bool wake_seen;		     /* a source fired since the sleep began */
 	struct wake_source *wake_source; /* the one that did */
 	unsigned int shallow_tries;
 	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
@@ -239,10 +311,28 @@ void power_taken(struct power *power, struct wake_source *source);
 /*
  * Asks the guest to sleep and calls req->done() once, now or later. A guest
  * that sleeps already is success at once; one on its way up is asked when it is
- * up; one on its way down is not disturbed.
+ * up; one on its way down is not disturbed. @req->force is set by the caller.
  */
 void power_suspend(struct power *power, struct power_request *req,
 		   uint64_t timeout_ns);
+/*
+ * Takes back every request: each ends as POWER_CANCELLED, a guest that sleeps
+ * or is about to because of one comes back, a pause ends. A guest that sleeps
+ * by itself stays asleep. Return: 0, or -EOPNOTSUPP as power_wake_forced().
+ */
+int power_cancel(struct power *power) must_check;
+
+/*
+ * Stops devices and vCPUs, whatever the guest does, and calls req->done() once,
+ * now or later. Done already is success at once. With @freeze the guest's
+ * clocks will not count it.
+ */
+void power_pause(struct power *power, struct power_request *req,
+		 uint64_t timeout_ns, bool freeze);
+/* Ends it; a guest that sleeps, sleeps on. Not paused: nothing. */
+void power_unpause(struct power *power);
+/* Main loop. */
+bool power_is_paused(const struct power *power);
 
 /* A live device was reset by its driver, or a device went live again. */
 void power_device_reset(struct power *power);
@@ -253,11 +343,13 @@ void power_stop(struct power *power);
 
 /* Any thread. */
 enum power_state power_get_state(struct power *power);
+/* It sleeps, or is about to, and nobody asked it to. */
+bool power_sleeps_by_itself(struct power *power);
 const char *power_state_name(enum power_state state);
 const char *power_sleep_name(enum power_sleep kind);
-
-/* Shared by power.c and power_park.c; lock held. */
-void power_census_start(struct power *power, bool shallow);
-void power_unpark_all(struct power *power);
+const char *power_step_name(enum power_step step);
+const char *power_event_name(enum power_event event);
+/* "refused", "timeout"; the word of the control protocol. */
+const char *power_outcome_name(enum power_outcome outcome);
 
 #endif

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "vmm/power.h"
+#include "vmm/power_int.h"
 
 /*
  * While some vCPUs are parked and others still run, the others may send an
@@ -12,16 +12,6 @@
  */
 #define RECHECK_NS 1000000L
 
-static void lock(struct power *power)
-{
-	(void)pthread_mutex_lock(&power->lock);
-}
-
-static void unlock(struct power *power)
-{
-	(void)pthread_mutex_unlock(&power->lock);
-}
-
 /* Something for the main loop. */
 static void notify_main(struct power *power)
 {
@@ -29,17 +19,24 @@ static void notify_main(struct power *power)
 }
 
 /* The guest gives a sign of going to sleep, by itself or as it was asked to. */
-static void enter_suspending(struct power *power)
+static void sign_of_sleep(struct power *power)
 {
-	if (power->state == POWER_RUNNING) {
-		power->state = POWER_SUSPENDING;
-		power->phase = POWER_PHASE_PARKING;
-	} else if (power->state != POWER_SUSPENDING || power->begun) {
+	if (power_move(power, POWER_EVENT_SIGN))
+		power->asked = false;
+	else if (power->step != POWER_STEP_PARKING || power->begun)
 		return;
-	}
 	power->begun = true;
 	power->note_entered = true;
 	notify_main(power);
+}
+
+bool power_any_parked(const struct power *power)
+{
+	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
+		if (power->vcpus[i].parked)
+			return true;
+	}
+	return false;
 }
 
 /* power_ran() writes it without the lock. */
@@ -93,7 +90,7 @@ static void census_end(struct power *power)
 	 * After the devices were stopped the main loop has to hear of it too:
 	 * it restarts them before anyone runs.
 	 */
-	if (power->phase != POWER_PHASE_PARKING) {
+	if (power->step != POWER_STEP_PARKING) {
 		power->note_undo = true;
 		notify_main(power);
 		return;
@@ -119,8 +116,7 @@ static void report(struct power *power, unsigned int cpu,
 /* Every vCPU that has run waits here: look closer. */
 static void maybe_census(struct power *power)
 {
-	if (power->state != POWER_SUSPENDING ||
-	    power->phase != POWER_PHASE_PARKING || power->census_missing ||
+	if (power->step != POWER_STEP_PARKING || power->census_missing ||
 	    power->note_census_ok)
 		return;
 	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
@@ -143,9 +139,9 @@ static unsigned int inspect(struct power *power, unsigned int cpu)
 {
 	unsigned int bits;
 
-	unlock(power);
+	power_unlock(power);
 	bits = power->ops->vcpu_inspect(power->ctx, cpu);
-	lock(power);
+	power_lock(power);
 	return bits;
 }
 
@@ -193,16 +189,16 @@ static void park(struct power *power, unsigned int cpu)
 							 : POWER_REPORT_QUIET);
 			continue;
 		}
-		if (power->state != POWER_SUSPENDING ||
-		    power->phase != POWER_PHASE_PARKING ||
-		    power->note_census_ok || power->census_shallow) {
+		/* In a pause nobody runs who could send an IPI. */
+		if (power->step != POWER_STEP_PARKING ||
+		    power->pause != POWER_PAUSE_OFF || power->note_census_ok ||
+		    power->census_shallow) {
 			(void)pthread_cond_wait(&power->cond, &power->lock);
 			continue;
 		}
 		if (wait_recheck(power) && deliverable(inspect(power, cpu)) &&
 		    power->generation == generation && !power->census_missing &&
-		    power->phase == POWER_PHASE_PARKING &&
-		    !power->note_census_ok)
+		    power->step == POWER_STEP_PARKING && !power->note_census_ok)
 			break;
 	}
 	if (power->generation == generation)
@@ -221,49 +217,46 @@ void power_c2_read(struct power *power, unsigned int cpu)
 	 */
 	if (bits & POWER_VCPU_OFFLINE)
 		power->ops->vcpu_halt(power->ctx, cpu);
-	lock(power);
+	power_lock(power);
 	if (bits & POWER_VCPU_OFFLINE) {
 		set_up(power, cpu, false);
 		maybe_census(power);
-		unlock(power);
+		power_unlock(power);
 		return;
 	}
 	/* On the way up a read returns at once: its caller has work to do. */
-	if (power->state != POWER_RESUMING && !power->stopping) {
+	if (power_state_of(power->step) != POWER_RESUMING && !power->stopping) {
 		set_up(power, cpu, true);
 		power->kind = POWER_SLEEP_S2IDLE;
 		/* One in progress ends as it began: it may hold halted vCPUs */
 		if (!power->census_missing)
 			power->census_shallow = false;
-		enter_suspending(power);
+		sign_of_sleep(power);
 		park(power, cpu);
 	}
-	unlock(power);
+	power_unlock(power);
 }
 
 void power_s1(struct power *power, unsigned int cpu)
 {
 	bool stopping;
 
-	lock(power);
+	power_lock(power);
 	if (!power->stopping) {
-		/* A wake from s2idle may not have ended formally yet. */
-		if (power->state == POWER_RESUMING)
-			power->state = POWER_RUNNING;
 		set_up(power, cpu, true);
 		power->kind = POWER_SLEEP_S1;
 		if (!power->census_missing)
 			power->census_shallow = false;
-		enter_suspending(power);
+		sign_of_sleep(power);
 		park(power, cpu);
 		/* Let go before it slept: nothing else tells that. */
-		if (power->state == POWER_SUSPENDING) {
+		if (power_state_of(power->step) == POWER_SUSPENDING) {
 			power->note_lps0_exit = true;
 			notify_main(power);
 		}
 	}
 	stopping = power->stopping;
-	unlock(power);
+	power_unlock(power);
 	/*
 	 * However the hold ended: ACPICA polls for WAK_STS with interrupts off,
 	 * for ever if need be.
@@ -286,7 +279,7 @@ static enum power_report classify(const struct power *power, unsigned int bits)
 
 void power_kicked(struct power *power, unsigned int cpu)
 {
-	lock(power);
+	power_lock(power);
 	if (census_wants(power, cpu)) {
 		unsigned int round = power->census_round;
 		uint64_t generation = power->generation;
@@ -304,7 +297,7 @@ void power_kicked(struct power *power, unsigned int cpu)
 				park(power, cpu);
 		}
 	}
-	unlock(power);
+	power_unlock(power);
 }
 
 void power_ran(struct power *power, unsigned int cpu)
@@ -317,13 +310,11 @@ void power_ran(struct power *power, unsigned int cpu)
 
 void power_lps0(struct power *power, bool entry)
 {
-	lock(power);
+	power_lock(power);
 	if (entry) {
 		power->lps0_entered = true;
 		power->exit_is_old = false;
-		if (power->state == POWER_RESUMING)
-			power->state = POWER_RUNNING;
-		enter_suspending(power);
+		sign_of_sleep(power);
 	} else if (power->exit_is_old) {
 		power->exit_is_old = false;
 		power->note_old_exit = true;
@@ -333,5 +324,5 @@ void power_lps0(struct power *power, bool entry)
 		power->note_lps0_exit = true;
 		notify_main(power);
 	}
-	unlock(power);
+	power_unlock(power);
 }

@@ -25,6 +25,7 @@
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/disk_image.h"
+#include "vmm/guest_clock.h"
 #include "vmm/irqchip.h"
 #include "vmm/mailbox.h"
 #include "vmm/power.h"
@@ -59,7 +60,9 @@ struct vm_virtio {
 	uint64_t fence_deadline_ns;
 	struct wake_source wake;
 	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
-	struct disk_image image;	    /* blk only */
+	uint64_t arm_sent_ns;
+	bool moving;		 /* on its way down or up */
+	struct disk_image image; /* blk only */
 	bool has_image;
 	bool in_set; /* transport initialised */
 	char mac[18];
@@ -104,12 +107,12 @@ struct vm {
 	struct mailbox_item power_item; /* power_poll() */
 	struct mailbox_item pm_item;	/* PM registers changed */
 	struct loop_timer power_timers[POWER_NR_TIMERS];
-	struct loop_timer quiesce_timer;
+	struct guest_clock clock; /* when the last pause began */
+	struct loop_timer move_timer;
 	struct wake_source serial_wake;
-	unsigned int moving; /* devices on their way down or up */
-	int move_result;
+	int move_result; /* devices on their way down */
 	const char *move_device;
-	bool quiescing;
+	bool quiescing, restarting;
 	atomic_uint cleared_pm1;
 	atomic_uint rtc_taken;
 
@@ -149,8 +152,9 @@ extern const struct vcpu_ops vm_vcpu_ops;
 
 /* --- commands.c --- */
 extern const struct control_command vm_commands[];
-/* Answers clients that wait for @state. */
+/* Answers clients that wait for @state, or for a pause or its end. */
 void vm_commands_state(struct vm *vm, enum power_state state);
+void vm_commands_paused(struct vm *vm, bool paused);
 void vm_commands_finish(struct vm *vm);
 
 #endif

@@ -8,8 +8,8 @@
 #include "vmm/vm.h"
 
 #define NS_PER_MS 1000000ULL
-/* For all devices together to stop. A drain waits for the host's disk. */
-#define QUIESCE_DEADLINE_NS (15000 * NS_PER_MS)
+/* A device process that has not acknowledged its arming by then is hung. */
+#define ARM_DEADLINE_NS (15000 * NS_PER_MS)
 
 static struct vm *vm_of(void *ctx)
 {
@@ -89,23 +89,34 @@ const struct vcpu_ops vm_vcpu_ops = {
 
 /* ------------------------------------------------------- down and up */
 
-static bool arming(const struct vm *vm)
+/* Owes us an acknowledgement of its last arming. */
+static bool arming(const struct vm_virtio *dev)
+{
+	return dev->ctl_fd >= 0 && dev->arm_acked != dev->arm_generation;
+}
+
+static bool all_moved(const struct vm *vm)
 {
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		const struct vm_virtio *dev = &vm->virtio[i];
 
-		if (dev->ctl_fd >= 0 && dev->arm_acked != dev->arm_generation)
-			return true;
+		if (dev->moving || (vm->quiescing && arming(dev)))
+			return false;
 	}
-	return false;
+	return true;
+}
+
+static uint64_t move_deadline_ns(const struct vm *vm)
+{
+	return vm->cfg->device_timeout_ms * NS_PER_MS;
 }
 
 static void quiesce_end(struct vm *vm)
 {
-	if (!vm->quiescing || vm->moving > 0 || arming(vm))
+	if (!vm->quiescing || !all_moved(vm))
 		return;
 	vm->quiescing = false;
-	loop_timer_cancel(&vm->loop, &vm->quiesce_timer);
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
 	power_quiesced(&vm->power, vm->move_result, vm->move_device);
 }
 
@@ -114,20 +125,42 @@ void vm_power_armed(struct vm *vm)
 	quiesce_end(vm);
 }
 
+static void device_late(struct vm_virtio *dev, const char *what)
+{
+	log_warn("%s did not %s in %u ms", dev->name, what,
+		 dev->vm->cfg->device_timeout_ms);
+	dev->moving = false;
+	virtio_mmio_forget_move(&dev->mmio);
+}
+
+/*
+ * A device that does not stop in time spoils the sleep and not more: a drain
+ * waits for the host's disk, and the process is not hung for that. It is if it
+ * does not answer for much longer, which the transport finds out, or if it does
+ * not acknowledge its arming, for which it waits for nobody.
+ */
 static void on_quiesce_deadline(struct loop_timer *timer)
 {
-	struct vm *vm = container_of(timer, struct vm, quiesce_timer);
+	struct vm *vm = container_of(timer, struct vm, move_timer);
+	uint64_t now = time_boot_ns();
 
-	/* A device that does not answer fails by its own deadline; this is
-	 * for one that does not acknowledge its arming. */
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		struct vm_virtio *dev = &vm->virtio[i];
+		bool late = dev->moving || arming(dev);
 
-		if (dev->arm_acked != dev->arm_generation)
+		if (late && vm->move_result == 0) {
+			vm->move_result = -ETIMEDOUT;
+			vm->move_device = dev->name;
+		}
+		if (dev->moving)
+			device_late(dev, "stop");
+		if (arming(dev) && now - dev->arm_sent_ns >= ARM_DEADLINE_NS) {
 			virtio_mmio_died(&dev->mmio, "does not answer");
-		dev->arm_acked = dev->arm_generation;
+			dev->arm_acked = dev->arm_generation;
+		}
 	}
-	quiesce_end(vm);
+	vm->quiescing = false;
+	power_quiesced(&vm->power, vm->move_result, vm->move_device);
 }
 
 static void on_quiesced(struct virtio_mmio *mmio, int r)
@@ -139,7 +172,7 @@ static void on_quiesced(struct virtio_mmio *mmio, int r)
 		vm->move_result = r;
 		vm->move_device = dev->name;
 	}
-	vm->moving--;
+	dev->moving = false;
 	quiesce_end(vm);
 }
 
@@ -154,14 +187,37 @@ static void op_quiesce(void *ctx)
 	vm->quiescing = true;
 	vm->move_result = 0;
 	vm->move_device = NULL;
-	vm->moving = vm->nr_virtio;
-	loop_timer_set(&vm->loop, &vm->quiesce_timer, QUIESCE_DEADLINE_NS,
+	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_quiesce_deadline);
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		vm->virtio[i].moving = true;
 	/* To all devices first, then collect: they drain side by side. */
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
-	if (vm->nr_virtio == 0)
-		quiesce_end(vm);
+	quiesce_end(vm);
+}
+
+static void restart_end(struct vm *vm)
+{
+	if (!vm->restarting || !all_moved(vm))
+		return;
+	vm->restarting = false;
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
+	serial_hold(&vm->serial, false);
+	power_taken(&vm->power, &vm->serial_wake);
+	power_restarted(&vm->power);
+}
+
+/* The guest does not wait for one that is late; what it asks of it does. */
+static void on_restart_deadline(struct loop_timer *timer)
+{
+	struct vm *vm = container_of(timer, struct vm, move_timer);
+
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		if (vm->virtio[i].moving)
+			device_late(&vm->virtio[i], "start again");
+	}
+	restart_end(vm);
 }
 
 static void on_restarted(struct virtio_mmio *mmio, int r)
@@ -169,25 +225,82 @@ static void on_restarted(struct virtio_mmio *mmio, int r)
 	struct vm_virtio *dev = mmio->owner;
 	struct vm *vm = dev->vm;
 
-	if (--vm->moving > 0)
-		return;
-	serial_hold(&vm->serial, false);
-	power_taken(&vm->power, &vm->serial_wake);
-	power_restarted(&vm->power);
+	dev->moving = false;
+	if (r < 0 && vm->control)
+		control_event(vm->control, "DEVICE_FAILED",
+			      json_pack("{s:s}", "device", dev->name));
+	restart_end(vm);
 }
 
 static void op_restart(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	vm->moving = vm->nr_virtio;
+	vm->restarting = true;
+	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
+		       on_restart_deadline);
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		vm->virtio[i].moving = true;
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
-	if (vm->nr_virtio == 0) {
-		serial_hold(&vm->serial, false);
-		power_taken(&vm->power, &vm->serial_wake);
-		power_restarted(&vm->power);
+	restart_end(vm);
+}
+
+/* ---------------------------------------------------------------- pause */
+
+static void op_hold(void *ctx)
+{
+	struct vm *vm = ctx;
+	int r;
+
+	vcpu_set_hold(&vm->vcpus);
+	r = guest_clock_stop(&vm->clock, vm->vm_fd);
+	if (r < 0)
+		(void)log_errno(r, "read the guest's clock");
+}
+
+static void op_set_clock(void *ctx, bool freeze)
+{
+	struct vm *vm = ctx;
+	int r;
+
+	if (!freeze) {
+		guest_clock_tell_stopped(&vm->vcpus);
+		return;
 	}
+	r = guest_clock_thaw(&vm->clock, vm->vm_fd, &vm->vcpus);
+	if (r < 0)
+		(void)log_errno(r, "take the pause out of the guest's clocks");
+}
+
+static void op_release(void *ctx)
+{
+	vcpu_set_release(&vm_of(ctx)->vcpus);
+}
+
+static void op_paused(void *ctx, bool paused)
+{
+	struct vm *vm = ctx;
+
+	log_debug(paused ? "paused" : "no longer paused");
+	if (vm->control)
+		control_event(vm->control, paused ? "PAUSED" : "UNPAUSED",
+			      NULL);
+	vm_commands_paused(vm, paused);
+}
+
+static void op_storm(void *ctx, const struct wake_source *source)
+{
+	struct vm *vm = ctx;
+	static struct log_limit limit;
+
+	log_limited(&limit,
+		    "%s ended %u short sleeps in a row and does not wake the "
+		    "guest for a while (--wake-storm)",
+		    source->name, vm->power.storm_sleeps);
+	if (vm->control)
+		control_event(vm->control, "WAKE_STORM",
+			      json_pack("{s:s}", "source", source->name));
 }
 
 /* ------------------------------------------------------- timers, events */
@@ -219,12 +332,18 @@ static void on_timer_request(struct loop_timer *timer)
 	on_timer(timer, POWER_TIMER_REQUEST);
 }
 
+static void on_timer_storm(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_STORM);
+}
+
 static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
 {
 	static void (*const fns[])(struct loop_timer * timer) = {
 		[POWER_TIMER_SHALLOW] = on_timer_shallow,
 		[POWER_TIMER_RESUME] = on_timer_resume,
 		[POWER_TIMER_REQUEST] = on_timer_request,
+		[POWER_TIMER_STORM] = on_timer_storm,
 	};
 	struct vm *vm = ctx;
 
@@ -268,10 +387,15 @@ static const struct power_ops power_ops = {
 	.post = op_post,
 	.quiesce = op_quiesce,
 	.restart = op_restart,
+	.vcpus_hold = op_hold,
+	.set_clock = op_set_clock,
+	.vcpus_release = op_release,
 	.now_ns = op_now,
 	.timer_set = op_timer_set,
 	.timer_cancel = op_timer_cancel,
 	.event = op_event,
+	.paused = op_paused,
+	.storm = op_storm,
 };
 
 static void on_power_item(struct mailbox_item *item)
@@ -390,6 +514,7 @@ void vm_power_init(struct vm *vm)
 	power_init(&vm->power, &power_ops, vm, &vm->pm, 1U << LAYOUT_GPE_WAKE,
 		   vm->cfg->cpus);
 	vm->power_made = true;
+	vm->power.storm_sleeps = vm->cfg->wake_storm;
 	vm->power_item.fn = on_power_item;
 	vm->pm_item.fn = on_pm_item;
 	vm->serial_wake = (struct wake_source){
@@ -445,7 +570,7 @@ void vm_power_finish(struct vm *vm)
 		return;
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		loop_timer_cancel(&vm->loop, &vm->power_timers[i]);
-	loop_timer_cancel(&vm->loop, &vm->quiesce_timer);
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
 	power_finish(&vm->power);
 	vm->power_made = false;
 }

@@ -203,6 +203,7 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 	if (dev->ctl_fd < 0)
 		return;
 	msg.generation = ++dev->arm_generation;
+	dev->arm_sent_ns = time_boot_ns();
 	/* Full: the process is stuck, and cannot be armed either way. */
 	if (fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0) < 0)
 		dev->arm_acked = dev->arm_generation;

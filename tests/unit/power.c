@@ -289,8 +289,7 @@ Test(power, a_vcpu_parked_in_a_former_generation_does_not_count)
 	MODEL_UNTIL(&m, p->told == POWER_SUSPENDED);
 	/* Unpark, and let vCPU 1 be back before vCPU 0's thread ran. */
 	(void)pthread_mutex_lock(&p->lock);
-	p->state = POWER_RUNNING;
-	p->phase = POWER_PHASE_PARKING;
+	p->step = POWER_STEP_AWAKE;
 	power_unpark_all(p);
 	cr_assert(not(p->vcpus[0].parked));
 	cr_assert(not(p->vcpus[1].parked));

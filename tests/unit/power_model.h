@@ -16,7 +16,7 @@
 
 #include "arch/x86_64/layout.h"
 #include "devices/pmc.h"
-#include "vmm/power.h"
+#include "vmm/power_int.h"
 
 #define MODEL_CPUS   4
 #define MODEL_EVENTS 64
@@ -72,6 +72,11 @@ struct model {
 	uint64_t delay_ns[POWER_NR_TIMERS];
 	enum model_device quiesce, restart;
 	unsigned int quiesces, restarts; /* times asked for */
+	unsigned int holds, releases, clock_sets, storms;
+	bool froze;	/* the last of clock_sets */
+	bool held;	/* no vCPU may run */
+	char order[64]; /* hold, quiesce, clock, restart, u: release */
+	unsigned int pause_events; /* odd: paused */
 	struct {
 		enum power_state state;
 		const char *source;
@@ -119,11 +124,20 @@ static void model_post(void *ctx)
 	model_poke(ctx);
 }
 
+static void model_note(struct model *m, char what)
+{
+	size_t n = strlen(m->order);
+
+	if (n + 1 < sizeof(m->order))
+		m->order[n] = what;
+}
+
 static void model_quiesce(void *ctx)
 {
 	struct model *m = ctx;
 
 	m->quiesces++;
+	model_note(m, 'q');
 	if (m->in_quiesce)
 		m->in_quiesce(m);
 	if (m->quiesce == DEVICE_AT_ONCE)
@@ -137,6 +151,7 @@ static void model_restart(void *ctx)
 	struct model *m = ctx;
 
 	m->restarts++;
+	model_note(m, 'r');
 	if (m->restart == DEVICE_AT_ONCE)
 		power_restarted(&m->power);
 }
@@ -170,6 +185,47 @@ static void model_event(void *ctx, enum power_state state,
 	m->nr_events++;
 }
 
+static void model_hold(void *ctx)
+{
+	struct model *m = ctx;
+
+	m->holds++;
+	m->held = true;
+	model_note(m, 'h');
+}
+
+static void model_set_clock(void *ctx, bool freeze)
+{
+	struct model *m = ctx;
+
+	m->clock_sets++;
+	m->froze = freeze;
+	model_note(m, 'c');
+}
+
+static void model_release(void *ctx)
+{
+	struct model *m = ctx;
+
+	m->releases++;
+	m->held = false;
+	model_note(m, 'u');
+}
+
+static void model_paused(void *ctx, bool paused)
+{
+	struct model *m = ctx;
+
+	m->pause_events++;
+	if ((m->pause_events & 1) != paused)
+		abort();
+}
+
+static void model_storm(void *ctx, const struct wake_source *source)
+{
+	((struct model *)ctx)->storms++;
+}
+
 static const struct power_ops model_ops = {
 	.vcpu_inspect = model_inspect,
 	.vcpu_halt = model_halt,
@@ -181,6 +237,11 @@ static const struct power_ops model_ops = {
 	.timer_set = model_timer_set,
 	.timer_cancel = model_timer_cancel,
 	.event = model_event,
+	.vcpus_hold = model_hold,
+	.set_clock = model_set_clock,
+	.vcpus_release = model_release,
+	.paused = model_paused,
+	.storm = model_storm,
 };
 
 /* Takes a kick, as KVM_RUN would. Return: whether there was one. */

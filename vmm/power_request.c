@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who asks the guest to sleep, and what they are told. Main loop. */
+#include <errno.h>
+
+#include "vmm/power_int.h"
+
+const char *power_outcome_name(enum power_outcome outcome)
+{
+	static const char *const names[POWER_NR_OUTCOMES] = {
+		[POWER_ASLEEP] = "asleep",	 [POWER_REFUSED] = "refused",
+		[POWER_TIMEOUT] = "timeout",	 [POWER_ABORTED] = "aborted",
+		[POWER_CANCELLED] = "cancelled", [POWER_DEAF] = "deaf",
+		[POWER_FAILED] = "failed",	 [POWER_PAUSED] = "paused",
+		[POWER_FORCED] = "forced",	 [POWER_BLOCKED] = "blocked",
+		[POWER_ENDED] = "ended",
+	};
+
+	return names[outcome];
+}
+
+void power_requests_rearm(struct power *power)
+{
+	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
+
+	for (struct power_request *r = power->requests; r; r = r->next)
+		first = MIN(first, r->deadline_ns);
+	for (struct power_request *r = power->pauses; r; r = r->next)
+		first = MIN(first, r->deadline_ns);
+	if (first == UINT64_MAX)
+		power->ops->timer_cancel(power->ctx, POWER_TIMER_REQUEST);
+	else
+		power->ops->timer_set(power->ctx, POWER_TIMER_REQUEST,
+				      first > now ? first - now : 0);
+}
+
+/* Takes those whose deadline is at or before @until off @list. */
+static struct power_request *take_due(struct power_request **list,
+				      uint64_t until)
+{
+	struct power_request *due = NULL;
+
+	while (*list) {
+		struct power_request *req = *list;
+
+		if (req->deadline_ns > until) {
+			list = &req->next;
+			continue;
+		}
+		*list = req->next;
+		req->next = due;
+		due = req;
+	}
+	return due;
+}
+
+void power_request_done(struct power *power, struct power_request *req,
+			enum power_outcome outcome, const char *device)
+{
+	req->elapsed_ns = power->ops->now_ns(power->ctx) - req->start_ns;
+	req->device = device;
+	/* Else a vCPU thread may be writing it. */
+	if (outcome == POWER_ASLEEP) {
+		req->kind = power->kind;
+		req->by_itself = !power->asked;
+	}
+	req->done(req, outcome);
+}
+
+/* Whatever keeps a guest from sleeping; not what its clients want. */
+static bool may_force(enum power_outcome outcome)
+{
+	return outcome == POWER_REFUSED || outcome == POWER_TIMEOUT ||
+	       outcome == POWER_ABORTED || outcome == POWER_DEAF ||
+	       outcome == POWER_FAILED;
+}
+
+static void end_due(struct power *power, enum power_outcome outcome,
+		    uint64_t until, const char *device)
+{
+	struct power_request *due = take_due(&power->requests, until);
+
+	if (!power->requests) {
+		power->devices_gone = 0;
+		power->press_wanted = false;
+	}
+	while (due) {
+		struct power_request *req = due;
+
+		due = req->next;
+		req->source = outcome == POWER_ABORTED && power->wake_source
+				      ? power->wake_source->name
+				      : NULL;
+		if (req->force && may_force(outcome)) {
+			req->because = outcome;
+			power_pause_force(power, req);
+		} else {
+			power_request_done(power, req, outcome, device);
+		}
+	}
+	power_requests_rearm(power);
+}
+
+void power_requests_end(struct power *power, enum power_outcome outcome,
+			const char *device)
+{
+	end_due(power, outcome, UINT64_MAX, device);
+}
+
+void power_pauses_end(struct power *power, enum power_outcome outcome,
+		      uint64_t until, const char *device)
+{
+	struct power_request *due = take_due(&power->pauses, until);
+
+	while (due) {
+		struct power_request *req = due;
+		bool forced = outcome == POWER_PAUSED && req->force;
+
+		due = req->next;
+		power_request_done(power, req, forced ? POWER_FORCED : outcome,
+				   device);
+	}
+	power_requests_rearm(power);
+}
+
+void power_requests_deadline(struct power *power)
+{
+	uint64_t now = power->ops->now_ns(power->ctx);
+
+	end_due(power, POWER_TIMEOUT, now, NULL);
+	power_pauses_end(power, POWER_TIMEOUT, now, NULL);
+	if (!power->pauses && power->pause != POWER_PAUSE_ON)
+		power->pause_wanted = false;
+	if (!power->requests)
+		power_give_up(power);
+}
+
+bool power_sleeps_by_itself(struct power *power)
+{
+	enum power_state state;
+	bool asked;
+
+	power_lock(power);
+	state = power_state_of(power->step);
+	asked = power->asked;
+	power_unlock(power);
+	return !asked &&
+	       (state == POWER_SUSPENDING || state == POWER_SUSPENDED);
+}
+
+bool power_press(struct power *power)
+{
+	bool awake;
+
+	if (!(acpi_pm_get(power->pm).pm1_en & ACPI_PM1_SLPBTN))
+		return false;
+	power_lock(power);
+	awake = power_move(power, POWER_EVENT_PRESS);
+	if (awake) {
+		power->begun = false;
+		power->asked = true;
+		/* A slow guest may be on its way out of the last sleep. */
+		power->exit_is_old |= power->lps0_entered;
+		power->lps0_entered = false;
+		power->note_old_exit |= power->note_lps0_exit;
+		power->note_lps0_exit = false;
+	}
+	power_unlock(power);
+	if (!awake)
+		return true;
+	power->cancelled_until_ns = 0;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->wake_seen = false;
+	power->wake_source = NULL;
+	power_tell(power, POWER_SUSPENDING, NULL);
+	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
+	return true;
+}
+
+void power_suspend(struct power *power, struct power_request *req,
+		   uint64_t timeout_ns)
+{
+	enum power_state state = power_get_state(power);
+
+	req->start_ns = power->ops->now_ns(power->ctx);
+	req->deadline_ns = req->start_ns + timeout_ns;
+	if (state == POWER_SUSPENDED) {
+		power_request_done(power, req, POWER_ASLEEP, NULL);
+		return;
+	}
+	if (power->pause_wanted) {
+		/* The guest does not run, and so cannot go to sleep. */
+		if (req->force)
+			power_pause(power, req, timeout_ns, false);
+		else
+			power_request_done(power, req, POWER_BLOCKED, NULL);
+		return;
+	}
+	req->next = power->requests;
+	power->requests = req;
+	/*
+	 * On its way down it must not be disturbed; on its way up its devices
+	 * may still be moving: press later.
+	 */
+	if (state == POWER_RESUMING)
+		power->press_wanted = true;
+	else if (state == POWER_RUNNING && !power_press(power))
+		power_requests_end(power, POWER_DEAF, NULL);
+	power_requests_rearm(power);
+	power_pause_work(power);
+}
+
+/* The end of what was cancelled: a guest that obeys late is woken until then */
+static uint64_t last_deadline(const struct power *power)
+{
+	uint64_t last = 0;
+
+	for (const struct power_request *r = power->requests; r; r = r->next)
+		last = MAX(last, r->deadline_ns);
+	return last;
+}
+
+int power_cancel(struct power *power)
+{
+	enum power_state state;
+	uint64_t until = last_deadline(power);
+	bool begun;
+	int r = 0;
+
+	power_requests_end(power, POWER_CANCELLED, NULL);
+	power_pauses_end(power, POWER_CANCELLED, UINT64_MAX, NULL);
+	power_lock(power);
+	state = power_state_of(power->step);
+	begun = power->begun;
+	power_unlock(power);
+	if (state == POWER_SUSPENDING && !begun) {
+		/* The press is out and cannot be taken back. */
+		power->cancelled_until_ns = until;
+		power_give_up(power);
+	} else if (!power_sleeps_by_itself(power)) {
+		r = power_wake_forced(power);
+	}
+	power_unpause(power);
+	return r;
+}
+
+void power_request_overtaken(struct power *power)
+{
+	bool unwanted =
+		power->cancelled_until_ns > power->ops->now_ns(power->ctx);
+
+	power->cancelled_until_ns = 0;
+	if (unwanted)
+		(void)!power_wake_forced(power); /* deaf: nothing can */
+}
