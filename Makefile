@@ -187,6 +187,7 @@ UNIT_TESTS = \
 	memory_map \
 	mmio \
 	mmio_life \
+	mmio_quiesce \
 	net \
 	pmc \
 	policy \

@@ -397,7 +397,6 @@ static void tell_moved(struct virtio_mmio *dev, int r)
 
 static void start_again(struct virtio_mmio *dev)
 {
-	dev->quiesced = false;
 	begin(dev, VIRTIO_OP_RESTART, NULL);
 	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
 }
@@ -407,7 +406,7 @@ static void quiesce_done(struct virtio_mmio *dev, int r)
 	bool restart = dev->restart_wanted;
 
 	dev->restart_wanted = false;
-	dev->quiesced = r == 0;
+	dev->quiesced = r == 0 && !restart;
 	if (!restart)
 		tell_moved(dev, r);
 	else if (r == 0 && virtio_mmio_is_live(dev))
@@ -606,6 +605,8 @@ void virtio_mmio_quiesce(struct virtio_mmio *dev,
 void virtio_mmio_restart(struct virtio_mmio *dev,
 			 void (*moved)(struct virtio_mmio *dev, int r))
 {
+	bool was_quiesced;
+
 	dev->moved = moved;
 	dev->frozen = false;
 	dev->quiesce_wanted = false;
@@ -616,11 +617,12 @@ void virtio_mmio_restart(struct virtio_mmio *dev,
 		tell_moved(dev, 0);
 		return;
 	}
-	if (!dev->dead && dev->quiesced && virtio_mmio_is_live(dev)) {
+	was_quiesced = dev->quiesced;
+	dev->quiesced = false;
+	if (!dev->dead && was_quiesced && virtio_mmio_is_live(dev)) {
 		start_again(dev);
 		return;
 	}
-	dev->quiesced = false;
 	tell_moved(dev, 0);
 	next_work(dev);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio.h: reset, faults, death and quiesce of the back end. */
+/* virtio/mmio.h: reset, faults and death of the back end. */
 #include "tests/unit/mmio_test.h"
 
 TestSuite(mmio_life, .init = setup_ready, .fini = teardown, .timeout = 30);
@@ -136,29 +136,6 @@ Test(mmio_life, a_ring_error_without_driver_is_ignored)
 	cr_assert(eq(u32, status(), 0));
 }
 
-static void die_and_recover(void)
-{
-	static struct vcpu_write w;
-
-	cr_assert(eq(u32, failures, 1));
-	cr_assert(dev.dead);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
-	while (dev.op != VIRTIO_OP_RESET)
-		turn();
-	cr_assert(ne(u32, status(), 0), "not before the fence");
-	virtio_mmio_fenced(&dev, true);
-	write_end(&w);
-	cr_assert(eq(u32, status(), 0));
-	/* It stays broken, and says so. */
-	negotiate(VERSION_1);
-	(void)make_ready(0);
-	put_status(LIVE);
-	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	put_len(0x100, 1, 1);
-	put_status(0);
-	cr_assert(eq(u32, status(), 0));
-}
-
 Test(mmio_life, one_that_dies_live_needs_reset_and_a_fence)
 {
 	go_live();
@@ -261,119 +238,6 @@ Test(mmio_life, one_that_dies_in_a_config_write_lets_the_vcpu_go)
 		turn();
 	put_status(ACK);
 	cr_assert(eq(u32, status(), ACK));
-}
-
-/* --------------------------------------------------------------- quiesce */
-
-static int moved = 1;
-
-static void on_moved(struct virtio_mmio *d, int r)
-{
-	cr_assert(eq(int, moved, 1), "once");
-	moved = r;
-}
-
-static int quiesce(void)
-{
-	moved = 1;
-	virtio_mmio_quiesce(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	return moved;
-}
-
-static int restart(void)
-{
-	moved = 1;
-	virtio_mmio_restart(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	return moved;
-}
-
-Test(mmio_life, quiesce_and_restart_go_on_where_it_was)
-{
-	go_live();
-	fb.bases[0] = 100;
-	fb.bases[1] = 40000;
-	cr_assert(eq(int, quiesce(), 0));
-	cr_assert(eq(u32, status(), LIVE), "the guest sees nothing of it");
-	cr_assert(not(dev.fe.rings[0].started || dev.fe.rings[1].started));
-	cr_assert(eq(int, restart(), 0));
-	cr_assert(eq(u32, fb.set_base[0], 100));
-	cr_assert(eq(u32, fb.set_base[1], 40000));
-	cr_assert(dev.fe.rings[0].started && dev.fe.rings[1].started);
-	cr_assert(eq(u32, lives, 1));
-	cr_assert(eq(u32, resets, 0));
-}
-
-Test(mmio_life, a_config_change_in_its_sleep_is_told_after_it)
-{
-	go_live();
-	cr_assert(eq(int, quiesce(), 0));
-	fb.config[0] = 1;
-	virtio_mmio_config_changed(&dev);
-	cr_assert(eq(int, dev.op, VIRTIO_OP_NONE));
-	cr_assert(eq(int, restart(), 0));
-	while (page.bytes[0x100] != 1)
-		turn();
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
-}
-
-Test(mmio_life, a_device_that_is_not_live_has_nothing_to_stop)
-{
-	unsigned int n = atomic_load(&fb.nr);
-
-	cr_assert(eq(int, quiesce(), 0));
-	cr_assert(eq(int, restart(), 0));
-	virtio_mmio_died(&dev, "died");
-	cr_assert(eq(int, quiesce(), 0));
-	cr_assert(eq(int, restart(), 0));
-	cr_assert(eq(u32, atomic_load(&fb.nr), n));
-}
-
-Test(mmio_life, quiesce_waits_for_what_is_going_on)
-{
-	static struct vcpu_write w;
-
-	go_live();
-	fake_misbehave(&fb, VHOST_USER_SET_CONFIG, FAKE_WAITS);
-	write_begin(&w, 0x100, 1, 1);
-	while (!atomic_load(&fb.waiting))
-		turn();
-	moved = 1;
-	virtio_mmio_quiesce(&dev, on_moved);
-	cr_assert(eq(int, moved, 1));
-	fake_go_on(&fb);
-	write_end(&w);
-	while (moved == 1)
-		turn();
-	cr_assert(eq(int, moved, 0));
-	cr_assert(dev.quiesced);
-}
-
-Test(mmio_life, one_that_dies_in_quiesce_fails_it)
-{
-	go_live();
-	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_CLOSES);
-	cr_assert(eq(int, quiesce(), -EIO));
-	while (!failures)
-		turn();
-	cr_assert(eq(int, restart(), 0));
-	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	die_and_recover();
-}
-
-Test(mmio_life, one_that_dies_in_restart_needs_reset)
-{
-	go_live();
-	cr_assert(eq(int, quiesce(), 0));
-	fake_misbehave(&fb, VHOST_USER_SET_VRING_NUM, FAKE_CLOSES);
-	cr_assert(eq(int, restart(), -EIO));
-	while (!failures)
-		turn();
-	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	die_and_recover();
 }
 
 Test(mmio_life, the_end_of_the_vm_lets_waiting_vcpus_go)

@@ -260,4 +260,28 @@ static inline unsigned int count(uint32_t request)
 	return n;
 }
 
+/* Once the process has died: no reset before the fence, and none that helps. */
+static inline void die_and_recover(void)
+{
+	static struct vcpu_write w;
+
+	cr_assert(eq(u32, failures, 1));
+	cr_assert(dev.dead);
+	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	while (dev.op != VIRTIO_OP_RESET)
+		turn();
+	cr_assert(ne(u32, status(), 0), "not before the fence");
+	virtio_mmio_fenced(&dev, true);
+	write_end(&w);
+	cr_assert(eq(u32, status(), 0));
+	/* It stays broken, and says so. */
+	negotiate(VERSION_1);
+	(void)make_ready(0);
+	put_status(LIVE);
+	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
+	put_len(0x100, 1, 1);
+	put_status(0);
+	cr_assert(eq(u32, status(), 0));
+}
+
 #endif
