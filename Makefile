@@ -96,6 +96,7 @@ VMM_SRC = \
 	vmm/mailbox.c \
 	vmm/power.c \
 	vmm/power_park.c \
+	vmm/power_stats.c \
 	vmm/run.c \
 	vmm/terminal.c \
 	vmm/vcpu.c \
@@ -187,6 +188,7 @@ UNIT_TESTS = \
 	policy \
 	power \
 	power_request \
+	power_stats \
 	rng \
 	rtc \
 	serial \
@@ -545,6 +547,7 @@ san:
 
 # What vCPU threads and the main loop share, under ThreadSanitizer.
 TSAN_SRC = tests/tsan/power_stress.c vmm/power.c vmm/power_park.c \
+	vmm/power_stats.c \
 	devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
 
 $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
