@@ -119,6 +119,17 @@ static void tell(struct power *power, enum power_state state,
 	power->ops->event(power->ctx, state, source);
 }
 
+static uint64_t clock_ns(struct power *power)
+{
+	return power->ops->now_ns(power->ctx);
+}
+
+static void stats_running(struct power *power)
+{
+	power_stats_running(&power->stats, clock_ns(power),
+			    &power->last_wake_latency_ns);
+}
+
 /* Sets the state if it is still @from. Return: whether it was. */
 static bool change(struct power *power, enum power_state from,
 		   enum power_state to)
@@ -183,6 +194,7 @@ static void requests_end(struct power *power, enum power_outcome outcome,
 		req->source = outcome == POWER_ABORTED && power->wake_source
 				      ? power->wake_source->name
 				      : NULL;
+		power_stats_request(&power->stats, outcome);
 		req->done(req, outcome);
 	}
 }
@@ -296,6 +308,7 @@ static bool press(struct power *power)
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
 	power->wake_seen = false;
 	power->wake_source = NULL;
+	power_stats_begun(&power->stats, POWER_BY_REQUEST, clock_ns(power));
 	tell(power, POWER_SUSPENDING, NULL);
 	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
 	return true;
@@ -342,11 +355,13 @@ static void resume(struct power *power, struct wake_source *source)
 	if (source) {
 		power->last_wake = source;
 		power->last_wake_ns = power->ops->now_ns(power->ctx);
+		power->last_wake_latency_ns = 0;
 		source->wakes += slept;
 	}
 	if (slept)
 		power->time_asleep_ns +=
 			power->ops->now_ns(power->ctx) - power->slept_at_ns;
+	power_stats_woke(&power->stats, slept, clock_ns(power));
 	power->wake_source = source;
 	if (!slept)
 		requests_end_all(power, POWER_ABORTED);
@@ -374,6 +389,9 @@ void power_restarted(struct power *power)
 	}
 	power_unpark_all(power);
 	unlock(power);
+	power_stats_released(&power->stats, clock_ns(power));
+	if (resuming && s1)
+		stats_running(power);
 	if (resuming && s1)
 		woken(power);
 	else if (resuming)
@@ -424,6 +442,7 @@ static void fall_asleep(struct power *power)
 		return;
 	power->cycles++;
 	power->slept_at_ns = power->ops->now_ns(power->ctx);
+	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
 	power->wake_seen = false;
 	power->wake_source = NULL;
 	tell(power, POWER_SUSPENDED, NULL);
@@ -466,6 +485,9 @@ static void on_entered(struct power *power)
 		power->wake_source = NULL;
 	}
 	power->press_wanted = false; /* it went by itself */
+	if (power->told != POWER_SUSPENDING)
+		power_stats_begun(&power->stats, POWER_BY_GUEST,
+				  clock_ns(power));
 	tell(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
 	power->awake_looks = 0;
@@ -502,6 +524,8 @@ void power_poll(struct power *power)
 	overtaken = exited && power->lps0_entered;
 	unlock(power);
 
+	if (exited || old_exit)
+		stats_running(power);
 	if (overtaken || old_exit) /* the next sleep has begun already */
 		sources_delivered(power);
 	if (exited && !overtaken)

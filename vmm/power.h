@@ -35,6 +35,7 @@
 
 #include "devices/acpi_pm.h"
 #include "vmm/base/util.h"
+#include "vmm/power_stats.h"
 
 enum power_state {
 	POWER_RUNNING,
@@ -189,7 +190,9 @@ struct power {
 	struct wake_source sleepbtn, powerbtn, rtc, launcher;
 	const struct wake_source *last_wake;
 	uint64_t last_wake_ns, slept_at_ns;
+	uint64_t last_wake_latency_ns; /* to its LPS0 exit; 0 = not known yet */
 	uint64_t cycles, time_asleep_ns;
+	struct power_stats stats;
 	struct power_request *requests;
 	enum power_state told; /* the state last given to ops->event */
 	bool wake_seen;	       /* a source fired since the sleep began */
