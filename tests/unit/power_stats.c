@@ -179,3 +179,170 @@ Test(power_stats, pauses_add_up)
 	cr_assert(eq(u64, st.paused_ns, 15));
 	cr_assert(eq(u64, st.longest_pause_ns, 9));
 }
+
+/* ----------------------------------------------------- the coordinator's */
+
+TestSuite(power_stats_of, .fini = teardown, .timeout = 30);
+
+static void press_and_sleep(struct answer *a)
+{
+	ask(a, 60 * SECOND);
+	model_pm1_clear(&m, BUTTONS);
+	power_lps0(&m.power, true);
+	m.now_ns += SECOND;
+	fall_asleep();
+}
+
+/* LPS0 exit as the vCPU tells it. */
+static void lps0_exit(void)
+{
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m,
+		    m.power.told == POWER_RUNNING && !m.power.note_lps0_exit);
+}
+
+Test(power_stats_of, a_requested_sleep_and_its_wake_up)
+{
+	struct power_stats *s = &m.power.stats;
+	static struct answer a;
+
+	begin(2);
+	m.restart = DEVICE_LATER;
+	press_and_sleep(&a);
+	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S2IDLE][POWER_BY_REQUEST], 1));
+	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].sum_ns, SECOND));
+	cr_assert(eq(u64, s->requests[POWER_ASLEEP], 1));
+	m.now_ns += 5 * SECOND;
+	power_wake(&m.power, &m.power.powerbtn);
+	m.now_ns += 7 * NS_PER_MS;
+	power_restarted(&m.power);
+	all_back(1);
+	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
+	m.now_ns += 6 * NS_PER_MS;
+	lps0_exit();
+	cr_assert(eq(u64, s->asleep_ns[POWER_SLEEP_S2IDLE], 5 * SECOND));
+	cr_assert(eq(u64, s->wake_vcpus.count, 1));
+	cr_assert(eq(u64, s->wake_vcpus.sum_ns, 7 * NS_PER_MS));
+	cr_assert(eq(u64, s->wake_running.count, 1));
+	cr_assert(eq(u64, s->wake_running.sum_ns, 13 * NS_PER_MS));
+	cr_assert(eq(u64, m.power.last_wake_latency_ns, 13 * NS_PER_MS));
+}
+
+/* RUNNING is told after 20 ms whatever the guest does: that is no latency. */
+Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
+{
+	struct power_stats *s = &m.power.stats;
+	static struct answer a;
+
+	begin(1);
+	press_and_sleep(&a);
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_fire(&m, POWER_TIMER_RESUME);
+	cr_assert(eq(int, m.power.told, POWER_RUNNING));
+	cr_assert(eq(u64, s->wake_running.count, 0));
+	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
+	m.now_ns += SECOND;
+	lps0_exit();
+	cr_assert(eq(u64, s->wake_running.count, 1));
+	cr_assert(
+		eq(u64, m.power.last_wake_latency_ns, SECOND + 20 * NS_PER_MS));
+	/* The next wake event: not known again. */
+	press_and_sleep(&a);
+	power_wake(&m.power, &m.power.powerbtn);
+	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
+}
+
+/* Asked to sleep again before it told that it is up: the exit is the old. */
+Test(power_stats_of, an_exit_after_the_next_request_ends_the_old_wake_up)
+{
+	struct power_stats *s = &m.power.stats;
+	static struct answer a;
+
+	begin(1);
+	press_and_sleep(&a);
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_fire(&m, POWER_TIMER_RESUME);
+	ask(&a, 60 * SECOND);
+	model_pm1_clear(&m, BUTTONS);
+	m.now_ns += SECOND;
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m, !m.power.note_old_exit);
+	cr_assert(eq(u64, s->wake_running.count, 1));
+	cr_assert(eq(u64, s->wake_running.sum_ns, SECOND + 20 * NS_PER_MS));
+	m.now_ns += SECOND;
+	fall_asleep();
+	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 2));
+	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].sum_ns, 3 * SECOND));
+}
+
+Test(power_stats_of, a_sleep_by_itself_begins_with_the_guests_first_sign)
+{
+	struct power_stats *s = &m.power.stats;
+	static struct answer a;
+
+	begin(2);
+	/* A request that came to nothing is no part of it. */
+	ask(&a, SECOND);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(u64, s->requests[POWER_TIMEOUT], 1));
+	model_pm1_clear(&m, BUTTONS);
+	m.now_ns += 100 * SECOND;
+	power_lps0(&m.power, true);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	m.now_ns += 3 * SECOND;
+	fall_asleep();
+	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S2IDLE][POWER_BY_GUEST], 1));
+	cr_assert(eq(u64, s->entry[POWER_BY_GUEST].sum_ns, 3 * SECOND));
+	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 0));
+}
+
+Test(power_stats_of, s1_runs_when_its_vcpu_is_let_go)
+{
+	struct power_stats *s = &m.power.stats;
+
+	begin(1);
+	m.restart = DEVICE_LATER;
+	model_order(&m, 0, ORDER_S1);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	power_wake(&m.power, &m.power.powerbtn);
+	m.now_ns += 4 * NS_PER_MS;
+	power_restarted(&m.power);
+	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S1][POWER_BY_GUEST], 1));
+	cr_assert(eq(u64, s->wake_vcpus.sum_ns, 4 * NS_PER_MS));
+	cr_assert(eq(u64, s->wake_running.sum_ns, 4 * NS_PER_MS));
+	cr_assert(eq(u64, m.power.last_wake_latency_ns, 4 * NS_PER_MS));
+}
+
+Test(power_stats_of, requests_that_do_not_end_asleep_are_counted_by_reason)
+{
+	struct power_stats *s = &m.power.stats;
+	static struct answer a, b;
+
+	begin(1);
+	model_pm1_enable(&m, 0);
+	ask(&a, SECOND);
+	cr_assert(eq(u64, s->requests[POWER_DEAF], 1));
+	model_pm1_enable(&m, BUTTONS);
+	/* Two at a time are two. */
+	ask(&a, SECOND);
+	ask(&b, SECOND);
+	power_lps0(&m.power, true);
+	lps0_exit();
+	cr_assert(eq(u64, s->requests[POWER_REFUSED], 2));
+	ask(&a, SECOND);
+	power_lps0(&m.power, true);
+	power_poll(&m.power);
+	power_wake(&m.power, &m.power.powerbtn);
+	lps0_exit();
+	cr_assert(eq(u64, s->requests[POWER_ABORTED], 1));
+	m.quiesce = DEVICE_FAILS;
+	ask(&a, SECOND);
+	model_pm1_clear(&m, 0xffff);
+	all_read_c2();
+	MODEL_UNTIL(&m, a.calls == 1);
+	cr_assert(eq(u64, s->requests[POWER_FAILED], 1));
+	cr_assert(eq(u64, s->requests[POWER_ASLEEP], 0));
+	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 0));
+}
