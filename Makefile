@@ -83,6 +83,7 @@ VMM_SRC = \
 	vmm/cli.c \
 	vmm/cli_print.c \
 	vmm/commands.c \
+	vmm/commands_stats.c \
 	vmm/config.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
@@ -97,6 +98,7 @@ VMM_SRC = \
 	vmm/power.c \
 	vmm/power_park.c \
 	vmm/power_stats.c \
+	vmm/prometheus.c \
 	vmm/run.c \
 	vmm/terminal.c \
 	vmm/vcpu.c \
@@ -189,6 +191,7 @@ UNIT_TESTS = \
 	power \
 	power_request \
 	power_stats \
+	prometheus \
 	rng \
 	rtc \
 	serial \

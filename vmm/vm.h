@@ -153,4 +153,8 @@ extern const struct control_command vm_commands[];
 void vm_commands_state(struct vm *vm, enum power_state state);
 void vm_commands_finish(struct vm *vm);
 
+/* --- commands_stats.c --- */
+/* The command "stats"; @ctx: the struct vm. */
+void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx);
+
 #endif
