@@ -84,6 +84,7 @@ VMM_SRC = \
 	vmm/cli.c \
 	vmm/cli_print.c \
 	vmm/commands.c \
+	vmm/commands_stats.c \
 	vmm/config.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
@@ -101,6 +102,8 @@ VMM_SRC = \
 	vmm/power_pause.c \
 	vmm/power_request.c \
 	vmm/power_wake.c \
+	vmm/power_stats.c \
+	vmm/prometheus.c \
 	vmm/run.c \
 	vmm/terminal.c \
 	vmm/vcpu.c \
@@ -195,6 +198,8 @@ UNIT_TESTS = \
 	power_pause \
 	power_request \
 	power_transitions \
+	power_stats \
+	prometheus \
 	rng \
 	rtc \
 	serial \

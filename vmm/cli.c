@@ -29,7 +29,7 @@ struct command;
 struct invocation {
 	const struct command *cmd;
 	FILE *out, *err;
-	bool json;
+	bool json, prometheus;
 	unsigned int flags; /* FLAG_* given */
 	int timeout_ms;	    /* -1 = none */
 	const char *state;
@@ -57,6 +57,7 @@ struct command {
 	const char *help;
 	bool has_timeout;
 	bool has_state;
+	bool has_prometheus;
 	bool socket_optional;
 	unsigned int flags; /* FLAG_* it takes */
 	int timeout_ms;	    /* default */
@@ -215,6 +216,28 @@ static int cmd_state(struct invocation *inv)
 		return server_error(inv, reply);
 	if (!inv->json)
 		cli_print_state(inv->out, json_object_get(reply, "result"));
+	return CLI_OK;
+}
+
+static int cmd_stats(struct invocation *inv)
+{
+	const char *args =
+		inv->prometheus ? "{\"format\":\"prometheus\"}" : NULL;
+	_cleanup_json_ json_t *reply = NULL;
+	int r = connect_and_call(inv, args, inv->timeout_ms, &reply);
+	const json_t *result = json_object_get(reply, "result");
+	const char *text = json_string_value(json_object_get(result, "text"));
+
+	if (r)
+		return r;
+	if (!reply_ok(reply))
+		return server_error(inv, reply);
+	if (inv->prometheus && !text)
+		return no_answer(inv, -EPROTO);
+	if (inv->prometheus && !inv->json)
+		fputs(text, inv->out);
+	else if (!inv->json)
+		cli_print_stats(inv->out, result);
 	return CLI_OK;
 }
 
@@ -487,6 +510,11 @@ static const struct command commands[] = {
 	  "Prints whether the guest runs or sleeps, what woke it last, its\n"
 	  "wake sources, device processes and vCPUs.\n",
 	  .timeout_ms = REPLY_MS, .fn = cmd_state },
+	{ "stats", "[--prometheus] SOCKET", "how often and how fast it slept",
+	  "Prints how often and how long the guest slept, why it did not, how\n"
+	  "long it took to fall asleep and to wake, and what woke it. All\n"
+	  "since the VM began.\n",
+	  .has_prometheus = true, .timeout_ms = REPLY_MS, .fn = cmd_stats },
 	{ "suspend", "[--full | --force] [OPTION]... SOCKET",
 	  "put the guest to sleep and wait until it sleeps",
 	  "Presses the guest's sleep button and waits until it is asleep.\n"
@@ -578,6 +606,9 @@ static void print_command_help(const struct command *c, FILE *out)
 	if (c->has_timeout)
 		fputs("  --timeout MS    how long to wait, in milliseconds\n",
 		      out);
+	if (c->has_prometheus)
+		fputs("  --prometheus    print it as Prometheus reads it\n",
+		      out);
 	fputs("  --json          print the reply as it came, as JSON\n"
 	      "  -h, --help      this text\n",
 	      out);
@@ -631,6 +662,10 @@ static int parse_option(struct invocation *inv, int argc, char **argv)
 
 	if (!strcmp(word, "--json")) {
 		inv->json = true;
+		return 1;
+	}
+	if (inv->cmd->has_prometheus && !strcmp(word, "--prometheus")) {
+		inv->prometheus = true;
 		return 1;
 	}
 	if (inv->cmd->has_timeout && !strncmp(word, "--timeout=", 10))

@@ -22,6 +22,8 @@ int cli_run(int argc, char **argv, FILE *out, FILE *err);
 /* --- cli_print.c: JSON of the control protocol as text for people --- */
 /* @result of "state". */
 void cli_print_state(FILE *out, const json_t *result);
+/* @result of "stats". */
+void cli_print_stats(FILE *out, const json_t *result);
 /* One line. */
 void cli_print_event(FILE *out, const json_t *event);
 

@@ -31,7 +31,8 @@ static bool number(const json_t *obj, const char *key, json_int_t *ret)
 }
 
 /* "2.4 s ago" of a CLOCK_BOOTTIME in nanoseconds. */
-static void print_ago(FILE *out, const json_t *obj, const char *key)
+static void print_ago(FILE *out, const char *before, const json_t *obj,
+		      const char *key)
 {
 	json_int_t then, ago;
 
@@ -40,7 +41,8 @@ static void print_ago(FILE *out, const json_t *obj, const char *key)
 	ago = (json_int_t)time_boot_ns() - then;
 	if (ago < 0)
 		return;
-	fprintf(out, ", %lld.%01lld s ago", (long long)(ago / NS_PER_SEC),
+	fprintf(out, "%s%lld.%01lld s ago", before,
+		(long long)(ago / NS_PER_SEC),
 		(long long)(ago % NS_PER_SEC / (NS_PER_SEC / 10)));
 }
 
@@ -64,18 +66,19 @@ static void print_sources(FILE *out, const json_t *sources)
 
 	if (json_array_size(sources) == 0)
 		return;
-	fputs("\nWAKE SOURCE     ARMED  EVENTS\n", out);
+	fputs("\nWAKE SOURCE     ARMED  EVENTS  WAKES\n", out);
 	json_array_foreach(sources, i, s)
 	{
-		json_int_t count = 0;
+		json_int_t count = 0, wakes = 0;
 
 		(void)number(s, "count", &count);
-		fprintf(out, "%-15s %-6s %lld\n", text(s, "name"),
+		(void)number(s, "wakes", &wakes);
+		fprintf(out, "%-15s %-6s %-7lld %lld\n", text(s, "name"),
 			flag(s, "off")	   ? "off"
 			: flag(s, "storm") ? "storm"
 			: flag(s, "armed") ? "yes"
 					   : "no",
-			(long long)count);
+			(long long)count, (long long)wakes);
 	}
 }
 
@@ -146,12 +149,155 @@ void cli_print_state(FILE *out, const json_t *result)
 			(long long)(n / 1000), (long long)(n % 1000 / 100));
 	if (*text(wake, "source")) {
 		fprintf(out, "last wake  %s", text(wake, "source"));
-		print_ago(out, wake, "time_ns");
+		print_ago(out, ", ", wake, "time_ns");
+		if (number(wake, "latency_ms", &n))
+			fprintf(out, ", ran after %lld ms", (long long)n);
 		fputc('\n', out);
 	}
 	print_sources(out, json_object_get(result, "sources"));
 	print_devices(out, json_object_get(result, "devices"));
 	print_vcpus(out, json_object_get(result, "vcpus"));
+}
+
+/* --- statistics --- */
+
+static json_int_t count_of(const json_t *obj, const char *key)
+{
+	json_int_t n = 0;
+
+	(void)number(obj, key, &n);
+	return n;
+}
+
+struct duration {
+	char text[24]; /* "1.52 ms", "320 ms", "61.2 s" */
+};
+
+static struct duration duration(const json_t *obj, const char *key)
+{
+	struct duration d = { "-" };
+	double ms = (double)count_of(obj, key) / 1e6;
+
+	if (!json_is_integer(json_object_get(obj, key)))
+		return d;
+	if (ms <= 0)
+		(void)snprintf(d.text, sizeof(d.text), "0 s");
+	else if (ms < 1000)
+		(void)snprintf(d.text, sizeof(d.text), "%.*f ms",
+			       ms < 10 ? 2 : 0, ms);
+	else
+		(void)snprintf(d.text, sizeof(d.text), "%.1f s", ms / 1000);
+	return d;
+}
+
+static void print_sleeps(FILE *out, const json_t *sleeps)
+{
+	size_t i;
+	json_t *s;
+
+	if (json_array_size(sleeps) == 0)
+		return;
+	fputs("\nSLEEP           COUNT   BY REQUEST  BY GUEST       TIME\n",
+	      out);
+	json_array_foreach(sleeps, i, s)
+	{
+		fprintf(out, "%-15s %-7lld %-11lld %-8lld %10s\n",
+			text(s, "kind"), (long long)count_of(s, "cycles"),
+			(long long)count_of(s, "by_request"),
+			(long long)count_of(s, "by_guest"),
+			duration(s, "asleep_ns").text);
+	}
+}
+
+static void print_requests(FILE *out, json_t *requests)
+{
+	const char *outcome;
+	json_t *count;
+
+	if (json_object_size(requests) == 0)
+		return;
+	fputs("\nREQUEST ENDED   COUNT\n", out);
+	json_object_foreach(requests, outcome, count)
+	{
+		fprintf(out, "%-15s %lld\n", outcome,
+			(long long)json_integer_value(count));
+	}
+}
+
+static void print_hist(FILE *out, const char *name, const json_t *hist)
+{
+	json_int_t n = count_of(hist, "count");
+
+	if (n == 0)
+		fprintf(out, "%-15s 0\n", name);
+	else
+		fprintf(out, "%-15s %-7lld %10s %10s %10s\n", name,
+			(long long)n, duration(hist, "p50_ns").text,
+			duration(hist, "p99_ns").text,
+			duration(hist, "max_ns").text);
+}
+
+static void print_latencies(FILE *out, const json_t *result)
+{
+	const json_t *entry = json_object_get(result, "entry");
+	const json_t *wake = json_object_get(result, "wake");
+
+	fputs("\nLATENCY         COUNT      HALF <=     99% <=        MAX\n",
+	      out);
+	print_hist(out, "sleep, asked", json_object_get(entry, "request"));
+	print_hist(out, "sleep, by guest", json_object_get(entry, "guest"));
+	print_hist(out, "wake to vCPUs", json_object_get(wake, "vcpus"));
+	print_hist(out, "wake to running", json_object_get(wake, "running"));
+}
+
+static void print_source_stats(FILE *out, const json_t *sources)
+{
+	size_t i;
+	json_t *s;
+
+	if (json_array_size(sources) == 0)
+		return;
+	fputs("\nWAKE SOURCE     EVENTS  WAKES   LAST\n", out);
+	json_array_foreach(sources, i, s)
+	{
+		bool ever = json_is_integer(json_object_get(s, "last_ns"));
+
+		fprintf(out, ever ? "%-15s %-7lld %-7lld" : "%-15s %-7lld %lld",
+			text(s, "name"), (long long)count_of(s, "count"),
+			(long long)count_of(s, "wakes"));
+		print_ago(out, " ", s, "last_ns");
+		fputc('\n', out);
+	}
+}
+
+static void print_resets(FILE *out, const json_t *devices)
+{
+	size_t i;
+	json_t *d;
+
+	if (json_array_size(devices) == 0)
+		return;
+	fputs("\nDEVICE          RESETS\n", out);
+	json_array_foreach(devices, i, d)
+	{
+		fprintf(out, "%-15s %lld\n", text(d, "name"),
+			(long long)count_of(d, "resets"));
+	}
+}
+
+void cli_print_stats(FILE *out, const json_t *result)
+{
+	const json_t *pauses = json_object_get(result, "pauses");
+
+	fprintf(out, "vm         %s\n", text(result, "vm"));
+	fprintf(out, "pauses     %lld, %s in all\n",
+		(long long)count_of(pauses, "count"),
+		duration(pauses, "total_ns").text);
+	print_sleeps(out, json_object_get(result, "sleeps"));
+	print_requests(out, json_object_get(result, "requests"));
+	print_latencies(out, result);
+	print_source_stats(out, json_object_get(result, "sources"));
+	print_resets(out, json_object_get(result, "devices"));
 }
 
 /* The event's time is CLOCK_BOOTTIME: shown as the wall clock of then. */

@@ -478,10 +478,15 @@ static json_t *vcpus_json(const struct vm *vm)
 
 static json_t *last_wake_json(const struct vm *vm)
 {
+	uint64_t latency_ns = vm->power.last_wake_latency_ns;
+
 	if (!vm->power.last_wake)
 		return json_null();
-	return json_pack("{s:s, s:I}", "source", vm->power.last_wake->name,
-			 "time_ns", (json_int_t)vm->power.last_wake_ns);
+	return json_pack("{s:s, s:I, s:o}", "source", vm->power.last_wake->name,
+			 "time_ns", (json_int_t)vm->power.last_wake_ns,
+			 "latency_ms",
+			 latency_ns ? json_integer(latency_ns / NS_PER_MS)
+				    : json_null());
 }
 
 static void cmd_state(struct control_request *req, json_t *args, void *ctx)
@@ -510,6 +515,7 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 const struct control_command vm_commands[] = {
 	{ "stop", cmd_stop },
 	{ "state", cmd_state },
+	{ "stats", vm_cmd_stats }, /* commands_stats.c */
 	{ "suspend", cmd_suspend },
 	{ "resume", cmd_resume },
 	{ "wake", cmd_wake },

@@ -220,6 +220,12 @@ void power_stop(struct power *power)
 
 /* ------------------------------------------------------- down and back up */
 
+static void stats_running(struct power *power)
+{
+	power_stats_running(&power->stats, power->ops->now_ns(power->ctx),
+			    &power->last_wake_latency_ns);
+}
+
 /* A sleep is over: requests that came on the way up begin a new one. */
 static void woken(struct power *power)
 {
@@ -283,8 +289,10 @@ void power_resume(struct power *power, struct wake_source *source)
 	if (source) {
 		power->last_wake = source;
 		power->last_wake_ns = now;
+		power->last_wake_latency_ns = 0;
 		source->wakes += slept;
 	}
+	power_stats_woke(&power->stats, slept, now);
 	if (slept)
 		power->time_asleep_ns += now - power->slept_at_ns;
 	if (source)
@@ -313,10 +321,13 @@ static void restarted(struct power *power)
 		(void)power_move(power, EVENT(DEVICES_BACK));
 	power_unpark_all(power);
 	power_unlock(power);
-	if (s1)
+	power_stats_released(&power->stats, power->ops->now_ns(power->ctx));
+	if (s1) {
+		stats_running(power);
 		woken(power);
-	else
+	} else {
 		timer_set(power, POWER_TIMER_RESUME, RESUME_NS);
+	}
 }
 
 /* Devices are back after a sleep that was none. */
@@ -391,6 +402,7 @@ static void last_look(struct power *power)
 		return;
 	power->cycles++;
 	power->slept_at_ns = power->ops->now_ns(power->ctx);
+	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
 	power->wake_seen = false;
 	power->wake_source = NULL;
 	power_tell(power, POWER_SUSPENDED, NULL);
@@ -435,6 +447,9 @@ static void on_entered(struct power *power)
 		power->wake_source = NULL;
 	}
 	power->press_wanted = false; /* it went by itself */
+	if (power->told != POWER_SUSPENDING)
+		power_stats_begun(&power->stats, POWER_BY_GUEST,
+				  power->ops->now_ns(power->ctx));
 	power_tell(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
 	power->awake_looks = 0;
@@ -473,6 +488,8 @@ void power_poll(struct power *power)
 	overtaken = exited && power->lps0_entered;
 	power_unlock(power);
 
+	if (exited || old_exit)
+		stats_running(power);
 	if (overtaken || old_exit) /* the next sleep has begun already */
 		power_sources_delivered(power);
 	if (exited && !overtaken)

@@ -30,6 +30,7 @@
 
 #include "devices/acpi_pm.h"
 #include "vmm/base/util.h"
+#include "vmm/power_stats.h"
 
 /* What clients are told. */
 enum power_state {
@@ -253,8 +254,10 @@ struct power {
 	struct wake_source sleepbtn, powerbtn, rtc, launcher;
 	const struct wake_source *last_wake;
 	uint64_t last_wake_ns, slept_at_ns;
+	uint64_t last_wake_latency_ns; /* to its LPS0 exit; 0 = not known yet */
 	uint64_t cycles, time_asleep_ns;
 	unsigned int storm_sleeps; /* short sleeps that are a storm; 0: none */
+	struct power_stats stats;
 	struct power_request *requests;
 	struct power_request *pauses; /* who waits to be told of a pause */
 	bool pause_wanted;
@@ -349,7 +352,5 @@ const char *power_state_name(enum power_state state);
 const char *power_sleep_name(enum power_sleep kind);
 const char *power_step_name(enum power_step step);
 const char *power_event_name(enum power_event event);
-/* "refused", "timeout"; the word of the control protocol. */
-const char *power_outcome_name(enum power_outcome outcome);
 
 #endif

@@ -65,6 +65,10 @@ static void is_off(struct power *power)
 {
 	struct wake_source *source;
 
+	if (power->pause_told)
+		power_stats_paused(&power->stats,
+				   power->ops->now_ns(power->ctx) -
+					   power->paused_at_ns);
 	power->pause_forced = false;
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);

@@ -4,20 +4,6 @@
 
 #include "vmm/power_int.h"
 
-const char *power_outcome_name(enum power_outcome outcome)
-{
-	static const char *const names[POWER_NR_OUTCOMES] = {
-		[POWER_ASLEEP] = "asleep",	 [POWER_REFUSED] = "refused",
-		[POWER_TIMEOUT] = "timeout",	 [POWER_ABORTED] = "aborted",
-		[POWER_CANCELLED] = "cancelled", [POWER_DEAF] = "deaf",
-		[POWER_FAILED] = "failed",	 [POWER_PAUSED] = "paused",
-		[POWER_FORCED] = "forced",	 [POWER_BLOCKED] = "blocked",
-		[POWER_ENDED] = "ended",
-	};
-
-	return names[outcome];
-}
-
 void power_requests_rearm(struct power *power)
 {
 	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
@@ -63,6 +49,7 @@ void power_request_done(struct power *power, struct power_request *req,
 		req->kind = power->kind;
 		req->by_itself = !power->asked;
 	}
+	power_stats_request(&power->stats, outcome);
 	req->done(req, outcome);
 }
 
@@ -172,6 +159,8 @@ bool power_press(struct power *power)
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
 	power->wake_seen = false;
 	power->wake_source = NULL;
+	power_stats_begun(&power->stats, POWER_BY_REQUEST,
+			  power->ops->now_ns(power->ctx));
 	power_tell(power, POWER_SUSPENDING, NULL);
 	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
 	return true;

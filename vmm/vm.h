@@ -157,4 +157,8 @@ void vm_commands_state(struct vm *vm, enum power_state state);
 void vm_commands_paused(struct vm *vm, bool paused);
 void vm_commands_finish(struct vm *vm);
 
+/* --- commands_stats.c --- */
+/* The command "stats"; @ctx: the struct vm. */
+void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx);
+
 #endif

@@ -123,6 +123,29 @@ sources() {
 	fi
 }
 
+# sum METRIC: over all its series in /tmp/stats.
+sum() {
+	awk -v name="$1{" 'index($0, name) == 1 { n += $NF } END { print n }' \
+		/tmp/stats
+}
+
+# Every sleep so far was ended by a source, and the guest told that it was up.
+counted() {
+	ctl stats --prometheus
+	echo "$ctl_out" >/tmp/stats
+	ctl state
+	co_sleeps=$(echo "$ctl_out" | awk '$1 == "sleeps" { print $2 }')
+	expect "stats: there were sleeps" "none" [ "$co_sleeps" -gt 0 ]
+	for co_metric in torpor_sleeps_total torpor_wakes_total \
+		torpor_sleep_entry_seconds_count \
+		torpor_wake_vcpus_seconds_count \
+		torpor_wake_running_seconds_count; do
+		expect_eq "stats: $co_metric" "$(sum $co_metric)" "$co_sleeps"
+	done
+	expect "stats: latency of the last wake-up" "$ctl_out" \
+		[ "${ctl_out#*, ran after }" != "$ctl_out" ]
+}
+
 # Data written before is there after, past the page cache.
 disk_survives() {
 	guest 'dd if=/dev/urandom of=/tmp/d bs=64k count=64 2>/dev/null;
@@ -138,6 +161,7 @@ disk_survives() {
 
 if start "torpor.wake=net,ttyS0"; then
 	sources
+	counted
 	disk_survives
 	clocks_sleep "clocks" wake_after_3s
 	zero_cost

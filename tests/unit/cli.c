@@ -70,9 +70,11 @@ static void do_wait(struct control_request *req, json_t *args, void *ctx)
 }
 
 static const struct control_command commands[] = {
-	{ "stop", do_any },	{ "state", do_any },	{ "suspend", do_any },
-	{ "resume", do_any },	{ "wake", do_any },	{ "wait", do_wait },
-	{ "powerbtn", do_any }, { "sleepbtn", do_any }, { NULL },
+	{ "stop", do_any },	{ "state", do_any },
+	{ "suspend", do_any },	{ "resume", do_any },
+	{ "wake", do_any },	{ "wait", do_wait },
+	{ "powerbtn", do_any }, { "sleepbtn", do_any },
+	{ "stats", do_any },	{ NULL },
 };
 
 static void *serve(void *arg)
@@ -160,9 +162,10 @@ Test(cli, no_command_is_wrong_usage_with_the_help_on_stderr)
 	cr_assert(same(out_text, ""));
 }
 
-static const char *const names[] = { "stop",   "state",	 "suspend",  "resume",
-				     "wake",   "wait",	 "powerbtn", "sleepbtn",
-				     "events", "version" };
+static const char *const names[] = { "stop",	 "state",    "suspend",
+				     "resume",	 "wake",     "wait",
+				     "powerbtn", "sleepbtn", "events",
+				     "version",	 "stats" };
 
 Test(cli, help_is_everywhere)
 {
@@ -221,6 +224,8 @@ static const struct {
 	{ { "wait", "RUNNING" }, "no socket given" },
 	{ { "wait", "ASLEEP", "a" }, "'ASLEEP' is no state; use RUNNING" },
 	{ { "version", "a", "b" }, "unexpected argument 'b'" },
+	{ { "state", "--prometheus", "a" }, "unknown option '--prometheus'" },
+	{ { "stats", "--prometheus" }, "stats: no socket given" },
 };
 
 Test(cli, wrong_usage_is_35_and_named)
@@ -384,8 +389,10 @@ Test(cli, state_prints_the_important_part)
 {
 	answer =
 		"{\"state\":\"SUSPENDED\",\"vm\":\"arc\",\"pid\":12,"
-		"\"cycles\":4,\"last_wake\":{\"source\":\"net0\"},"
-		"\"sources\":[{\"name\":\"net0\",\"armed\":true,\"count\":3}],"
+		"\"cycles\":4,\"last_wake\":{\"source\":\"net0\","
+		"\"latency_ms\":31},"
+		"\"sources\":[{\"name\":\"net0\",\"armed\":true,\"count\":3,"
+		"\"wakes\":2}],"
 		"\"devices\":[{\"name\":\"blk0\",\"pid\":14,"
 		"\"live\":true},{\"name\":\"net0\",\"pid\":15,\"dead\":true},"
 		"{\"name\":\"rng\",\"pid\":16}],\"time_asleep_ms\":61234,"
@@ -397,10 +404,10 @@ Test(cli, state_prints_the_important_part)
 				 "pid        12\n"
 				 "sleeps     4\n"
 				 "asleep     61.2 s in all\n"
-				 "last wake  net0\n"
+				 "last wake  net0, ran after 31 ms\n"
 				 "\n"
-				 "WAKE SOURCE     ARMED  EVENTS\n"
-				 "net0            yes    3\n"
+				 "WAKE SOURCE     ARMED  EVENTS  WAKES\n"
+				 "net0            yes    3       2\n"
 				 "\n"
 				 "DEVICE          PID      STATUS\n"
 				 "blk0            14       in use\n"
@@ -419,6 +426,88 @@ Test(cli, state_of_another_version_is_printed_as_far_as_known)
 		 "[],\"devices\":[1,{}],\"new\":1}";
 	cr_assert(eq(int, RUN("state", path), 0));
 	cr_assert(has(out_text, "state      RUNNING\n"));
+}
+
+Test(cli, state_before_the_latency_is_known_leaves_it_out)
+{
+	answer = "{\"state\":\"RESUMING\",\"last_wake\":{\"source\":\"rtc\","
+		 "\"latency_ms\":null}}";
+	cr_assert(eq(int, RUN("state", path), 0));
+	cr_assert(has(out_text, "last wake  rtc\n"));
+}
+
+/* --- stats --- */
+
+Test(cli, stats_are_a_table_for_people)
+{
+	answer =
+		"{\"vm\":\"arc\",\"state\":\"RUNNING\",\"sleeps\":[{\"kind\":"
+		"\"s2idle\",\"cycles\":4,\"by_guest\":1,\"by_request\":3,"
+		"\"asleep_ns\":61234567890}],\"requests\":{\"asleep\":3,"
+		"\"refused\":1},\"entry\":{\"request\":{\"count\":3,\"p50_ns\":"
+		"320000000,\"p99_ns\":1999500000,\"max_ns\":1999500000},"
+		"\"guest\":{\"count\":0,\"p50_ns\":null,\"p99_ns\":null,"
+		"\"max_ns\":0}},\"wake\":{\"vcpus\":{\"count\":4,\"p50_ns\":"
+		"1000000,\"p99_ns\":1000000,\"max_ns\":999000}},"
+		"\"pauses\":{\"count\":2,\"total_ns\":15600000},"
+		"\"sources\":[{\"name\":\"net0\",\"count\":7,\"wakes\":4,"
+		"\"last_ns\":1},{\"name\":\"rtc\",\"count\":0,\"wakes\":0,"
+		"\"last_ns\":null}],"
+		"\"devices\":[{\"name\":\"blk0\",\"resets\":4}]}";
+	cr_assert(eq(int, RUN("stats", path), 0));
+	cr_assert(same(asked, "{\"id\":1,\"command\":\"stats\"}"));
+	cr_assert(
+		has(out_text,
+		    "vm         arc\n"
+		    "pauses     2, 16 ms in all\n"
+		    "\n"
+		    "SLEEP           COUNT   BY REQUEST  BY GUEST       TIME\n"
+		    "s2idle          4       3           1            61.2 s\n"
+		    "\n"
+		    "REQUEST ENDED   COUNT\n"
+		    "asleep          3\n"
+		    "refused         1\n"
+		    "\n"
+		    "LATENCY         COUNT      HALF <=     99% <=        MAX\n"
+		    "sleep, asked    3           320 ms      2.0 s      2.0 s\n"
+		    "sleep, by guest 0\n"
+		    "wake to vCPUs   4          1.00 ms    1.00 ms    1.00 ms\n"
+		    "wake to running 0\n"
+		    "\n"
+		    "WAKE SOURCE     EVENTS  WAKES   LAST\n"
+		    "net0            7       4       "));
+	cr_assert(has(out_text, " s ago\n"
+				"rtc             0       0\n"
+				"\n"
+				"DEVICE          RESETS\n"
+				"blk0            4\n"));
+}
+
+Test(cli, stats_of_another_version_are_printed_as_far_as_known)
+{
+	answer = "{\"vm\":7,\"sleeps\":{},\"requests\":[1],\"entry\":3,"
+		 "\"pauses\":[],\"sources\":[1,{}],\"new\":1}";
+	cr_assert(eq(int, RUN("stats", path), 0));
+	cr_assert(has(out_text, "pauses     0, - in all\n"));
+	answer = NULL;
+	answer_code = "unknown-command";
+	cr_assert(eq(int, RUN("stats", path), CLI_FAILED));
+	cr_assert(has(err_text, "message of the VM"));
+}
+
+Test(cli, stats_for_prometheus_are_its_text_and_nothing_else)
+{
+	answer = "{\"text\":\"# HELP a b\\na{vm=\\\"c\\\"} 1\\n\"}";
+	cr_assert(eq(int, RUN("stats", "--prometheus", path), 0));
+	cr_assert(same(asked, "{\"id\":1,\"command\":\"stats\","
+			      "\"format\":\"prometheus\"}"));
+	cr_assert(same(out_text, "# HELP a b\na{vm=\"c\"} 1\n"));
+	/* With --json the reply as it came, as of every command. */
+	cr_assert(eq(int, RUN("stats", "--json", "--prometheus", path), 0));
+	cr_assert(has(out_text, "{\"id\":1,\"ok\":true,\"result\":{\"text\":"));
+	answer = "{}";
+	cr_assert(eq(int, RUN("stats", "--prometheus", path), CLI_FAILED));
+	cr_assert(same(out_text, ""));
 }
 
 Test(cli, version_of_program_and_of_a_vm)
