@@ -137,13 +137,11 @@ int net_wake_init(struct virtio_net *net, bool unicast) must_check;
 void net_wake_finish(struct virtio_net *net);
 /* ops->wake_arm */
 void net_wake_arm(struct virtio_dev *dev, bool armed);
-/* Begins or ends watching as is due. Return: whether the tap is to be polled.
- */
+/* Begins or ends watching. Return: whether it wants the tap polled. */
 bool net_wake_update(struct virtio_net *net);
 /* The tap is readable, and watched. */
 void net_wake_look(struct virtio_net *net);
-/* Armed and not woken, and a packet goes to the guest. @frame: ETH_HLEN bytes.
- */
+/* Armed, not woken, a packet goes to the guest. @frame: its first ETH_HLEN. */
 void net_wake_seen(struct virtio_net *net, const struct virtio_net_hdr_v1 *hdr,
 		   const uint8_t *frame);
 /* net->filter is another now. */

@@ -14,8 +14,8 @@
  * the bounce buffer until the guest adds some. How many buffers are taken
  * ahead follows the packets seen, so that copying is rare.
  *
- * System calls, for the seccomp policy: readv, poll, epoll_ctl, madvise; write
- * of the call and wake eventfds.
+ * System calls, for the seccomp policy: readv, epoll_ctl, madvise; write of the
+ * call and wake eventfds.
  */
 #define _GNU_SOURCE
 #include <errno.h>

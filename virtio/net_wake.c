@@ -227,7 +227,9 @@ static void look_at(struct virtio_net *net, uint32_t len)
 			return;
 		}
 		w->no_place++;
-		set_kernel_filter(net, KERNEL_OWN);
+		/* Or this one was just too large. */
+		if (!has_place(w, NET_HDR_BYTES + ETH_FRAME_LEN))
+			set_kernel_filter(net, KERNEL_OWN);
 		return;
 	case WAKE:
 		tell_frame(p + NET_HDR_BYTES);

@@ -224,8 +224,8 @@ Test(net_wake, packets_come_in_order_and_once, .timeout = 30)
 
 	nic_open(&t, true, FULL);
 	sleep_armed(&t);
-	for (uint8_t i = 0; i < ARRAY_SIZE(dests); i++)
-		wire(&t, dests[i], i);
+	for (size_t i = 0; i < ARRAY_SIZE(dests); i++)
+		wire(&t, dests[i], (uint8_t)i);
 	cr_assert(woken(&t));
 	cr_assert(eq(uint, t.net->wake.nr, 4), "0, 2, 3 and the one that woke");
 	cr_assert(lt(int, t.net->src.fd, 0), "the rest stays in the tap");
