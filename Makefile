@@ -51,9 +51,11 @@ VIRTIO_SRC = \
 	virtio/iov.c \
 	virtio/net.c \
 	virtio/net_ctrl.c \
+	virtio/net_filter.c \
 	virtio/net_rx.c \
 	virtio/net_tap.c \
 	virtio/net_tx.c \
+	virtio/net_wake.c \
 	virtio/rng.c \
 	virtio/roles.c \
 	virtio/vhost_user.c \
@@ -192,6 +194,8 @@ UNIT_TESTS = \
 	mmio_life \
 	mmio_quiesce \
 	net \
+	net_wake \
+	net_wake_arm \
 	pmc \
 	policy \
 	power \

@@ -118,6 +118,9 @@ static const struct policy_rule net[] = {
 	/* Offloads the driver accepted. Not TUNSETIFF: the tap stays the one
 	 * it is; its header size is set before the jail closes. */
 	POLICY_ALLOW_EQ(ioctl, 1, TUNSETOFFLOAD),
+	/* While the guest sleeps the kernel drops what may not wake it. It
+	 * narrows what comes in by the process's own tap, and no more. */
+	POLICY_ALLOW_EQ(ioctl, 1, TUNSETTXFILTER),
 };
 
 /*

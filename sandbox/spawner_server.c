@@ -16,6 +16,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,9 @@
 
 /* ROLE, NAME, SANDBOX and LOGLEVEL before the role's own words. */
 #define DEVICE_FIXED_ARGS 5
+
+/* How long devices have to end by themselves. */
+#define END_MS 2000U
 
 struct server {
 	struct loop loop;
@@ -496,6 +500,25 @@ static int try_launch(struct server *srv, const char **what)
 	return 0;
 }
 
+/*
+ * The VMM is gone, and each device has seen the end of its socket. It tidies up
+ * what outlives it, as the filter of a tap, and ends by itself. Who has not
+ * after END_MS together is killed.
+ */
+static void children_end(struct server *srv)
+{
+	uint64_t now = time_boot_ns(), end = now + END_MS * 1000000ULL;
+
+	for (struct device_child *c = srv->children, *next; c; c = next) {
+		struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+
+		next = c->next;
+		now = time_boot_ns();
+		(void)poll(&p, 1, now < end ? (int)((end - now) / 1000000) : 0);
+		child_free(c);
+	}
+}
+
 static int server_start(struct server *srv, const char **what)
 {
 	int r = narrow(srv->params, what);
@@ -538,9 +561,6 @@ void spawner_main(const struct spawner_params *params)
 	if (reply_send(r, what, 0, -1) < 0 || r < 0)
 		_exit(1);
 	r = loop_run(&srv.loop);
-	for (struct device_child *c = srv.children, *next; c; c = next) {
-		next = c->next;
-		child_free(c);
-	}
+	children_end(&srv);
 	_exit(r < 0 ? 1 : 0);
 }

@@ -17,7 +17,7 @@ enum devctl_type {
 	 * (arg 1) or stops to (arg 0). Valid in reset, quiesced and live
 	 * states. On arming the device tests for pending data first; it writes
 	 * its wake eventfd at most once per arming and keeps the event (a
-	 * packet stays in the tap). Acknowledged by DEVCTL_ACK with the same
+	 * packet, for the guest). Acknowledged by DEVCTL_ACK with the same
 	 * generation; a message with an older generation than the last is
 	 * ignored.
 	 */

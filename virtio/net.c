@@ -4,12 +4,11 @@
  * thread only. Spec: virtio 1.x, 5.1.
  *
  * The tap is polled only while someone waits for a packet: the receive ring
- * runs and has buffers, or the VMM has armed the wake-up. A packet that comes
- * while the guest sleeps stays in the tap, and a device that neither runs nor
- * is armed costs nothing.
+ * runs and has buffers, or the VMM has armed the wake-up (net_wake.c). A device
+ * that neither runs nor is armed costs nothing; packets wait in the tap.
  *
- * Words: mac=aa:bb:cc:dd:ee:ff, and tap=NAME by hand. Without tap the fd is
- * DEVFD_BACKEND, opened by the VMM.
+ * Words: mac=aa:bb:cc:dd:ee:ff, wake=unicast, and tap=NAME by hand. Without tap
+ * the fd is DEVFD_BACKEND, opened by the VMM.
  */
 #define _GNU_SOURCE
 #include "virtio/net.h"
@@ -19,7 +18,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,21 +41,6 @@ static struct virtio_net *to_net(struct virtio_dev *dev)
 	return container_of(dev, struct virtio_net, dev);
 }
 
-static bool packet_waits(const struct virtio_net *net)
-{
-	struct pollfd p = { .fd = net->fd, .events = POLLIN };
-
-	if (net->rx.held)
-		return true;
-	return !net->gone && poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
-}
-
-static void wake(struct virtio_net *net)
-{
-	net->woken = true;
-	backend_wake(net->dev.backend);
-}
-
 void net_gone(struct virtio_net *net)
 {
 	uint16_t *status =
@@ -76,10 +59,10 @@ static void on_tap(struct loop_source *src, uint32_t events)
 {
 	struct virtio_net *net = container_of(src, struct virtio_net, src);
 
-	if ((events & EPOLLIN) && net->armed && !net->woken)
-		wake(net);
 	if (net->rx_on && !net->rx_starved && (events & EPOLLIN))
 		net_rx_run(net);
+	else if (net->wake.watching && (events & EPOLLIN))
+		net_wake_look(net);
 	/* The interface was deleted, or the peer is gone. */
 	if ((events & (EPOLLERR | EPOLLHUP)) && !(events & EPOLLIN))
 		net_gone(net);
@@ -88,8 +71,8 @@ static void on_tap(struct loop_source *src, uint32_t events)
 
 void net_watch(struct virtio_net *net)
 {
-	bool want = !net->gone && ((net->armed && !net->woken) ||
-				   (net->rx_on && !net->rx_starved));
+	bool watch = net_wake_update(net);
+	bool want = watch || (!net->gone && net->rx_on && !net->rx_starved);
 	int r;
 
 	if (!want) {
@@ -142,6 +125,8 @@ static int net_start(struct virtio_dev *dev)
 {
 	struct virtio_net *net = to_net(dev);
 
+	net_filter_start(&net->filter, dev->features);
+	net_wake_filter_changed(net);
 	return net_set_offloads(net, offloads_of(dev->features));
 }
 
@@ -154,7 +139,7 @@ static void net_kick(struct virtio_dev *dev, unsigned int queue)
 		net->rx_on = true;
 		net->rx_starved = false;
 		/* Otherwise the loop tells when there is something. */
-		if (net->rx.held)
+		if (net->rx.held || net->wake.nr)
 			net_rx_run(net);
 		net_watch(net);
 		break;
@@ -187,21 +172,11 @@ static void net_stop(struct virtio_dev *dev)
 {
 	struct virtio_net *net = to_net(dev);
 
+	net->wake.offloads = net->guest_offloads;
 	/* What comes while the guest is away must suit whoever comes back. */
 	if (net_set_offloads(net, 0) < 0)
 		log_debug("the tap's offloads cannot be turned off (ignored)");
 	net_rx_trim(net);
-}
-
-static void net_wake_arm(struct virtio_dev *dev, bool armed)
-{
-	struct virtio_net *net = to_net(dev);
-
-	net->armed = armed;
-	net->woken = false;
-	if (armed && packet_waits(net))
-		wake(net);
-	net_watch(net);
 }
 
 static const struct virtio_dev_ops net_ops = {
@@ -246,6 +221,7 @@ int net_create(struct loop *loop, const struct net_config *cfg,
 	struct virtio_net_config config = { .status = VIRTIO_NET_S_LINK_UP,
 					    .max_virtqueue_pairs = 1 };
 	struct virtio_net *net = calloc(1, sizeof(*net));
+	int r;
 
 	if (!net)
 		return -ENOMEM;
@@ -256,6 +232,13 @@ int net_create(struct loop *loop, const struct net_config *cfg,
 		free(net);
 		return -ENOMEM;
 	}
+	r = net_wake_init(net, cfg->wake_unicast);
+	if (r < 0) {
+		(void)munmap(net->rx.bounce, NET_BOUNCE_BYTES);
+		free(net);
+		return r;
+	}
+	net_filter_init(&net->filter, cfg->has_mac ? cfg->mac : NULL);
 	net->dev.ops = &net_ops;
 	net->dev.loop = loop;
 	net->dev.nr_queues = NET_NR_QUEUES;
@@ -315,6 +298,8 @@ static int parse_words(char *const *args, struct net_config *cfg,
 						 "52:54:00:12:34:56 expected",
 						 word);
 			cfg->has_mac = true;
+		} else if (strcmp(word, "wake=unicast") == 0) {
+			cfg->wake_unicast = true;
 		} else if (strncmp(word, "tap=", 4) == 0) {
 			*ret_tap = word + 4;
 		} else {
@@ -366,6 +351,7 @@ static void role_destroy(struct virtio_dev *dev)
 	loop_remove(dev->loop, &net->src);
 	loop_timer_cancel(dev->loop, &net->tx_again);
 	loop_timer_cancel(dev->loop, &net->ctrl_again);
+	net_wake_finish(net);
 	fd_close(&net->fd);
 	(void)munmap(net->rx.bounce, NET_BOUNCE_BYTES);
 	free(net);

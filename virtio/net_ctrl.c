@@ -4,9 +4,10 @@
  * 5.1.9.5. Commands run in order; what is unknown, was not negotiated or is
  * malformed is answered VIRTIO_NET_ERR.
  *
- * Receive filters are checked and accepted but filter nothing: a Linux driver
- * does not send its receive mode again after it has reset the device for
- * suspend, so a filter would lose what the guest expects.
+ * Receive modes and addresses say what may wake the guest when it sleeps. What
+ * reaches it awake is not filtered: the driver does not say again what it wants
+ * after it has reset the device for suspend, and might have changed its mind
+ * (net_filter.h).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,29 +40,59 @@ static bool data_read(const struct command *c, size_t off, void *buf,
 
 static bool rx_mode(struct virtio_net *net, const struct command *c)
 {
+	bool *mode = c->cmd == VIRTIO_NET_CTRL_RX_PROMISC
+			     ? &net->filter.promisc
+			     : &net->filter.allmulti;
 	uint8_t on;
 
-	return virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_RX) &&
-	       (c->cmd == VIRTIO_NET_CTRL_RX_PROMISC ||
-		c->cmd == VIRTIO_NET_CTRL_RX_ALLMULTI) &&
-	       c->len == sizeof(on) && data_read(c, 0, &on, sizeof(on)) &&
-	       on <= 1;
+	if (!virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_RX) ||
+	    (c->cmd != VIRTIO_NET_CTRL_RX_PROMISC &&
+	     c->cmd != VIRTIO_NET_CTRL_RX_ALLMULTI) ||
+	    c->len != sizeof(on) || !data_read(c, 0, &on, sizeof(on)) || on > 1)
+		return false;
+	*mode = on;
+	net_wake_filter_changed(net);
+	return true;
 }
 
 /* Two tables, each a count and so many addresses, and nothing more. */
-static bool mac_tables(const struct command *c)
+static bool mac_tables(const struct command *c, uint32_t ret_entries[2])
 {
 	uint64_t off = 0;
 
 	for (int i = 0; i < 2; i++) {
-		uint32_t entries;
-
-		if (!data_read(c, off, &entries, sizeof(entries)) ||
-		    entries > MAC_TABLE_MAX)
+		if (!data_read(c, off, &ret_entries[i],
+			       sizeof(ret_entries[i])) ||
+		    ret_entries[i] > MAC_TABLE_MAX)
 			return false;
-		off += sizeof(entries) + (uint64_t)entries * ETH_ALEN;
+		off += sizeof(ret_entries[i]) +
+		       (uint64_t)ret_entries[i] * ETH_ALEN;
 	}
 	return off == c->len;
+}
+
+static bool set_mac_tables(struct virtio_net *net, const struct command *c)
+{
+	struct net_mac_table *tables[2] = { &net->filter.unicast,
+					    &net->filter.multicast };
+	uint32_t entries[2];
+	size_t off = 0;
+
+	if (!mac_tables(c, entries))
+		return false;
+	for (unsigned int i = 0; i < 2; i++) {
+		off += sizeof(entries[i]);
+		net_mac_table_begin(tables[i], entries[i]);
+		for (uint32_t k = 0; k < entries[i]; k++, off += ETH_ALEN) {
+			uint8_t addr[ETH_ALEN];
+
+			if (!tables[i]->all &&
+			    data_read(c, off, addr, sizeof(addr)))
+				net_mac_table_add(tables[i], addr, i == 1);
+		}
+	}
+	net_wake_filter_changed(net);
+	return true;
 }
 
 static bool mac(struct virtio_net *net, const struct command *c)
@@ -70,7 +101,7 @@ static bool mac(struct virtio_net *net, const struct command *c)
 
 	if (c->cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET)
 		return virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_RX) &&
-		       mac_tables(c);
+		       set_mac_tables(net, c);
 	if (c->cmd != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
 	    !virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
 	    c->len != sizeof(addr) || !data_read(c, 0, addr, sizeof(addr)))
@@ -80,6 +111,8 @@ static bool mac(struct virtio_net *net, const struct command *c)
 		return false;
 	memcpy(net->dev.config + offsetof(struct virtio_net_config, mac), addr,
 	       sizeof(addr));
+	net_filter_set_mac(&net->filter, addr);
+	net_wake_filter_changed(net);
 	backend_config_changed(net->dev.backend);
 	return true;
 }

@@ -14,8 +14,8 @@
  * the bounce buffer until the guest adds some. How many buffers are taken
  * ahead follows the packets seen, so that copying is rare.
  *
- * System calls, for the seccomp policy: readv, poll, epoll_ctl, madvise; write
- * of the call and wake eventfds.
+ * System calls, for the seccomp policy: readv, epoll_ctl, madvise; write of the
+ * call and wake eventfds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -115,11 +115,8 @@ static void forget_buffers(struct net_rx *rx, unsigned int n)
 		rx->nr_iov * sizeof(rx->iov[0]));
 }
 
-/* Whether the guest agreed to packets of this kind. */
-static bool header_allowed(const struct virtio_net *net,
-			   const struct virtio_net_hdr_v1 *hdr)
+bool net_rx_allowed(uint64_t on, const struct virtio_net_hdr_v1 *hdr)
 {
-	uint64_t on = net->guest_offloads;
 	unsigned int bit;
 
 	if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
@@ -205,8 +202,8 @@ static uint64_t usable_room(const struct virtio_net *net)
 	return mergeable(net) || !net->rx.nr ? net->rx.room : net->rx.lens[0];
 }
 
-/* Return: whether the held packet is dealt with. */
-static bool deliver_held(struct virtio_net *net)
+/* Return: whether the packet in rx.held is dealt with. */
+static bool deliver_one_held(struct virtio_net *net)
 {
 	struct net_rx *rx = &net->rx;
 	struct virtio_net_hdr_v1 hdr;
@@ -214,7 +211,7 @@ static bool deliver_held(struct virtio_net *net)
 	int r = 0;
 
 	memcpy(&hdr, rx->bounce, sizeof(hdr));
-	if (!header_allowed(net, &hdr)) {
+	if (!net_rx_allowed(net->guest_offloads, &hdr)) {
 		drop(net, "the guest no longer takes its kind");
 		rx->held = 0;
 		return true;
@@ -230,6 +227,16 @@ static bool deliver_held(struct virtio_net *net)
 		deliver(net, &hdr, total);
 	}
 	rx->held = 0;
+	return true;
+}
+
+/* In order: one that lacked buffers, and those kept while the guest slept. */
+static bool deliver_held(struct virtio_net *net)
+{
+	while (net->rx.held || net_wake_take(net)) {
+		if (!deliver_one_held(net))
+			return false;
+	}
 	return true;
 }
 
@@ -279,7 +286,7 @@ static ssize_t read_packet(struct virtio_net *net,
 	return got;
 }
 
-static void read_failed(struct virtio_net *net, int code)
+void net_rx_failed(struct virtio_net *net, int code)
 {
 	if (code == -EAGAIN)
 		return;
@@ -288,6 +295,22 @@ static void read_failed(struct virtio_net *net, int code)
 		log_warn("read from the tap: %s; network stops",
 			 strerror(-code));
 	net_gone(net);
+}
+
+/* The frame begins in the buffers, behind the header, @room bytes of them. */
+static void look_whether_it_wakes(struct virtio_net *net,
+				  const struct virtio_net_hdr_v1 *hdr,
+				  uint64_t room, uint64_t total)
+{
+	struct net_rx *rx = &net->rx;
+	uint8_t frame[ETH_HLEN];
+	size_t n = MIN(room - NET_HDR_BYTES, sizeof(frame));
+
+	if (total < NET_HDR_BYTES + sizeof(frame))
+		return;
+	(void)iov_read(guest_iov(rx), rx->nr_iov, NET_HDR_BYTES, frame, n);
+	memcpy(frame + n, rx->bounce, sizeof(frame) - n);
+	net_wake_seen(net, hdr, frame);
 }
 
 /* One packet. Return: 1 go on; 0 no packet, or no place for it. */
@@ -309,7 +332,7 @@ static int receive(struct virtio_net *net)
 	nr_iov = mergeable(net) ? rx->nr_iov : rx->iovs[0];
 	got = read_packet(net, &hdr, nr_iov);
 	if (got <= 0) {
-		read_failed(net, got < 0 ? (int)got : -EPIPE);
+		net_rx_failed(net, got < 0 ? (int)got : -EPIPE);
 		return 0;
 	}
 	total = (uint64_t)got;
@@ -319,7 +342,7 @@ static int receive(struct virtio_net *net)
 		drop(net, "not a frame");
 		return 1;
 	}
-	if (!header_allowed(net, &hdr)) {
+	if (!net_rx_allowed(net->guest_offloads, &hdr)) {
 		drop(net, "the guest does not take its kind");
 		return 1;
 	}
@@ -327,6 +350,8 @@ static int receive(struct virtio_net *net)
 		drop(net, "longer than the buffer");
 		return 1;
 	}
+	if (net->armed && !net->woken)
+		look_whether_it_wakes(net, &hdr, room, total);
 	if (total > room) {
 		r = take_buffers(net, total);
 		if (r == -ENOSPC) {
@@ -359,7 +384,7 @@ void net_rx_run(struct virtio_net *net)
 		rx->burst = 1;
 	virtq_disable_kick(rxq(net));
 	for (;;) {
-		if (rx->held && !deliver_held(net)) {
+		if (!deliver_held(net)) {
 			net->rx_starved = true;
 			break;
 		}

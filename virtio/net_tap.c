@@ -3,8 +3,8 @@
  * Tap interfaces. See net_tap.h.
  *
  * System calls, for the seccomp policy of the device process: ioctl with
- * TUNSETOFFLOAD while it runs. TUNGETIFF, TUNSETVNETHDRSZ and fcntl only
- * before the policy is loaded.
+ * TUNSETOFFLOAD and TUNSETTXFILTER while it runs. TUNGETIFF, TUNSETVNETHDRSZ
+ * and fcntl only before the policy is loaded.
  */
 #define _GNU_SOURCE
 #include "virtio/net_tap.h"
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -22,6 +23,10 @@
 
 #define TUN_PATH  "/dev/net/tun"
 #define TAP_FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+
+_Static_assert(offsetof(struct net_tap_filter, addr) ==
+		       sizeof(struct tun_filter),
+	       "the kernel's layout");
 
 /* Return: 1, 0 or -errno. No libc look-up: that would pull in netlink. */
 static int interface_exists(const char *name)
@@ -80,6 +85,10 @@ static int set_up(int fd, struct err *err)
 	r = net_tap_set_offload(fd, 0);
 	if (r < 0)
 		return err_set_errno(err, r, "turn the tap's offloads off");
+	/* So would a filter keep out. A macvtap has none. */
+	r = net_tap_set_filter(fd, NULL);
+	if (r < 0 && r != -EINVAL)
+		return err_set_errno(err, r, "take off the tap's filter");
 	return 0;
 }
 
@@ -145,6 +154,19 @@ int net_tap_check(int fd, struct err *err)
 int net_tap_set_offload(int fd, unsigned int tun_f)
 {
 	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)tun_f) < 0 ? -errno : 0;
+}
+
+/*
+ * Not TUNATTACHFILTER, which could do more: the kernel keeps the program's
+ * address for the next process that attaches a persistent tap. If ours dies
+ * with a filter on, that one cannot use the tap.
+ */
+int net_tap_set_filter(int fd, const struct net_tap_filter *filter)
+{
+	static const struct net_tap_filter none;
+
+	return ioctl(fd, TUNSETTXFILTER, filter ? filter : &none) < 0 ? -errno
+								      : 0;
 }
 
 unsigned int net_tap_offloads(int fd)

@@ -8,6 +8,7 @@
 #ifndef TORPOR_VIRTIO_NET_TAP_H
 #define TORPOR_VIRTIO_NET_TAP_H
 
+#include <linux/if_ether.h>
 #include <stdint.h>
 
 #include "vmm/base/err.h"
@@ -43,5 +44,26 @@ unsigned int net_tap_offloads(int fd);
 
 /* TUN_F_* of packets the guest takes. Return: 0 or -errno. */
 int net_tap_set_offload(int fd, unsigned int tun_f) must_check;
+
+#define NET_TAP_FILTER_MACS 130U
+
+/* struct tun_filter with its addresses. */
+struct net_tap_filter {
+	uint16_t flags; /* TUN_FLT_ALLMULTI */
+	uint16_t count;
+	uint8_t addr[NET_TAP_FILTER_MACS][ETH_ALEN];
+};
+
+/**
+ * net_tap_set_filter() - have the kernel drop what goes into the tap
+ * @filter: destination addresses that pass, the unicast ones first, at most 8
+ *	of them; NULL: everything passes
+ *
+ * What is in the tap's queue already stays there. The filter belongs to the
+ * interface, not to the fd, and a persistent one keeps it: net_tap_open() and
+ * net_tap_check() take off what a process that was killed has left.
+ * Return: 0; -EINVAL not a tap of the tun driver (a macvtap), or -errno.
+ */
+int net_tap_set_filter(int fd, const struct net_tap_filter *filter) must_check;
 
 #endif

@@ -38,7 +38,8 @@ struct net_config {
 	char *tap_name; /* NULL if tap_fd is given */
 	int tap_fd;	/* inherited and owned, -1 = by name */
 	uint8_t mac[6];
-	bool mac_set; /* else a random locally administered one */
+	bool mac_set;	   /* else a random locally administered one */
+	bool wake_unicast; /* only packets to its own address wake the guest */
 };
 
 enum char_type {

@@ -411,6 +411,17 @@ static int parse_mac(const char *value, struct net_config *n, struct err *err)
 	return 0;
 }
 
+static int parse_net_wake(const char *value, bool *ret_unicast, struct err *err)
+{
+	static const char *const words[] = { "filter", "unicast", NULL };
+	int i = parse_word(value, words, err);
+
+	if (i < 0)
+		return i;
+	*ret_unicast = i == 1;
+	return 0;
+}
+
 static int net_key(struct net_config *n, const struct config_kv *kv,
 		   struct err *err)
 {
@@ -423,8 +434,10 @@ static int net_key(struct net_config *n, const struct config_kv *kv,
 		r = parse_tap_fd(kv->value, &n->tap_fd, &why);
 	else if (config_key_is(kv->key, "mac"))
 		r = parse_mac(kv->value, n, &why);
+	else if (config_key_is(kv->key, "wake"))
+		r = parse_net_wake(kv->value, &n->wake_unicast, &why);
 	else
-		return unknown_key(kv, "tap-name, tap-fd, mac", err);
+		return unknown_key(kv, "tap-name, tap-fd, mac, wake", err);
 	return r < 0 ? wrong_value(kv, &why, err) : 0;
 }
 
@@ -622,9 +635,13 @@ const struct config_option config_options[] = {
 	  "engine=auto|uring|threads\n"
 	  "path=\"FILE\"          a path that holds a comma",
 	  .set_kvs = set_block, .first_key = "path" },
-	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,mac=MAC]",
+	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,KEY=VALUE...]",
 	  "a network card on a tap device, opened by name or\n"
-	  "inherited as an fd",
+	  "inherited as an fd. Keys:\n"
+	  "mac=MAC              its address (default: random)\n"
+	  "wake=filter|unicast  packets that may wake the guest: those\n"
+	  "                     its receive filter lets in (default),\n"
+	  "                     or only those to its own address",
 	  .set_kvs = set_net },
 	{ "serial", 0, false, "type=TYPE[,path=FILE]",
 	  "where the serial port goes: stdio (default; Ctrl-A x\n"

@@ -488,6 +488,8 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		       mac[3], mac[4], mac[5]);
 	plan_init(&plan, &type_net);
 	add_word(&plan, "mac=%s", dev->mac);
+	if (cfg->wake_unicast)
+		add_word(&plan, "wake=unicast");
 	plan.req.backend_fds[plan.req.nr_backend_fds++] = tap;
 	return spawn_device(vm, dev, &plan, err);
 }

@@ -136,6 +136,46 @@ static void add_ctrl(struct fuzz_in *in)
 	fuzz_ring_add(&rings[NET_CTRL], gpas, lens, 3);
 }
 
+/* What is kept for a sleeping guest has its place, and is whole. */
+static void check_kept(const struct virtio_net *net)
+{
+	const struct net_wake *w = &net->wake;
+	uint32_t at = w->head;
+
+	fuzz_check(w->nr <= NET_KEPT_PACKETS + 1);
+	fuzz_check(w->tail <= NET_KEPT_BYTES + NET_BOUNCE_BYTES + 4 ||
+		   w->head > 0);
+	for (unsigned int i = 0; i < w->nr; i++) {
+		uint32_t len;
+
+		memcpy(&len, w->store + at, sizeof(len));
+		fuzz_check(len >= NET_HDR_BYTES + ETH_HLEN &&
+			   len <= NET_HDR_BYTES + NET_FRAME_MAX);
+		at += 4 + len;
+	}
+	fuzz_check(at == w->tail && at <= NET_STORE_BYTES);
+	fuzz_check(!w->watching || (net->armed && !net->woken));
+}
+
+/* In reset and armed, up to seven packets come; then the driver is back. */
+static void sleep_a_while(struct virtio_net *net, int peer, uint8_t how,
+			  struct fuzz_in *in)
+{
+	stop(net);
+	/* Sent under what was agreed on until now. */
+	wire_recv(net, peer);
+	net->dev.ops->wake_arm(&net->dev, true);
+	for (unsigned int i = 0; i < (how & 7); i++) {
+		wire_send(peer, in);
+		if (how & 8)
+			fuzz_turn(&loop, 4);
+		check_kept(net);
+	}
+	net->dev.ops->wake_arm(&net->dev, false);
+	check_kept(net);
+	start(net, in);
+}
+
 static void step(struct virtio_net *net, int *peer, struct fuzz_in *in)
 {
 	uint8_t op = fuzz_u8(in);
@@ -188,6 +228,9 @@ static void step(struct virtio_net *net, int *peer, struct fuzz_in *in)
 	case 13:
 		fuzz_turn(&loop, 4);
 		break;
+	case 15:
+		sleep_a_while(net, *peer, op >> 4, in);
+		break;
 	default:
 		net->dev.ops->kick(&net->dev, q);
 		break;
@@ -198,6 +241,7 @@ void fuzz_one(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
 	struct net_config cfg = { .has_mac = how & 1,
+				  .wake_unicast = how & 0x80,
 				  .tun_f = how & 2 ? TUN_ALL : 0 };
 	struct virtio_net *net;
 	int pair[2];
@@ -212,11 +256,35 @@ void fuzz_one(struct fuzz_in *in)
 	cfg.fd = pair[0];
 	fuzz_check(net_create(&loop, &cfg, &net) == 0);
 	start(net, in);
-	for (int i = 0; i < MAX_OPS && in->len > 0; i++)
+	for (int i = 0; i < MAX_OPS && in->len > 0; i++) {
 		step(net, &pair[1], in);
+		check_kept(net);
+	}
 	stop(net);
 	virtio_net_role.destroy(&net->dev);
 	fd_close(&pair[1]);
+}
+
+/* Asleep with wake=unicast: a broadcast, a foreign frame, its own. */
+static void seed_asleep(void)
+{
+	static const uint8_t head[] = { 0x93, 0, 0, 0, 0, 3, 0,
+					1,    0, 3, 0, 1, 0, 0xbf };
+	static const uint8_t dests[3][ETH_ALEN] = {
+		{ 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		{ 2 },
+		{ 0 },
+	};
+	uint8_t buf[sizeof(head) + 3 * 30 + 8] = { 0 };
+	uint8_t *p = buf + sizeof(head);
+
+	memcpy(buf, head, sizeof(head));
+	for (unsigned int i = 0; i < ARRAY_SIZE(dests); i++, p += 30) {
+		/* Length, flags, kind of segments; 26 bytes, as many used. */
+		p[0] = NET_HDR_BYTES + ETH_HLEN;
+		memcpy(p + 4, dests[i], ETH_ALEN);
+	}
+	fuzz_seed(buf, sizeof(buf));
 }
 
 void fuzz_seeds(void)
@@ -233,6 +301,7 @@ void fuzz_seeds(void)
 		0,    0,    1,	  0x2e, 6, 7, 5,    0, 1, 0, 0, 0x2e, 0x0d,
 	};
 
+	seed_asleep();
 	fuzz_seed(receive, sizeof(receive));
 	fuzz_seed(send_and_control, sizeof(send_and_control));
 }

@@ -12,9 +12,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,6 +36,7 @@
 #include "vmm/base/log.h"
 
 static char *const *probe_argv;
+static bool slow_end;
 
 static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 {
@@ -137,6 +140,17 @@ static void do_tap_ioctl(void)
 {
 	/* TUNSETOFFLOAD on what is no tap: allowed, and refused below. */
 	say_result("tap-ioctl", ioctl(DEVFD_NULL_IN, 0x400454d0UL, 0));
+}
+
+static void do_tap_filter(void)
+{
+	/* TUNSETTXFILTER, the same. */
+	say_result("tap-filter", ioctl(DEVFD_NULL_IN, 0x400454d1UL, 0));
+}
+
+static void do_slow_end(void)
+{
+	slow_end = true;
 }
 
 static void do_touch(void)
@@ -247,6 +261,8 @@ static const struct {
 	{ "root", do_root },
 	{ "thread", do_thread },
 	{ "tap-ioctl", do_tap_ioctl },
+	{ "tap-filter", do_tap_filter },
+	{ "slow-end", do_slow_end },
 	{ "touch", do_touch },
 	{ "open", do_open },
 	{ "socket", do_socket },
@@ -286,5 +302,9 @@ int main(int argc, char **argv)
 	}
 	say("ready");
 	(void)!read(DEVFD_CTL, &byte, 1);
+	if (slow_end) {
+		(void)poll(NULL, 0, 50);
+		log_info("has tidied up");
+	}
 	_exit(0);
 }

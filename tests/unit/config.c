@@ -153,13 +153,16 @@ Test(config, cards_by_name_and_by_fd)
 	int fd = open("/dev/null", O_RDWR);
 	char arg[64];
 
-	(void)snprintf(arg, sizeof(arg), "tap-fd=%d,mac=02:AB:cd:00:11:ff", fd);
+	(void)snprintf(arg, sizeof(arg),
+		       "tap-fd=%d,mac=02:AB:cd:00:11:ff,wake=unicast", fd);
 	cr_assert(eq(int, PARSE("--net", "tap-name=tap0", "--net", arg), 0),
 		  "%s", err.msg);
 	cr_assert(eq(u32, cfg.nr_nets, 2));
 	cr_assert(same(cfg.nets[0].tap_name, "tap0"));
 	cr_assert(eq(int, cfg.nets[0].tap_fd, -1));
 	cr_assert(eq(int, cfg.nets[0].mac_set, 0));
+	cr_assert(eq(int, cfg.nets[0].wake_unicast, 0));
+	cr_assert(eq(int, cfg.nets[1].wake_unicast, 1));
 	cr_assert(eq(int, cfg.nets[1].tap_fd, fd));
 	cr_assert(eq(int,
 		     memcmp(cfg.nets[1].mac, "\x02\xab\xcd\x00\x11\xff", 6),
@@ -258,6 +261,8 @@ static const struct {
 	{ { "--net", "tap-fd=x" }, { "tap-fd=x", "not an fd" } },
 	{ { "--net", "tap-fd=999" }, { "tap-fd=999", "not open" } },
 	{ { "--net", "tap-name=1234567890123456" }, { "1 to 15" } },
+	{ { "--net", "tap-name=a,wake=on" }, { "one of filter, unicast" } },
+	{ { "--net", "tap-name=a,wake" }, { "wake=true" } },
 	{ { "--net", "tap-name=../x" }, { "not an interface name" } },
 	{ { "--net", "tap-name=a", "--net", "tap-name=a" }, { "same tap" } },
 	{ { "--net", "tap-name=a,mac=1:2:3:4:5:6" }, { "not a MAC" } },
@@ -413,7 +418,10 @@ Test(config, a_file_has_the_same_keys)
 			     "  \"block\": [\"a.img,ro\",\n"
 			     "    {\"path\": \"b,c.img\", \"o_direct\": true,\n"
 			     "     \"id\": 7}],\n"
-			     "  \"net\": {\"tap-name\": \"tap0\"},\n"
+			     "  \"net\": [{\"tap-name\": \"tap0\",\n"
+			     "    \"wake\": \"unicast\"},\n"
+			     "    {\"tap-name\": \"tap1\",\n"
+			     "    \"wake\": \"filter\"}],\n"
 			     "  \"serial\": \"type=none\",\n"
 			     "  \"console\": [{\"type\": \"stdio\"}],\n"
 			     "  \"cpu\": {\"invtsc\": \"off\"}\n"
@@ -431,6 +439,8 @@ Test(config, a_file_has_the_same_keys)
 	cr_assert(same(cfg.blocks[1].id, "7"));
 	cr_assert(eq(int, cfg.blocks[1].o_direct, 1));
 	cr_assert(same(cfg.nets[0].tap_name, "tap0"));
+	cr_assert(eq(int, cfg.nets[0].wake_unicast, 1));
+	cr_assert(eq(int, cfg.nets[1].wake_unicast, 0));
 	cr_assert(eq(int, cfg.consoles[0].type, CHAR_STDIO));
 	cr_assert(eq(int, cfg.invtsc, TRISTATE_OFF));
 	cr_assert(eq(int, config_check(&cfg, &err), 0));

@@ -447,8 +447,9 @@ AS_BOTH_USERS(spawner, role_can_do_its_work)
 	device_start(&b, &d, "blk", "jail thread");
 	cr_assert(says(&d, "thread 0\nready"), "%s", d.text);
 	device_finish(&d);
-	device_start(&b, &d, "net", "jail tap-ioctl");
-	cr_assert(says(&d, "tap-ioctl -1 ENOTTY\nready"), "%s", d.text);
+	device_start(&b, &d, "net", "jail tap-ioctl tap-filter");
+	cr_assert(says(&d, "tap-ioctl -1 ENOTTY\ntap-filter -1 ENOTTY\nready"),
+		  "%s", d.text);
 	device_finish(&d);
 	bench_finish(&b);
 }
@@ -466,6 +467,7 @@ static const struct violation {
 	{ "blk", "dupfd", "fcntl" },	    { "blk", "sendto", "sendto" },
 	{ "net", "bad-ioctl", "ioctl" },    { "net", "thread", "clone" },
 	{ "console", "open", "openat" },    { "rng", "tap-ioctl", "ioctl" },
+	{ "blk", "tap-filter", "ioctl" },
 #ifdef __x86_64__
 	{ "rng", "x32", "of the x32 ABI" },
 #endif
@@ -571,6 +573,23 @@ AS_BOTH_USERS(spawner, destroy_ends_everything)
 	cr_assert(eq(int, errno, ESRCH));
 	bench_finish(&b);
 	spawner_destroy(NULL);
+}
+
+/* As a card takes the filter off its tap. */
+AS_BOTH_USERS(spawner, devices_may_tidy_up_at_the_end)
+{
+	struct bench b;
+	struct device d;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	device_start(&b, &d, "net", "jail slow-end");
+	fd_close(&d.ctl);
+	spawner_destroy(b.sp);
+	b.sp = NULL;
+	cr_assert(log_wait(&b, "has tidied up"), "%s", b.log);
+	cr_assert(died(d.res.pidfd));
+	fd_close(&d.res.pidfd);
+	bench_finish(&b);
 }
 
 /* A VMM of its own, to be killed; says the pids it made. */
