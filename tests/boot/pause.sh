@@ -123,9 +123,17 @@ nesting() {
 
 # ---------------------------------------------------------------- force
 
-# Nobody in the guest takes the button: acpid is stopped.
+# agent start, agent stop: who takes the button in the guest. What was pressed
+# while there was none is forgotten.
+agent() {
+	case $1 in
+	start) guest 'acpid -l /dev/null -p /run/acpid.pid' ;;
+	stop) guest 'killall -9 acpid' ;;
+	esac
+}
+
 force() {
-	guest 'killall -STOP acpid'
+	agent stop
 	ctl suspend --timeout 1000
 	said "no agent: a suspend times out" "*timed out*"
 	expect_eq "no agent: the guest runs" "$(vm_state)" RUNNING
@@ -134,7 +142,10 @@ force() {
 	expect "force: in the state" "$ctl_out" is_paused
 	expect "force: a resume ends it" "$ctl_out" ctl resume
 	answers "force"
+	agent start
+
 	# Taken back while the guest has not even begun.
+	guest 'killall -STOP acpid'
 	"$torpor" suspend --timeout 20000 "$vm_sock" >/tmp/cancelled 2>&1 &
 	fo_pid=$!
 	vm_wait SUSPENDING 10
@@ -144,7 +155,7 @@ force() {
 	said "cancel: the one who asked is told" "*taken back*"
 	# The press is still in the guest's queue: it obeys, and is brought back.
 	guest 'killall -CONT acpid'
-	vm_console_wait "TORPOR: *" $((15 * SLOW))
+	vm_console_wait "TORPOR: awake again*" $((15 * SLOW))
 	expect "cancel: it runs" "$ctl_out" vm_wait RUNNING $((10 * SLOW))
 	answers "cancel"
 }
@@ -154,6 +165,8 @@ force() {
 # Its process is stopped, so it does not answer: as a disk that hangs.
 late_device() {
 	ld_pid=$(device_pid blk0)
+	# A guest that begins to sleep resets its disk, and waits for that.
+	agent stop
 	guest 'dd if=/dev/zero of=/dev/vda bs=4k count=100 2>/dev/null'
 	kill -STOP "$ld_pid"
 	ctl suspend --full
@@ -176,6 +189,7 @@ late_device() {
 	answers "slow start"
 	kill -CONT "$ld_pid"
 	expect "slow start: the disk does too" "data differ" disk_works
+	agent start
 }
 
 dead_device() {
