@@ -83,6 +83,7 @@ VMM_SRC = \
 	vmm/cli.c \
 	vmm/cli_print.c \
 	vmm/commands.c \
+	vmm/commands_trace.c \
 	vmm/config.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
@@ -98,6 +99,8 @@ VMM_SRC = \
 	vmm/power_park.c \
 	vmm/run.c \
 	vmm/terminal.c \
+	vmm/trace.c \
+	vmm/trace_json.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
 	vmm/vm_power.c \
@@ -192,6 +195,7 @@ UNIT_TESTS = \
 	serial \
 	small_devices \
 	spawner \
+	trace \
 	virtq
 
 # Linked into every unit test.
@@ -545,7 +549,7 @@ san:
 
 # What vCPU threads and the main loop share, under ThreadSanitizer.
 TSAN_SRC = tests/tsan/power_stress.c vmm/power.c vmm/power_park.c \
-	devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
+	vmm/trace.c devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
 
 $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
 		vmm/*.h vmm/base/*.h devices/*.h)

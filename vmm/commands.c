@@ -382,5 +382,6 @@ const struct control_command vm_commands[] = {
 	{ "wait", cmd_wait },
 	{ "powerbtn", cmd_powerbtn },
 	{ "sleepbtn", cmd_sleepbtn },
+	{ "trace", vm_command_trace }, /* commands_trace.c */
 	{ NULL, NULL },
 };
