@@ -82,6 +82,7 @@ VMM_SRC = \
 	vmm/char_fd.c \
 	vmm/cli.c \
 	vmm/cli_print.c \
+	vmm/cli_trace.c \
 	vmm/commands.c \
 	vmm/commands_trace.c \
 	vmm/config.c \
@@ -101,6 +102,10 @@ VMM_SRC = \
 	vmm/terminal.c \
 	vmm/trace.c \
 	vmm/trace_json.c \
+	vmm/trace_layout.c \
+	vmm/trace_svg.c \
+	vmm/trace_table.c \
+	vmm/trace_view.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
 	vmm/vm_power.c \
@@ -196,6 +201,7 @@ UNIT_TESTS = \
 	small_devices \
 	spawner \
 	trace \
+	trace_view \
 	virtq
 
 # Linked into every unit test.

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "vmm/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 
 #include "include/torpor.h"
 #include "vmm/base/util.h"
+#include "vmm/cli_trace.h"
 #include "vmm/config.h"
 #include "vmm/run.h"
 
@@ -23,7 +25,15 @@
 #define SLACK_MS       2000 /* beyond the time the VM itself was given */
 #define MAX_TIMEOUT_MS 86400000 /* a day, as the VM has it */
 
+#define MAX_VALUES 4
+
 struct command;
+
+/* An option with a value, as `--name VALUE` or `--name=VALUE`. */
+struct cli_value {
+	const char *name; /* "--output"; NULL ends the table */
+	const char *help;
+};
 
 struct invocation {
 	const struct command *cmd;
@@ -32,6 +42,7 @@ struct invocation {
 	int timeout_ms; /* -1 = none */
 	const char *state;
 	const char *socket;
+	const char *values[MAX_VALUES]; /* of cmd->values */
 };
 
 struct command {
@@ -42,7 +53,8 @@ struct command {
 	bool has_timeout;
 	bool has_state;
 	bool socket_optional;
-	int timeout_ms; /* default */
+	const struct cli_value *values; /* more options, or NULL */
+	int timeout_ms;			/* default */
 	int (*fn)(struct invocation *inv);
 };
 
@@ -394,6 +406,42 @@ static int cmd_version(struct invocation *inv)
 	return CLI_OK;
 }
 
+/* --- trace --- */
+
+static int misuse(const struct invocation *inv, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static const struct cli_value trace_values[] = {
+	[CLI_TRACE_OUTPUT] = { "--output", "FILE write a Chrome trace" },
+	[CLI_TRACE_SVG] = { "--svg", "FILE    draw the last sleep as SVG" },
+	[CLI_TRACE_CYCLES] = { "--cycles",
+			       "N    only the last N sleeps, 1 to 64" },
+	[CLI_TRACE_NR] = { NULL },
+};
+static_assert(CLI_TRACE_NR <= MAX_VALUES, "room for the values");
+
+static int cmd_trace(struct invocation *inv)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	struct cli_trace opts;
+	struct err err = { "" };
+	int r;
+
+	if (cli_trace_parse(&opts, inv->values, inv->json, &err) < 0)
+		return misuse(inv, "%s", err.msg);
+	/* What goes to the standard output is one thing. */
+	inv->json = opts.reply;
+	r = connect_and_call(inv, opts.args, inv->timeout_ms, &reply);
+	if (r)
+		return r;
+	if (!reply_ok(reply))
+		return server_error(inv, reply);
+	if (cli_trace_show(&opts, json_object_get(reply, "result"), inv->out,
+			   &err) < 0)
+		return complain(inv, "%s", err.msg);
+	return CLI_OK;
+}
+
 /* --- the table --- */
 
 static const struct command commands[] = {
@@ -438,6 +486,13 @@ static const struct command commands[] = {
 	  "RESUMING (with the wake source), DEVICE_DIED, EXIT (with the\n"
 	  "code). With --json a JSON object for each.\n",
 	  .timeout_ms = -1, .fn = cmd_events },
+	{ "trace", "[--output FILE] [--svg FILE] [--cycles N] SOCKET",
+	  "what took how long in the last sleep",
+	  "Prints a table of the last time that the guest fell asleep and\n"
+	  "woke up: each step, when it began, how long it took, and which\n"
+	  "device or vCPU was the slowest. A FILE of - is standard output.\n"
+	  "A Chrome trace can be looked at with Perfetto (ui.perfetto.dev).\n",
+	  .values = trace_values, .timeout_ms = REPLY_MS, .fn = cmd_trace },
 	{ "version", "[SOCKET]", "print the version, and the running VM's",
 	  "Prints the version of this program and, given a socket, of the\n"
 	  "torpor that runs the VM.\n",
@@ -481,6 +536,8 @@ static void print_command_help(const struct command *c, FILE *out)
 	if (c->has_timeout)
 		fputs("  --timeout MS  how long to wait, in milliseconds\n",
 		      out);
+	for (const struct cli_value *v = c->values; v && v->name; v++)
+		fprintf(out, "  %s %s\n", v->name, v->help);
 	fputs("  --json        print the reply as it came, as JSON\n"
 	      "  -h, --help    this text\n",
 	      out);
@@ -496,9 +553,6 @@ static const struct command *find_command(const char *name)
 	}
 	return NULL;
 }
-
-static int misuse(const struct invocation *inv, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 
 static int misuse(const struct invocation *inv, const char *fmt, ...)
 {
@@ -530,11 +584,37 @@ static int parse_timeout(struct invocation *inv, const char *value)
 	return 0;
 }
 
+/* One of cmd->values at argv[0]. Return: as parse_option(), 0 if it is none. */
+static int parse_value(struct invocation *inv, int argc, char **argv)
+{
+	for (size_t i = 0; inv->cmd->values && inv->cmd->values[i].name; i++) {
+		const char *name = inv->cmd->values[i].name;
+		size_t len = strlen(name);
+
+		if (strncmp(argv[0], name, len) != 0)
+			continue;
+		if (argv[0][len] == '=') {
+			inv->values[i] = argv[0] + len + 1;
+			return 1;
+		}
+		if (argv[0][len])
+			continue;
+		if (argc < 2)
+			return -misuse(inv, "%s needs a value", name);
+		inv->values[i] = argv[1];
+		return 2;
+	}
+	return 0;
+}
+
 /* An option at argv[0]. Return: words used, or -CLI_USAGE. */
 static int parse_option(struct invocation *inv, int argc, char **argv)
 {
 	const char *word = argv[0];
+	int r = parse_value(inv, argc, argv);
 
+	if (r)
+		return r;
 	if (!strcmp(word, "--json")) {
 		inv->json = true;
 		return 1;
