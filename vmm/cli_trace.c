@@ -26,7 +26,8 @@ int cli_trace_parse(struct cli_trace *opts, const char *const *values,
 	char *end;
 
 	*opts = (struct cli_trace){ .output = values[CLI_TRACE_OUTPUT],
-				    .svg = values[CLI_TRACE_SVG] };
+				    .svg = values[CLI_TRACE_SVG],
+				    .args = "{}" };
 	if ((opts->output && !*opts->output) || (opts->svg && !*opts->svg))
 		return err_set(err, -EINVAL, "a file's name is empty");
 	if (is_stdout(opts->output) && is_stdout(opts->svg))
