@@ -281,7 +281,10 @@ static bool is_shown(const struct trace_layout *lay,
 		     const struct trace_item *item)
 {
 	double from = lay->down ? lay->down_t0 : lay->up_t0;
-	double to = lay->up ? lay->up_t1 : lay->down_t1;
+	/* The tail is to scale, and the state at the end begins in it. */
+	double to =
+		lay->up ? lay->up_t1 + TAIL / trace_layout_up_scale(lay)
+			: lay->down_t1 + TAIL / trace_layout_down_scale(lay);
 
 	return item->begin_us <= to && item->end_us >= from;
 }

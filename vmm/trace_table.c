@@ -98,9 +98,13 @@ static double let_go_us(const struct table *t, double fallback_us)
 	return fallback_us;
 }
 
-/* From the first vCPU that was let go to the last. */
+/*
+ * From the first vCPU that was let go to the last, which may be after the guest
+ * counts as running.
+ */
 static void add_let_go(struct table *t)
 {
+	double latest = 2 * t->half.end_us - t->half.begin_us;
 	double first = t->half.end_us, last = 0;
 	const struct trace_lane *slowest = NULL;
 	struct row *row;
@@ -116,7 +120,7 @@ static void add_let_go(struct table *t)
 			    strcmp(item->name, TRACE_PARK) != 0 ||
 			    item->begin_us > t->half.begin_us ||
 			    item->end_us < t->half.begin_us ||
-			    item->end_us > t->half.end_us)
+			    item->end_us > latest)
 				continue;
 			first = MIN(first, item->end_us);
 			if (!slowest || item->end_us > last) {
@@ -149,8 +153,10 @@ static struct row *find_parent(struct table *t, unsigned int nr,
 		    (item->begin_us == row->end_us &&
 		     row->end_us > row->begin_us))
 			continue;
-		/* The coordinator's phase is it rather than the guest's. */
-		if (!found || (row->power && !found->power))
+		/* The coordinator's rather than the guest's; the innermost. */
+		if (!found || row->power > found->power ||
+		    (row->power == found->power &&
+		     row->begin_us >= found->begin_us))
 			found = row;
 	}
 	return found;

@@ -5,13 +5,17 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "include/torpor.h"
 #include "tests/unit/trace_fixture.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/util.h"
 #include "vmm/control.h"
+#include "vmm/vm.h"
 
 static struct trace t;
 static struct trace_event events[TRACE_MAX_EVENTS];
@@ -456,4 +460,82 @@ Test(trace, names_need_not_be_utf8)
 	all = chrome(0, PLENTY);
 	cr_assert(eq(u32, check_chrome(all), 3));
 	json_decref(all);
+}
+
+/* ------------------------------------------------------------ the command */
+
+static struct vm vm;
+static const struct control_command commands[] = {
+	{ "trace", vm_command_trace },
+	{ NULL, NULL },
+};
+
+static void *serve(void *arg)
+{
+	(void)!loop_run(&vm.loop);
+	return NULL;
+}
+
+static const struct {
+	const char *args;
+	int r;
+} asked[] = {
+	{ NULL, 0 },
+	{ "{}", 0 },
+	{ "{\"cycles\":1}", 0 },
+	{ "{\"cycles\":64}", 0 },
+	{ "{\"cycles\":0}", -EREMOTEIO },
+	{ "{\"cycles\":65}", -EREMOTEIO },
+	{ "{\"cycles\":-1}", -EREMOTEIO },
+	{ "{\"cycles\":4294967297}", -EREMOTEIO },
+	{ "{\"cycles\":1.5}", -EREMOTEIO },
+	{ "{\"cycles\":\"1\"}", -EREMOTEIO },
+	{ "{\"cycles\":null}", -EREMOTEIO },
+	{ "{\"cycle\":1}", -EREMOTEIO },
+};
+
+/* A reply too large for the backlog would drop the client. */
+Test(trace, the_command_checks_its_argument_and_its_reply_fits)
+{
+	static struct vm_config cfg;
+	char dir[] = "/tmp/torpor-trace.XXXXXX", path[64], name[1000];
+	struct torpor *client;
+	pthread_t server;
+	struct err err;
+
+	memset(name, '\x01', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	trace_init(&vm.trace, 2);
+	for (unsigned int i = 0; i < TRACE_MAX_EVENTS; i++)
+		trace_instant(&vm.trace, i % TRACE_NR_TRACKS, name, name);
+	cfg.name = (char[]){ "arc" };
+	vm.cfg = &cfg;
+	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	(void)snprintf(path, sizeof(path), "%s/sock", dir);
+	cr_assert(eq(int, loop_init(&vm.loop), 0));
+	cr_assert(eq(int,
+		     control_create(&vm.loop, path, commands, &vm, &vm.control,
+				    &err),
+		     0));
+	cr_assert(eq(int, pthread_create(&server, NULL, serve, NULL), 0));
+	cr_assert(eq(int, torpor_connect(path, 60000, &client), 0));
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		char *line = NULL;
+
+		cr_assert(eq(int,
+			     torpor_call(client, "trace", asked[i].args, 60000,
+					 &line),
+			     asked[i].r),
+			  "case %zu", i);
+		if (asked[i].r)
+			cr_assert(same(torpor_error_code(client), "invalid"));
+		free(line);
+	}
+	torpor_close(client);
+	loop_stop(&vm.loop);
+	(void)pthread_join(server, NULL);
+	control_destroy(vm.control);
+	loop_finish(&vm.loop);
+	trace_finish(&vm.trace);
+	(void)rmdir(dir);
 }

@@ -74,7 +74,8 @@ static const struct fixture_line fixture_up[] = {
 	{ 19, TRACE_END, TRACE_GUEST, TRACE_THAWS_CPUS, NULL },
 	{ 19, TRACE_INSTANT, TRACE_GUEST, TRACE_LPS0_EXIT, NULL },
 	{ 20, TRACE_END, TRACE_POWER, TRACE_STATE_RESUMING, NULL },
-	{ 20, TRACE_BEGIN, TRACE_POWER, TRACE_STATE_RUNNING, NULL },
+	/* Two events are never at the same nanosecond. */
+	{ 20.0005, TRACE_BEGIN, TRACE_POWER, TRACE_STATE_RUNNING, NULL },
 };
 
 static inline void fixture_lines(struct trace *t, double from_ms,

@@ -304,6 +304,7 @@ Test(trace_view, a_cycle_becomes_a_table_and_a_picture)
 	cr_assert(has(svg, ">asleep 60.0 min<"));
 	cr_assert(has(svg, ">wake: net0<"));
 	cr_assert(has(svg, ">devices stop<")); /* below, with a line */
+	cr_assert(has(svg, ">RUNNING<"));
 	for (size_t i = 0; i < 4; i++) {
 		static const char *const labels[] = { ">SUSPENDING<",
 						      ">SUSPENDED<",
@@ -313,7 +314,7 @@ Test(trace_view, a_cycle_becomes_a_table_and_a_picture)
 	}
 }
 
-/* Where a bar is. @nth: of those with this title. */
+/* Where the first bar with this title is. */
 static double bar(const char *title, const char *key)
 {
 	char want[64];
@@ -389,6 +390,44 @@ Test(trace_view, a_sleep_without_request_counts_from_the_first_sign)
 	cr_assert(has(table, "300.000 ms from the first sign until asleep"));
 	cr_assert_null(strstr(table, "  request"));
 	cr_assert(has(svg, "ms since the first sign"));
+}
+
+static const struct fixture_line nested_down[] = {
+	{ 0, TRACE_BEGIN, TRACE_POWER, TRACE_STATE_SUSPENDING, NULL },
+	{ 1, TRACE_BEGIN, TRACE_POWER, TRACE_CENSUS, NULL },
+	{ 2, TRACE_BEGIN, TRACE_POWER, TRACE_STOP_DEVICES, NULL },
+	{ 2, TRACE_BEGIN, TRACE_DEVICE(0), TRACE_DRAIN, NULL },
+	{ 3, TRACE_INSTANT, TRACE_VCPU(1), "quiet", NULL },
+	{ 4, TRACE_END, TRACE_DEVICE(0), TRACE_DRAIN, NULL },
+	{ 5, TRACE_END, TRACE_POWER, TRACE_STOP_DEVICES, NULL },
+	{ 6, TRACE_END, TRACE_POWER, TRACE_CENSUS, NULL },
+	{ 7, TRACE_END, TRACE_POWER, TRACE_STATE_SUSPENDING, NULL },
+	{ 7, TRACE_BEGIN, TRACE_POWER, TRACE_STATE_SUSPENDED, NULL },
+};
+
+Test(trace_view, what_a_device_does_belongs_to_the_innermost_phase)
+{
+	fixture_lines(&t, 1000, nested_down, ARRAY_SIZE(nested_down));
+	cr_assert(eq(int, render(), 0));
+	cr_assert(has(table, "census                          vcpu1\n"));
+	cr_assert(has(table,
+		      "devices stop                    blk0\n"
+		      "       2.000        2.000   28.6%    blk0 drain\n"));
+}
+
+Test(trace_view, a_vcpu_that_runs_after_running_was_told_was_let_go_late)
+{
+	fixture_lines(&t, 1000, fixture_down, ARRAY_SIZE(fixture_down));
+	for (size_t i = 0; i < ARRAY_SIZE(fixture_up); i++) {
+		struct fixture_line line = fixture_up[i];
+
+		if (line.track != TRACE_VCPU(1))
+			fixture_lines(&t, 2000, &line, 1);
+	}
+	fixture_add(&t, 2021e3, TRACE_END, TRACE_VCPU(1), TRACE_PARK, NULL);
+	cr_assert(eq(int, render(), 0));
+	cr_assert(has(table, "       4.100       15.900   79.5%  vCPUs let go  "
+			     "                  vcpu1\n"));
 }
 
 static const char *const sleepless[] = {
