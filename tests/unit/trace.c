@@ -257,6 +257,18 @@ static json_int_t other(const json_t *all, const char *key)
 		json_object_get(json_object_get(all, "otherData"), key));
 }
 
+static unsigned int count(const json_t *all, const char *ph, const char *name)
+{
+	unsigned int nr = 0;
+	size_t i;
+	json_t *e;
+
+	json_array_foreach(json_object_get(all, "traceEvents"), i, e) nr +=
+		!strcmp(text_of(e, "ph"), ph) &&
+		!strcmp(text_of(e, "name"), name);
+	return nr;
+}
+
 #define PLENTY (CONTROL_MAX_BACKLOG / 2)
 
 Test(trace, an_empty_recording_is_an_empty_trace)
@@ -352,11 +364,18 @@ Test(trace, ends_that_do_not_match_do_no_harm)
 	cr_assert(eq(u32, check_chrome(all), 6));
 	cr_assert_not(find(all, "B", "never begun"));
 	json_decref(all);
-	/* Nor when they might have begun before the ring did. */
-	for (unsigned int i = 0; i < TRACE_MAX_EVENTS - 4; i++)
+	/* Nor are they taken for spans that began before the ring did. */
+	for (unsigned int i = 0; i < TRACE_MAX_EVENTS; i++)
 		trace_instant(&t, TRACE_GUEST, "n", NULL);
+	trace_begin(&t, TRACE_POWER, "a");
+	trace_begin(&t, TRACE_POWER, "b");
+	trace_end(&t, TRACE_POWER, "a");
+	trace_end(&t, TRACE_POWER, "b");
 	all = chrome(0, PLENTY);
 	check_chrome(all);
+	cr_assert(gt(i64, other(all, "lost"), 0));
+	cr_assert(eq(u32, count(all, "B", "b"), 1));
+	cr_assert_not(flag(find(all, "B", "b"), "cut"));
 	json_decref(all);
 }
 
@@ -386,18 +405,6 @@ Test(trace, any_order_of_begins_and_ends_is_balanced)
 		check_chrome(all);
 		json_decref(all);
 	}
-}
-
-static unsigned int count(const json_t *all, const char *ph, const char *name)
-{
-	unsigned int nr = 0;
-	size_t i;
-	json_t *e;
-
-	json_array_foreach(json_object_get(all, "traceEvents"), i, e) nr +=
-		!strcmp(text_of(e, "ph"), ph) &&
-		!strcmp(text_of(e, "name"), name);
-	return nr;
 }
 
 Test(trace, the_last_cycles_come_with_what_led_to_them)
