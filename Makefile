@@ -84,9 +84,12 @@ VMM_SRC = \
 	vmm/bus.c \
 	vmm/char_fd.c \
 	vmm/cli.c \
+	vmm/cli_commands.c \
 	vmm/cli_print.c \
+	vmm/cli_trace.c \
 	vmm/commands.c \
 	vmm/commands_stats.c \
+	vmm/commands_trace.c \
 	vmm/config.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
@@ -108,6 +111,12 @@ VMM_SRC = \
 	vmm/prometheus.c \
 	vmm/run.c \
 	vmm/terminal.c \
+	vmm/trace.c \
+	vmm/trace_json.c \
+	vmm/trace_layout.c \
+	vmm/trace_svg.c \
+	vmm/trace_table.c \
+	vmm/trace_view.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
 	vmm/vm_power.c \
@@ -209,6 +218,8 @@ UNIT_TESTS = \
 	serial \
 	small_devices \
 	spawner \
+	trace \
+	trace_view \
 	virtq
 
 # Linked into every unit test.
@@ -562,7 +573,7 @@ san:
 
 # What vCPU threads and the main loop share, under ThreadSanitizer.
 TSAN_SRC = tests/tsan/power_stress.c $(filter vmm/power%,$(VMM_SRC)) \
-	devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
+	vmm/trace.c devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
 
 $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
 		vmm/*.h vmm/base/*.h devices/*.h)

@@ -7,514 +7,60 @@
 #define _GNU_SOURCE
 #include "vmm/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "include/torpor.h"
 #include "vmm/base/util.h"
+#include "vmm/cli_commands.h"
+#include "vmm/cli_trace.h"
 #include "vmm/config.h"
 #include "vmm/run.h"
 
-#define CONNECT_MS     5000
-#define REPLY_MS       5000 /* for an answer that needs nothing of the guest */
-#define SLACK_MS       2000 /* beyond the time the VM itself was given */
-#define FORCE_MS       120000	/* what the devices may take on top */
 #define MAX_TIMEOUT_MS 86400000 /* a day, as the VM has it */
-
-struct command;
-
-struct invocation {
-	const struct command *cmd;
-	FILE *out, *err;
-	bool json, prometheus;
-	unsigned int flags; /* FLAG_* given */
-	int timeout_ms;	    /* -1 = none */
-	const char *state;
-	const char *socket;
-};
-
-#define FLAG_FULL   (1U << 0)
-#define FLAG_FORCE  (1U << 1)
-#define FLAG_FREEZE (1U << 2)
 
 static const struct {
 	unsigned int flag;
 	const char *word, *help;
 } flag_options[] = {
-	{ FLAG_FULL, "--full", "devices and vCPUs, without asking the guest" },
-	{ FLAG_FORCE, "--force", "stop it all the same if it does not sleep" },
-	{ FLAG_FREEZE, "--freeze-clock",
+	{ CLI_FLAG_FULL, "--full",
+	  "devices and vCPUs, without asking the guest" },
+	{ CLI_FLAG_FORCE, "--force",
+	  "stop it all the same if it does not sleep" },
+	{ CLI_FLAG_FREEZE, "--freeze-clock",
 	  "with --full: its clocks stand still as well" },
 };
 
-struct command {
-	const char *name;
-	const char *usage; /* after the name */
-	const char *summary;
-	const char *help;
-	bool has_timeout;
-	bool has_state;
-	bool has_prometheus;
-	bool socket_optional;
-	unsigned int flags; /* FLAG_* it takes */
-	int timeout_ms;	    /* default */
-	int (*fn)(struct invocation *inv);
-};
-
-static void json_unref(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ _cleanup_(json_unref)
-
-static void torpor_closep(struct torpor **t)
-{
-	torpor_close(*t);
-}
-
-/* --- errors --- */
-
-static int complain(const struct invocation *inv, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int complain(const struct invocation *inv, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(inv->err, "torpor: %s '%s': ", inv->cmd->name, inv->socket);
-	va_start(ap, fmt);
-	vfprintf(inv->err, fmt, ap);
-	va_end(ap);
-	fputc('\n', inv->err);
-	return CLI_FAILED;
-}
-
-static const char *connect_remedy(int r)
-{
-	switch (r) {
-	case -ENOENT:
-		return "is the VM running? 'torpor run --socket PATH' makes "
-		       "the socket";
-	case -ECONNREFUSED:
-		return "its VM has ended, or it is no control socket; a new "
-		       "'torpor run --socket PATH' replaces it";
-	case -EACCES:
-	case -EPERM:
-		return "run this as the user who started the VM";
-	case -ENAMETOOLONG:
-		return "a socket's path has at most 107 bytes";
-	case -EBUSY:
-		return "too many clients are connected; end one";
-	case -EPROTONOSUPPORT:
-		return "that VM speaks another protocol version; use the "
-		       "torpor it was started with";
-	case -EPROTO:
-	case -EPROTOTYPE:
-		return "what answers there is not torpor; check the path";
-	case -ETIMEDOUT:
-		return "nothing answers in time; is the VM's process stopped?";
-	default:
-		return "check the path";
-	}
-}
-
-static int misuse(const struct invocation *inv, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int do_connect(struct invocation *inv, struct torpor **ret)
-{
-	int r = torpor_connect(inv->socket, CONNECT_MS, ret);
-
-	if (r == 0)
-		return CLI_OK;
-	return complain(inv, "cannot connect: %s (%s)", strerror(-r),
-			connect_remedy(r));
-}
-
-/* A call that got no answer. */
-static int no_answer(const struct invocation *inv, int r)
-{
-	if (r == -ETIMEDOUT)
-		return complain(inv, "no answer in time; the VM's process does "
-				     "not respond ('torpor state' may tell)");
-	if (r == -ECONNRESET)
-		return complain(inv, "the VM ended before it answered");
-	return complain(inv, "no answer: %s", strerror(-r));
-}
-
-/* --- calls --- */
-
-/* Return: 0 and the reply (ok or not), or an exit status. */
-static int do_call(struct invocation *inv, struct torpor *t, const char *args,
-		   int timeout_ms, json_t **ret)
-{
-	_cleanup_free_ char *line = NULL;
-	int r = torpor_call(t, inv->cmd->name, args, timeout_ms, &line);
-
-	if (r < 0 && r != -EREMOTEIO)
-		return no_answer(inv, r);
-	*ret = json_loads(line, 0, NULL);
-	return *ret ? 0 : no_answer(inv, -EPROTO);
-}
-
-/* --json: as it came, the order of keys is kept. */
-static void show_reply(const struct invocation *inv, const json_t *reply)
-{
-	if (!inv->json)
-		return;
-	(void)json_dumpf(reply, inv->out, JSON_COMPACT);
-	fputc('\n', inv->out);
-}
-
-static int connect_and_call(struct invocation *inv, const char *args,
-			    int timeout_ms, json_t **ret)
-{
-	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	int r = do_connect(inv, &t);
-
-	if (r == 0)
-		r = do_call(inv, t, args, timeout_ms, ret);
-	if (r == 0)
-		show_reply(inv, *ret);
-	return r;
-}
-
-static bool reply_ok(const json_t *reply)
-{
-	return json_is_true(json_object_get(reply, "ok"));
-}
-
-static int server_error(const struct invocation *inv, const json_t *reply)
-{
-	const json_t *error = json_object_get(reply, "error");
-	const char *msg = json_string_value(json_object_get(error, "message"));
-
-	return complain(inv, "%s", msg && *msg ? msg : "failed");
-}
-
-static int cmd_simple(struct invocation *inv)
-{
-	_cleanup_json_ json_t *reply = NULL;
-	int r = connect_and_call(inv, NULL, inv->timeout_ms, &reply);
-
-	if (r)
-		return r;
-	return reply_ok(reply) ? CLI_OK : server_error(inv, reply);
-}
-
-static int cmd_state(struct invocation *inv)
-{
-	_cleanup_json_ json_t *reply = NULL;
-	int r = connect_and_call(inv, NULL, inv->timeout_ms, &reply);
-
-	if (r)
-		return r;
-	if (!reply_ok(reply))
-		return server_error(inv, reply);
-	if (!inv->json)
-		cli_print_state(inv->out, json_object_get(reply, "result"));
-	return CLI_OK;
-}
-
-static int cmd_stats(struct invocation *inv)
-{
-	const char *args =
-		inv->prometheus ? "{\"format\":\"prometheus\"}" : NULL;
-	_cleanup_json_ json_t *reply = NULL;
-	int r = connect_and_call(inv, args, inv->timeout_ms, &reply);
-	const json_t *result = json_object_get(reply, "result");
-	const char *text = json_string_value(json_object_get(result, "text"));
-
-	if (r)
-		return r;
-	if (!reply_ok(reply))
-		return server_error(inv, reply);
-	if (inv->prometheus && !text)
-		return no_answer(inv, -EPROTO);
-	if (inv->prometheus && !inv->json)
-		fputs(text, inv->out);
-	else if (!inv->json)
-		cli_print_stats(inv->out, result);
-	return CLI_OK;
-}
-
-/* --- suspend --- */
-
-/* "paused after 3 ms", and if it was forced why. */
-static void print_paused(const struct invocation *inv, const json_t *result)
-{
-	const char *because =
-		json_string_value(json_object_get(result, "because"));
-	const char *source =
-		json_string_value(json_object_get(result, "source"));
-	const char *device =
-		json_string_value(json_object_get(result, "device"));
-
-	if (because)
-		fprintf(inv->out, ", by force: %s", because);
-	if (source)
-		fprintf(inv->out, " by wake source %s", source);
-	if (device)
-		fprintf(inv->out, " (device %s has not stopped)", device);
-	fputc('\n', inv->out);
-}
-
-static void print_asleep(const struct invocation *inv, const json_t *result)
-{
-	json_int_t ms = json_integer_value(json_object_get(result, "ms"));
-	const char *kind = json_string_value(json_object_get(result, "kind"));
-	const char *outcome =
-		json_string_value(json_object_get(result, "outcome"));
-	bool asleep = !outcome || !strcmp(outcome, "asleep");
-
-	fprintf(inv->out, "%s after %lld ms", asleep ? "asleep" : "paused",
-		(long long)ms);
-	if (!asleep) {
-		print_paused(inv, result);
-		return;
-	}
-	if (json_is_true(json_object_get(result, "by_itself")))
-		fputs(", by itself", inv->out);
-	if (kind && !strcmp(kind, "s1"))
-		fputs(" (ACPI S1)", inv->out);
-	if (kind && !strcmp(kind, "shallow"))
-		fputs(" (shallow: the guest has no C2 idle state, so its "
-		      "monotonic clock counts the sleep)",
-		      inv->out);
-	fputc('\n', inv->out);
-}
-
-static int explain_suspend(const struct invocation *inv, const json_t *reply)
-{
-	const json_t *error = json_object_get(reply, "error");
-	const json_t *data = json_object_get(error, "data");
-	const char *code = json_string_value(json_object_get(error, "code"));
-	const char *source = json_string_value(json_object_get(data, "source"));
-
-	if (!code)
-		return server_error(inv, reply);
-	if (!strcmp(code, "timeout"))
-		return complain(inv,
-				"timed out after %d ms; the guest did not "
-				"fall asleep in time ('--timeout MS' gives it "
-				"longer)",
-				inv->timeout_ms);
-	if (!strcmp(code, "refused"))
-		return complain(inv, "refused by the guest (its log says why)");
-	if (!strcmp(code, "aborted"))
-		return complain(inv, "aborted by wake source %s",
-				source ? source : "(unnamed)");
-	if (!strcmp(code, "cancelled"))
-		return complain(inv, "taken back by a 'torpor resume'");
-	if (!strcmp(code, "deaf"))
-		return complain(inv, "guest cannot hear the sleep button "
-				     "(PM1_EN.SLPBTN_EN clear): load the "
-				     "button driver and an agent");
-	return server_error(inv, reply);
-}
-
-static int cmd_suspend(struct invocation *inv)
-{
-	_cleanup_json_ json_t *reply = NULL;
-	char args[96];
-	int r;
-
-	if ((inv->flags & FLAG_FULL && inv->flags & FLAG_FORCE) ||
-	    (inv->flags & FLAG_FREEZE && !(inv->flags & FLAG_FULL)))
-		return misuse(inv, "--freeze-clock goes with --full, --force "
-				   "without it");
-	(void)snprintf(
-		args, sizeof(args), "{\"timeout_ms\":%d%s%s%s}",
-		inv->timeout_ms, inv->flags & FLAG_FULL ? ",\"full\":true" : "",
-		inv->flags & FLAG_FORCE ? ",\"force\":true" : "",
-		inv->flags & FLAG_FREEZE ? ",\"freeze_clock\":true" : "");
-	/* Forced, devices have their own time after the guest's. */
-	r = connect_and_call(inv, args,
-			     inv->timeout_ms + (inv->flags & FLAG_FORCE
-							? FORCE_MS
-							: SLACK_MS),
-			     &reply);
-	if (r)
-		return r;
-	if (!reply_ok(reply))
-		return explain_suspend(inv, reply);
-	if (!inv->json)
-		print_asleep(inv, json_object_get(reply, "result"));
-	return CLI_OK;
-}
-
-/* --- wait and events --- */
-
-static bool is_code(const json_t *reply, const char *code)
-{
-	const char *s = json_string_value(
-		json_object_get(json_object_get(reply, "error"), "code"));
-
-	return s && !strcmp(s, code);
-}
-
-static int cmd_wait(struct invocation *inv)
-{
-	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	_cleanup_json_ json_t *reply = NULL;
-	bool limited = inv->timeout_ms >= 0;
-	char args[96];
-	int r;
-
-	(void)snprintf(args, sizeof(args),
-		       limited ? "{\"state\":\"%s\",\"timeout_ms\":%d}"
-			       : "{\"state\":\"%s\"}",
-		       inv->state, inv->timeout_ms);
-	r = do_connect(inv, &t);
-	if (r)
-		return r;
-	do {
-		json_decref(TAKE(reply));
-		r = do_call(inv, t, args,
-			    limited ? inv->timeout_ms + SLACK_MS : -1, &reply);
-		if (r)
-			return r;
-		/* The VM bounds every wait: one without limit goes on. */
-	} while (!limited && is_code(reply, "timeout"));
-	show_reply(inv, reply);
-	if (reply_ok(reply))
-		return CLI_OK;
-	if (is_code(reply, "timeout"))
-		return complain(inv, "not %s after %d ms", inv->state,
-				inv->timeout_ms);
-	return server_error(inv, reply);
-}
-
-/* Such a guest is left alone, and told of. */
-static bool sleeps_by_itself(const struct invocation *inv, const json_t *reply)
-{
-	const json_t *result = json_object_get(reply, "result");
-
-	if (!json_is_true(json_object_get(result, "by_itself")))
-		return false;
-	if (!inv->json)
-		fputs("the guest sleeps by itself ('torpor wake' wakes it)\n",
-		      inv->out);
-	return true;
-}
-
-static int cmd_resume(struct invocation *inv)
-{
-	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	_cleanup_json_ json_t *reply = NULL;
-	bool full = inv->flags & FLAG_FULL;
-	int r;
-
-	r = do_connect(inv, &t);
-	if (r == 0)
-		r = do_call(inv, t, full ? "{\"full\":true}" : NULL, REPLY_MS,
-			    &reply);
-	if (r)
-		return r;
-	show_reply(inv, reply);
-	if (!reply_ok(reply))
-		return server_error(inv, reply);
-	if (json_is_true(json_object_get(json_object_get(reply, "result"),
-					 "paused")))
-		r = torpor_wait_state(t, "UNPAUSED", inv->timeout_ms);
-	if (r == 0 && !full && !sleeps_by_itself(inv, reply))
-		r = torpor_wait_state(t, "RUNNING", inv->timeout_ms);
-	if (r == -EREMOTEIO)
-		return complain(inv, "%s", torpor_error_message(t));
-	if (r == -ETIMEDOUT)
-		return complain(inv,
-				"not RUNNING after %d ms ('--timeout MS' gives "
-				"it longer)",
-				inv->timeout_ms);
-	return r < 0 ? no_answer(inv, r) : CLI_OK;
-}
-
-/* One event. Return: true if it was the VM's last. */
-static bool show_event(struct invocation *inv, const char *line)
-{
-	_cleanup_json_ json_t *event = json_loads(line, 0, NULL);
-	const char *name = json_string_value(json_object_get(event, "event"));
-
-	if (inv->json)
-		fprintf(inv->out, "%s\n", line);
-	else
-		cli_print_event(inv->out, event);
-	fflush(inv->out);
-	return name && !strcmp(name, "EXIT");
-}
-
-static int cmd_events(struct invocation *inv)
-{
-	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	bool ended = false;
-	int r;
-
-	r = do_connect(inv, &t);
-	if (r)
-		return r;
-	r = torpor_events(t, REPLY_MS);
-	if (r == -EREMOTEIO)
-		return complain(inv, "%s", torpor_error_message(t));
-	if (r < 0)
-		return no_answer(inv, r);
-	while (!ended && !ferror(inv->out)) {
-		_cleanup_free_ char *line = NULL;
-
-		r = torpor_next_event(t, -1, &line);
-		if (r < 0)
-			return complain(inv, "the connection was lost: the VM "
-					     "died, or we read too slowly");
-		ended = show_event(inv, line);
-	}
-	return CLI_OK;
-}
-
-static int cmd_version(struct invocation *inv)
-{
-	_cleanup_json_ json_t *reply = NULL, *result = NULL;
-	int r;
-
-	if (!inv->socket) {
-		if (inv->json)
-			fprintf(inv->out,
-				"{\"torpor\":\"%s\",\"protocol\":%d}\n",
-				TORPOR_VERSION, TORPOR_PROTOCOL);
-		else
-			fprintf(inv->out, "torpor %s\n", TORPOR_VERSION);
-		return CLI_OK;
-	}
-	r = connect_and_call(inv, NULL, inv->timeout_ms, &reply);
-	if (r)
-		return r;
-	if (!reply_ok(reply))
-		return server_error(inv, reply);
-	result = json_incref(json_object_get(reply, "result"));
-	if (!inv->json)
-		fprintf(inv->out, "torpor %s (at '%s': %s)\n", TORPOR_VERSION,
-			inv->socket,
-			json_string_value(json_object_get(result, "torpor")));
-	return CLI_OK;
-}
-
 /* --- the table --- */
 
-static const struct command commands[] = {
+static const struct cli_value trace_values[] = {
+	[CLI_TRACE_OUTPUT] = { "--output", "FILE write a Chrome trace" },
+	[CLI_TRACE_SVG] = { "--svg", "FILE    draw the last sleep as SVG" },
+	[CLI_TRACE_CYCLES] = { "--cycles",
+			       "N    only the last N sleeps, 1 to 64" },
+	[CLI_TRACE_NR] = { NULL },
+};
+static_assert(CLI_TRACE_NR <= CLI_MAX_VALUES, "room for the values");
+
+static const struct cli_command commands[] = {
 	{ "stop", "SOCKET", "end the VM at once",
 	  "Ends the VM without asking the guest: unwritten data of the guest\n"
 	  "is lost. 'torpor powerbtn' asks it to shut down.\n",
-	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
+	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "state", "SOCKET", "what the VM does now",
 	  "Prints whether the guest runs or sleeps, what woke it last, its\n"
 	  "wake sources, device processes and vCPUs.\n",
-	  .timeout_ms = REPLY_MS, .fn = cmd_state },
+	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_state },
 	{ "stats", "[--prometheus] SOCKET", "how often and how fast it slept",
 	  "Prints how often and how long the guest slept, why it did not, how\n"
 	  "long it took to fall asleep and to wake, and what woke it. All\n"
 	  "since the VM began.\n",
-	  .has_prometheus = true, .timeout_ms = REPLY_MS, .fn = cmd_stats },
+	  .has_prometheus = true, .timeout_ms = CLI_REPLY_MS,
+	  .fn = cli_cmd_stats },
 	{ "suspend", "[--full | --force] [OPTION]... SOCKET",
 	  "put the guest to sleep and wait until it sleeps",
 	  "Presses the guest's sleep button and waits until it is asleep.\n"
@@ -524,8 +70,8 @@ static const struct command commands[] = {
 	  "stopped without its knowing, and that is said. With --full it is\n"
 	  "so from the start: devices and vCPUs are stopped, the guest is\n"
 	  "not asked, and a guest that sleeps sleeps on afterwards.\n",
-	  .has_timeout = true, .timeout_ms = 5000, .fn = cmd_suspend,
-	  .flags = FLAG_FULL | FLAG_FORCE | FLAG_FREEZE },
+	  .has_timeout = true, .timeout_ms = 5000, .fn = cli_cmd_suspend,
+	  .flags = CLI_FLAG_FULL | CLI_FLAG_FORCE | CLI_FLAG_FREEZE },
 	{ "resume", "[--full] [--timeout MS] SOCKET",
 	  "take back a suspend and wait until the guest runs",
 	  "Takes back what 'torpor suspend' asked for, also what it is still\n"
@@ -533,35 +79,44 @@ static const struct command commands[] = {
 	  "5000 ms). A guest that runs already is left alone, and so is one\n"
 	  "that went to sleep by itself. With --full it only ends what\n"
 	  "'torpor suspend --full' or --force began.\n",
-	  .has_timeout = true, .timeout_ms = REPLY_MS, .fn = cmd_resume,
-	  .flags = FLAG_FULL },
+	  .has_timeout = true, .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_resume,
+	  .flags = CLI_FLAG_FULL },
 	{ "wake", "SOCKET", "raise the launcher's wake event",
 	  "Wakes a guest that sleeps, or aborts its falling asleep, and\n"
 	  "returns at once.\n",
-	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
+	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "wait", "[--timeout MS] STATE SOCKET", "wait for a state",
 	  "Waits until the VM is in STATE: RUNNING, SUSPENDING, SUSPENDED or\n"
 	  "RESUMING; or PAUSED or UNPAUSED ('torpor suspend --full').\n"
 	  "Returns at once if it is. Waits for ever by default.\n",
 	  .has_timeout = true, .timeout_ms = -1, .has_state = true,
-	  .fn = cmd_wait },
+	  .fn = cli_cmd_wait },
 	{ "powerbtn", "SOCKET", "press the power button",
 	  "A guest that runs usually shuts down; one that sleeps wakes up.\n",
-	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
+	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "sleepbtn", "SOCKET", "press the sleep button",
 	  "A guest that runs usually goes to sleep; one that sleeps wakes up.\n"
 	  "Does not wait: see 'torpor suspend'.\n",
-	  .timeout_ms = REPLY_MS, .fn = cmd_simple },
+	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "events", "SOCKET", "print what happens until the VM ends",
 	  "Prints a line for each event: RUNNING, SUSPENDING, SUSPENDED,\n"
 	  "RESUMING (with the wake source), PAUSED, UNPAUSED, WAKE_STORM,\n"
 	  "DEVICE_FAILED, DEVICE_DIED, EXIT (with the code). With --json a\n"
 	  "JSON object for each.\n",
-	  .timeout_ms = -1, .fn = cmd_events },
+	  .timeout_ms = -1, .fn = cli_cmd_events },
+	{ "trace", "[--output FILE] [--svg FILE] [--cycles N] SOCKET",
+	  "what took how long in the last sleep",
+	  "Prints a table of the last time that the guest fell asleep and\n"
+	  "woke up: each step, when it began, how long it took, and which\n"
+	  "device or vCPU was the slowest. A FILE of - is standard output.\n"
+	  "A Chrome trace can be looked at with Perfetto (ui.perfetto.dev).\n",
+	  .values = trace_values, .timeout_ms = CLI_REPLY_MS,
+	  .fn = cli_cmd_trace },
 	{ "version", "[SOCKET]", "print the version, and the running VM's",
 	  "Prints the version of this program and, given a socket, of the\n"
 	  "torpor that runs the VM.\n",
-	  .socket_optional = true, .timeout_ms = REPLY_MS, .fn = cmd_version },
+	  .socket_optional = true, .timeout_ms = CLI_REPLY_MS,
+	  .fn = cli_cmd_version },
 	{ NULL },
 };
 
@@ -576,7 +131,7 @@ static void print_help(FILE *out)
 	      "Commands:\n"
 	      "  run        run a virtual machine\n",
 	      out);
-	for (const struct command *c = commands; c->name; c++)
+	for (const struct cli_command *c = commands; c->name; c++)
 		fprintf(out, "  %-10s %s\n", c->name, c->summary);
 	fputs("\n"
 	      "All but run take the VM's control socket as the last argument:\n"
@@ -589,7 +144,7 @@ static void print_help(FILE *out)
 	      out);
 }
 
-static void print_command_help(const struct command *c, FILE *out)
+static void print_command_help(const struct cli_command *c, FILE *out)
 {
 	fprintf(out,
 		"Usage: torpor %s [--json] %s\n"
@@ -606,6 +161,8 @@ static void print_command_help(const struct command *c, FILE *out)
 	if (c->has_timeout)
 		fputs("  --timeout MS    how long to wait, in milliseconds\n",
 		      out);
+	for (const struct cli_value *v = c->values; v && v->name; v++)
+		fprintf(out, "  %s %s\n", v->name, v->help);
 	if (c->has_prometheus)
 		fputs("  --prometheus    print it as Prometheus reads it\n",
 		      out);
@@ -616,16 +173,16 @@ static void print_command_help(const struct command *c, FILE *out)
 
 /* --- parsing --- */
 
-static const struct command *find_command(const char *name)
+static const struct cli_command *find_command(const char *name)
 {
-	for (const struct command *c = commands; c->name; c++) {
+	for (const struct cli_command *c = commands; c->name; c++) {
 		if (!strcmp(c->name, name))
 			return c;
 	}
 	return NULL;
 }
 
-static int misuse(const struct invocation *inv, const char *fmt, ...)
+int cli_misuse(const struct cli_invocation *inv, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -638,28 +195,55 @@ static int misuse(const struct invocation *inv, const char *fmt, ...)
 	return CLI_USAGE;
 }
 
-static int parse_timeout(struct invocation *inv, const char *value)
+static int parse_timeout(struct cli_invocation *inv, const char *value)
 {
 	char *end;
 	long ms;
 
 	if (!value)
-		return misuse(inv, "--timeout needs a value: milliseconds");
+		return cli_misuse(inv, "--timeout needs a value: milliseconds");
 	errno = 0;
 	ms = strtol(value, &end, 10);
 	if (errno || *end || *value < '0' || *value > '9' || ms < 1 ||
 	    ms > MAX_TIMEOUT_MS)
-		return misuse(inv, "--timeout '%s': use milliseconds, 1 to %d",
-			      value, MAX_TIMEOUT_MS);
+		return cli_misuse(inv,
+				  "--timeout '%s': use milliseconds, 1 to %d",
+				  value, MAX_TIMEOUT_MS);
 	inv->timeout_ms = (int)ms;
 	return 0;
 }
 
+/* One of cmd->values at argv[0]. Return: as parse_option(), 0 if it is none. */
+static int parse_value(struct cli_invocation *inv, int argc, char **argv)
+{
+	for (size_t i = 0; inv->cmd->values && inv->cmd->values[i].name; i++) {
+		const char *name = inv->cmd->values[i].name;
+		size_t len = strlen(name);
+
+		if (strncmp(argv[0], name, len) != 0)
+			continue;
+		if (argv[0][len] == '=') {
+			inv->values[i] = argv[0] + len + 1;
+			return 1;
+		}
+		if (argv[0][len])
+			continue;
+		if (argc < 2)
+			return -cli_misuse(inv, "%s needs a value", name);
+		inv->values[i] = argv[1];
+		return 2;
+	}
+	return 0;
+}
+
 /* An option at argv[0]. Return: words used, or -CLI_USAGE. */
-static int parse_option(struct invocation *inv, int argc, char **argv)
+static int parse_option(struct cli_invocation *inv, int argc, char **argv)
 {
 	const char *word = argv[0];
+	int r = parse_value(inv, argc, argv);
 
+	if (r)
+		return r;
 	if (!strcmp(word, "--json")) {
 		inv->json = true;
 		return 1;
@@ -681,10 +265,10 @@ static int parse_option(struct invocation *inv, int argc, char **argv)
 		inv->flags |= flag_options[i].flag;
 		return 1;
 	}
-	return -misuse(inv, "unknown option '%s'", word);
+	return -cli_misuse(inv, "unknown option '%s'", word);
 }
 
-static int parse_state(struct invocation *inv, const char *word)
+static int parse_state(struct cli_invocation *inv, const char *word)
 {
 	static const char *const states[] = { "RUNNING",   "SUSPENDING",
 					      "SUSPENDED", "RESUMING",
@@ -696,23 +280,24 @@ static int parse_state(struct invocation *inv, const char *word)
 			return 0;
 		}
 	}
-	return misuse(inv,
-		      "'%s' is no state; use RUNNING, SUSPENDING, SUSPENDED, "
-		      "RESUMING, PAUSED or UNPAUSED",
-		      word);
+	return cli_misuse(
+		inv,
+		"'%s' is no state; use RUNNING, SUSPENDING, SUSPENDED, "
+		"RESUMING, PAUSED or UNPAUSED",
+		word);
 }
 
-static int parse_word(struct invocation *inv, const char *word)
+static int parse_word(struct cli_invocation *inv, const char *word)
 {
 	if (inv->cmd->has_state && !inv->state)
 		return parse_state(inv, word);
 	if (inv->socket)
-		return misuse(inv, "unexpected argument '%s'", word);
+		return cli_misuse(inv, "unexpected argument '%s'", word);
 	inv->socket = word;
 	return 0;
 }
 
-static int run_command(struct invocation *inv, int argc, char **argv)
+static int run_command(struct cli_invocation *inv, int argc, char **argv)
 {
 	bool options = true;
 
@@ -741,16 +326,16 @@ static int run_command(struct invocation *inv, int argc, char **argv)
 		i += r;
 	}
 	if (inv->cmd->has_state && !inv->state)
-		return misuse(inv, "no state given");
+		return cli_misuse(inv, "no state given");
 	if (!inv->socket && !inv->cmd->socket_optional)
-		return misuse(inv, "no socket given; it is the PATH of "
-				   "'torpor run --socket PATH'");
+		return cli_misuse(inv, "no socket given; it is the PATH of "
+				       "'torpor run --socket PATH'");
 	return inv->cmd->fn(inv);
 }
 
 static int do_help(int argc, char **argv, FILE *out, FILE *err)
 {
-	const struct command *cmd;
+	const struct cli_command *cmd;
 
 	if (argc == 0) {
 		print_help(out);
@@ -774,7 +359,7 @@ static int do_help(int argc, char **argv, FILE *out, FILE *err)
 
 static int dispatch(int argc, char **argv, FILE *out, FILE *err)
 {
-	struct invocation inv = { .out = out, .err = err };
+	struct cli_invocation inv = { .out = out, .err = err };
 	const char *name = argc > 1 ? argv[1] : NULL;
 
 	if (!name) {

@@ -188,7 +188,7 @@ static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
 				    "without it");
 		return;
 	}
-	if (freeze && !guest_clock_can_freeze(vm->vm_fd, &vm->vcpus)) {
+	if (freeze && !guest_clock_can_freeze(vm->vm_fd)) {
 		control_reply_error(req, "failed",
 				    "freeze_clock: this host's KVM cannot "
 				    "change a guest's TSC");
@@ -522,5 +522,6 @@ const struct control_command vm_commands[] = {
 	{ "wait", cmd_wait },
 	{ "powerbtn", cmd_powerbtn },
 	{ "sleepbtn", cmd_sleepbtn },
+	{ "trace", vm_command_trace }, /* commands_trace.c */
 	{ NULL, NULL },
 };

@@ -6,12 +6,10 @@
 #include "vmm/base/log.h"
 #include "vmm/kvm.h"
 
-bool guest_clock_can_freeze(int vm_fd, const struct vcpu_set *vcpus)
+bool guest_clock_can_freeze(int vm_fd)
 {
-	uint64_t offset;
-
 	return kvm_check_extension(vm_fd, KVM_CAP_ADJUST_CLOCK) > 0 &&
-	       kvm_get_tsc_offset(vcpus->vcpus[0].fd, &offset) == 0;
+	       kvm_check_extension(vm_fd, KVM_CAP_VCPU_ATTRIBUTES) > 0;
 }
 
 /* kvm-clock and the host's TSC at one moment, if KVM gives both. */

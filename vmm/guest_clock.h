@@ -19,8 +19,11 @@ struct guest_clock {
 	uint64_t host_tsc; /* the host's TSC at that moment */
 };
 
-/* Can this KVM take time out? */
-bool guest_clock_can_freeze(int vm_fd, const struct vcpu_set *vcpus);
+/*
+ * Can this KVM take time out? Asks the VM, at any time: an ioctl of a vCPU would
+ * wait until that leaves KVM_RUN.
+ */
+bool guest_clock_can_freeze(int vm_fd);
 /* Return: 0 or -errno of KVM_GET_CLOCK. */
 int guest_clock_stop(struct guest_clock *gc, int vm_fd) must_check;
 /* Time goes on as if it had not stopped since guest_clock_stop(). */

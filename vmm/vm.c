@@ -427,6 +427,7 @@ static void vm_unmake(struct vm *vm)
 	fd_close(&vm->signal_fd);
 	mailbox_finish(&vm->mailbox);
 	loop_finish(&vm->loop);
+	trace_finish(&vm->trace);
 }
 
 /* What the user gave wrong is a usage error, what failed us is not. */
@@ -472,6 +473,7 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 			  .serial_in = -1,
 			  .serial_out = -1 };
 	atomic_store(&vm.exit_code, -1);
+	trace_init(&vm.trace, cfg->cpus);
 	r = vm_make(&vm, &err);
 	if (r < 0) {
 		terminal_restore();

@@ -3,7 +3,7 @@
  * One virtual machine, put together: memory, irqchip, devices, vCPUs, the
  * coordinator and the control socket. vmm/vm.c makes and ends it,
  * vmm/vm_virtio.c has its virtio devices and their processes, vmm/vm_power.c
- * connects the coordinator, vmm/commands.c answers control clients.
+ * connects the coordinator, vmm/commands*.c answer control clients.
  * Everything here belongs to the main thread unless a member says otherwise.
  */
 #ifndef TORPOR_VMM_VM_H
@@ -29,6 +29,7 @@
 #include "vmm/irqchip.h"
 #include "vmm/mailbox.h"
 #include "vmm/power.h"
+#include "vmm/trace.h"
 #include "vmm/vcpu.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
@@ -102,6 +103,7 @@ struct vm {
 	unsigned int handshakes; /* not done yet */
 	bool options_used;	 /* an error now is what an option names */
 
+	struct trace trace; /* any thread records */
 	struct power power;
 	bool power_made;
 	struct mailbox_item power_item; /* power_poll() */
@@ -160,5 +162,7 @@ void vm_commands_finish(struct vm *vm);
 /* --- commands_stats.c --- */
 /* The command "stats"; @ctx: the struct vm. */
 void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx);
+/* --- commands_trace.c --- */
+void vm_command_trace(struct control_request *req, json_t *args, void *ctx);
 
 #endif

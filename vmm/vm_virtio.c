@@ -350,6 +350,7 @@ new_device(struct vm *vm, const struct device_type *type, unsigned int number)
 			       number);
 	dev->wake.name = dev->name;
 	dev->wake.gpe_bit = 1U << dev->index;
+	trace_name_device(&vm->trace, dev->index, dev->name);
 	vm->nr_virtio++;
 	return dev;
 }

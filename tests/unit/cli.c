@@ -70,11 +70,17 @@ static void do_wait(struct control_request *req, json_t *args, void *ctx)
 }
 
 static const struct control_command commands[] = {
-	{ "stop", do_any },	{ "state", do_any },
-	{ "suspend", do_any },	{ "resume", do_any },
-	{ "wake", do_any },	{ "wait", do_wait },
-	{ "powerbtn", do_any }, { "sleepbtn", do_any },
-	{ "stats", do_any },	{ NULL },
+	{ "stop", do_any },
+	{ "state", do_any },
+	{ "suspend", do_any },
+	{ "resume", do_any },
+	{ "wake", do_any },
+	{ "wait", do_wait },
+	{ "powerbtn", do_any },
+	{ "sleepbtn", do_any },
+	{ "stats", do_any },
+	{ "trace", do_any },
+	{ NULL },
 };
 
 static void *serve(void *arg)
@@ -165,7 +171,7 @@ Test(cli, no_command_is_wrong_usage_with_the_help_on_stderr)
 static const char *const names[] = { "stop",	 "state",    "suspend",
 				     "resume",	 "wake",     "wait",
 				     "powerbtn", "sleepbtn", "events",
-				     "version",	 "stats" };
+				     "version",	 "stats",    "trace" };
 
 Test(cli, help_is_everywhere)
 {
@@ -226,6 +232,15 @@ static const struct {
 	{ { "version", "a", "b" }, "unexpected argument 'b'" },
 	{ { "state", "--prometheus", "a" }, "unknown option '--prometheus'" },
 	{ { "stats", "--prometheus" }, "stats: no socket given" },
+	{ { "trace" }, "trace: no socket given" },
+	{ { "trace", "--svg" }, "--svg needs a value" },
+	{ { "trace", "--svgx", "a" }, "unknown option '--svgx'" },
+	{ { "trace", "--svg=", "a" }, "a file's name is empty" },
+	{ { "trace", "--svg=-", "--output", "-", "a" }, "one too many" },
+	{ { "trace", "--cycles=0", "a" }, "--cycles '0'" },
+	{ { "trace", "--cycles", "65", "a" }, "from 1 to 64" },
+	{ { "trace", "--cycles", "3x", "a" }, "--cycles '3x'" },
+	{ { "state", "--svg", "x", "a" }, "unknown option '--svg'" },
 };
 
 Test(cli, wrong_usage_is_35_and_named)
@@ -520,6 +535,95 @@ Test(cli, version_of_program_and_of_a_vm)
 	cr_assert(has(out_text, "\"protocol\":1}"));
 	cr_assert(eq(int, RUN("version", path), 0));
 	cr_assert(has(out_text, path));
+}
+
+/* --- trace --- */
+
+static const char asleep_once[] =
+	"{\"traceEvents\":["
+	"{\"ph\":\"B\",\"ts\":0.0,\"tid\":1,\"cat\":\"power\",\"name\":"
+	"\"SUSPENDING\"},"
+	"{\"ph\":\"E\",\"ts\":1500.125,\"tid\":1,\"cat\":\"power\"},"
+	"{\"ph\":\"B\",\"ts\":1500.125,\"tid\":1,\"cat\":\"power\",\"name\":"
+	"\"SUSPENDED\"}]}";
+
+/* What is in the file @name of the test's directory, which is removed. */
+static char *take_file(const char *name)
+{
+	char file[128], *text = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	(void)snprintf(file, sizeof(file), "%s/%s", dir, name);
+	f = fopen(file, "r");
+	cr_assert(ne(ptr, f, NULL), "%s", file);
+	cr_assert(ne(int, (int)getdelim(&text, &size, '\0', f), -1));
+	fclose(f);
+	unlink(file);
+	return text;
+}
+
+Test(cli, trace_prints_a_table)
+{
+	answer = asleep_once;
+	cr_assert(eq(int, RUN("trace", path), 0));
+	cr_assert(same(asked, "{\"id\":1,\"command\":\"trace\"}"));
+	cr_assert(has(out_text, "Going to sleep: 1.500 ms"));
+	cr_assert(eq(int, RUN("trace", "--cycles", "3", path, "--json"), 0));
+	cr_assert(has(asked, "\"cycles\":3}"));
+	cr_assert(has(out_text, "{\"id\":1,\"ok\":true,\"result\":{\"trace"));
+}
+
+Test(cli, trace_writes_files)
+{
+	char json[128], svg[128], option[140], *text;
+
+	answer = asleep_once;
+	(void)snprintf(json, sizeof(json), "%s/json", dir);
+	(void)snprintf(svg, sizeof(svg), "%s/svg", dir);
+	(void)snprintf(option, sizeof(option), "--svg=%s", svg);
+	cr_assert(eq(int, RUN("trace", "--output", json, option, path), 0));
+	cr_assert(same(out_text, ""));
+	text = take_file("json");
+	cr_assert(has(text, "{\"traceEvents\":[{"));
+	cr_assert(has(text, "\"ts\":1500.125,"));
+	free(text);
+	text = take_file("svg");
+	cr_assert(has(text, "<svg "));
+	cr_assert(has(text, "</svg>\n"));
+	free(text);
+	/* The standard output is one or the other. */
+	cr_assert(eq(int, RUN("trace", "--output=-", "--json", path), 0));
+	cr_assert(eq(int, strncmp(out_text, "{\"traceEvents\"", 14), 0));
+	cr_assert(eq(int, RUN("trace", "--svg", "-", path), 0));
+	cr_assert(eq(int, strncmp(out_text, "<?xml ", 6), 0));
+}
+
+Test(cli, trace_that_cannot_be_shown_or_written_is_a_failure)
+{
+	char file[128];
+
+	(void)snprintf(file, sizeof(file), "%s/svg", dir);
+	answer = "{\"traceEvents\":[]}";
+	cr_assert(eq(int, RUN("trace", path), CLI_FAILED));
+	cr_assert(has(err_text, "there is no sleep in the trace"));
+	cr_assert(eq(int, RUN("trace", "--svg", file, path), CLI_FAILED));
+	cr_assert(eq(int, access(file, F_OK), -1)); /* not made for nothing */
+	answer = "{}";
+	cr_assert(eq(int, RUN("trace", path), CLI_FAILED));
+	cr_assert(has(err_text, "the VM's reply is no trace"));
+	answer = "[]";
+	cr_assert(eq(int, RUN("trace", "--output", "-", path), CLI_FAILED));
+	cr_assert(has(err_text, "the VM's reply has no trace"));
+	answer = asleep_once;
+	cr_assert(eq(int, RUN("trace", "--svg=/none/x", path), CLI_FAILED));
+	cr_assert(has(err_text, "cannot make '/none/x': No such file"));
+	cr_assert(
+		eq(int, RUN("trace", "--output=/dev/full", path), CLI_FAILED));
+	cr_assert(has(err_text, "cannot write '/dev/full'"));
+	answer_code = "unknown-command";
+	cr_assert(eq(int, RUN("trace", path), CLI_FAILED));
+	cr_assert(has(err_text, "message of the VM"));
 }
 
 /* --- events --- */
