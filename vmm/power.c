@@ -121,6 +121,15 @@ enum power_state power_state_of(enum power_step step)
 	return POWER_RUNNING;
 }
 
+void power_guest_does(struct power *power, const char *what)
+{
+	if (power->guest_span)
+		trace_end(power->trace, TRACE_GUEST, power->guest_span);
+	power->guest_span = what;
+	if (what)
+		trace_begin(power->trace, TRACE_GUEST, what);
+}
+
 bool power_move(struct power *power, enum power_event event)
 {
 	for (unsigned int i = 0; i < POWER_NR_TRANSITIONS; i++) {
@@ -130,6 +139,12 @@ bool power_move(struct power *power, enum power_event event)
 			continue;
 		power->step = t->to;
 		power->moves[i]++;
+		if (t->to == STEP(PARKING) && t->from != STEP(UNDOING))
+			power_guest_does(power, TRACE_FREEZES_DRIVERS);
+		else if (t->to == STEP(AWAKE) || t->to == STEP(QUIESCING))
+			power_guest_does(power, NULL);
+		else if (t->to == STEP(RELEASED))
+			power_guest_does(power, TRACE_THAWS_CPUS);
 		return true;
 	}
 	return false;
@@ -165,6 +180,11 @@ void power_tell(struct power *power, enum power_state state,
 {
 	if (power->told == state)
 		return;
+	trace_end(power->trace, TRACE_POWER, power_state_name(power->told));
+	trace_record(
+		power->trace, TRACE_BEGIN, TRACE_POWER, power_state_name(state),
+		state == POWER_SUSPENDED ? power_sleep_name(power->kind) : NULL,
+		TRACE_NO_VALUE);
 	power->told = state;
 	power->ops->event(power->ctx, state, source);
 }
@@ -304,6 +324,9 @@ void power_resume(struct power *power, struct wake_source *source)
 	power->wake_seen = false;
 	power->wake_source = NULL;
 	power_tell(power, POWER_RESUMING, source);
+	trace_instant(power->trace, TRACE_POWER, TRACE_WAKE,
+		      source ? source->name : NULL);
+	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
 	power->ops->restart(power->ctx);
 }
 
@@ -321,6 +344,7 @@ static void restarted(struct power *power)
 		(void)power_move(power, EVENT(DEVICES_BACK));
 	power_unpark_all(power);
 	power_unlock(power);
+	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
 	power_stats_released(&power->stats, power->ops->now_ns(power->ctx));
 	if (s1) {
 		stats_running(power);
@@ -346,9 +370,11 @@ void power_restarted(struct power *power)
 		return;
 	switch (power_get_step(power)) {
 	case STEP(RESTARTING):
+		trace_end(power->trace, TRACE_POWER, TRACE_START_DEVICES);
 		restarted(power);
 		break;
 	case STEP(UNDOING):
+		trace_end(power->trace, TRACE_POWER, TRACE_START_DEVICES);
 		undone(power);
 		break;
 	default: /* one too many */
@@ -365,16 +391,20 @@ static void undo(struct power *power, enum power_event event)
 	power_lock(power);
 	moved = power_move(power, event);
 	if (moved)
-		power->census_missing = 0;
+		power_census_stop(power);
 	power_unlock(power);
-	if (moved)
-		power->ops->restart(power->ctx);
+	if (!moved)
+		return;
+	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
+	power->ops->restart(power->ctx);
 }
 
 void power_quiesced(struct power *power, int r, const char *device)
 {
 	if (power_pause_quiesced(power, r, device))
 		return;
+	if (power_get_step(power) == STEP(QUIESCING))
+		trace_end(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
 	if (r >= 0) {
 		power_lock(power);
 		if (power->step == STEP(QUIESCING) &&
@@ -427,6 +457,8 @@ static void on_census_ok(struct power *power)
 		power->kind = POWER_SLEEP_SHALLOW;
 	power_unlock(power);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	if (quiesce)
+		trace_begin(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
 	if (quiesce)
 		power->ops->quiesce(power->ctx);
 	else if (last)

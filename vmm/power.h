@@ -31,6 +31,7 @@
 #include "devices/acpi_pm.h"
 #include "vmm/base/util.h"
 #include "vmm/power_stats.h"
+#include "vmm/trace.h"
 
 /* What clients are told. */
 enum power_state {
@@ -223,7 +224,8 @@ struct power {
 	const struct power_ops *ops;
 	void *ctx;
 	struct acpi_pm *pm;
-	uint32_t wake_gpe; /* bit of a GPE that wakes and does nothing else */
+	struct trace *trace; /* borrowed, or NULL; the owner sets it */
+	uint32_t wake_gpe;   /* bit of a GPE that wakes and does nothing else */
 	unsigned int nr_vcpus;
 	struct power_vcpu vcpus[POWER_MAX_VCPUS];
 
@@ -237,6 +239,8 @@ struct power {
 	unsigned int census_round;
 	unsigned int census_missing; /* reports to come; 0 = none running */
 	bool census_shallow;
+	const char *census_name; /* of the one that runs, in the trace */
+	const char *guest_span;	 /* what the guest does, as the trace has it */
 
 	/* Notices from vCPU threads, taken by power_poll(). */
 	bool note_entered;   /* SUSPENDING began by itself */

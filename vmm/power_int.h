@@ -35,8 +35,15 @@ void power_resume(struct power *power, struct wake_source *source);
 /* Nobody wants it any more, and the guest has not begun: it is awake. */
 void power_give_up(struct power *power);
 
+/*
+ * What the guest does from now on, for the trace: TRACE_FREEZES_DRIVERS ..., or
+ * NULL for nothing that we know of. Lock held.
+ */
+void power_guest_does(struct power *power, const char *what);
+
 /* --- power_park.c; lock held --- */
 void power_census_start(struct power *power, bool shallow);
+void power_census_stop(struct power *power);
 void power_unpark_all(struct power *power);
 /* Has any vCPU parked? */
 bool power_any_parked(const struct power *power);

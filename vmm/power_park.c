@@ -45,10 +45,17 @@ static void set_up(struct power *power, unsigned int cpu, bool up)
 	__atomic_store_n(&power->vcpus[cpu].up, up, __ATOMIC_RELAXED);
 }
 
+void power_census_stop(struct power *power)
+{
+	if (power->census_missing)
+		trace_end(power->trace, TRACE_POWER, power->census_name);
+	power->census_missing = 0;
+}
+
 void power_unpark_all(struct power *power)
 {
 	power->generation++;
-	power->census_missing = 0;
+	power_census_stop(power);
 	for (unsigned int i = 0; i < power->nr_vcpus; i++)
 		power->vcpus[i].parked = false;
 	(void)pthread_cond_broadcast(&power->cond);
@@ -59,10 +66,16 @@ void power_census_start(struct power *power, bool shallow)
 	power->census_round++;
 	power->census_missing = power->nr_vcpus;
 	power->census_shallow = shallow;
+	power->census_name = power->step == POWER_STEP_CHECKING
+				     ? TRACE_FINAL_CENSUS
+				     : TRACE_CENSUS;
+	trace_begin(power->trace, TRACE_POWER, power->census_name);
 	(void)pthread_cond_broadcast(&power->cond);
 	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
-		if (!power->vcpus[i].parked)
-			power->ops->vcpu_kick(power->ctx, i);
+		if (power->vcpus[i].parked)
+			continue;
+		trace_instant(power->trace, TRACE_VCPU(i), TRACE_KICK, NULL);
+		power->ops->vcpu_kick(power->ctx, i);
 	}
 }
 
@@ -70,6 +83,7 @@ static void census_end(struct power *power)
 {
 	bool pending = false, running = false;
 
+	trace_end(power->trace, TRACE_POWER, power->census_name);
 	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
 		const struct power_vcpu *v = &power->vcpus[i];
 
@@ -176,6 +190,7 @@ static void park(struct power *power, unsigned int cpu)
 	uint64_t generation = power->generation;
 
 	v->parked = true;
+	trace_begin(power->trace, TRACE_VCPU(cpu), TRACE_PARK);
 	maybe_census(power);
 	while (power->generation == generation && !power->stopping) {
 		if (census_wants(power, cpu)) {
@@ -201,6 +216,7 @@ static void park(struct power *power, unsigned int cpu)
 		    power->step == POWER_STEP_PARKING && !power->note_census_ok)
 			break;
 	}
+	trace_end(power->trace, TRACE_VCPU(cpu), TRACE_PARK);
 	if (power->generation == generation)
 		v->parked = false;
 }
@@ -312,9 +328,16 @@ void power_lps0(struct power *power, bool entry)
 {
 	power_lock(power);
 	if (entry) {
+		bool first = !power->lps0_entered;
+
 		power->lps0_entered = true;
 		power->exit_is_old = false;
 		sign_of_sleep(power);
+		if (first && power->step == POWER_STEP_PARKING) {
+			trace_instant(power->trace, TRACE_GUEST,
+				      TRACE_LPS0_ENTRY, NULL);
+			power_guest_does(power, TRACE_FREEZES_CPUS);
+		}
 	} else if (power->exit_is_old) {
 		power->exit_is_old = false;
 		power->note_old_exit = true;
@@ -322,6 +345,8 @@ void power_lps0(struct power *power, bool entry)
 	} else if (power->lps0_entered) {
 		power->lps0_entered = false;
 		power->note_lps0_exit = true;
+		power_guest_does(power, NULL);
+		trace_instant(power->trace, TRACE_GUEST, TRACE_LPS0_EXIT, NULL);
 		notify_main(power);
 	}
 	power_unlock(power);

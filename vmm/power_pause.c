@@ -36,6 +36,8 @@ static void tell(struct power *power, bool paused)
 	if (power->pause_told == paused)
 		return;
 	power->pause_told = paused;
+	trace_record(power->trace, paused ? TRACE_BEGIN : TRACE_END,
+		     TRACE_REQUEST, "paused", NULL, TRACE_NO_VALUE);
 	power->ops->paused(power->ctx, paused);
 }
 
@@ -152,6 +154,7 @@ void power_pause(struct power *power, struct power_request *req,
 	req->start_ns = power->ops->now_ns(power->ctx);
 	req->deadline_ns = req->start_ns + timeout_ns;
 	req->force = false;
+	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
 	if (!power->pause_wanted)
 		power->freeze_clock = freeze;
 	want(power, req);

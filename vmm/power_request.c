@@ -50,6 +50,8 @@ void power_request_done(struct power *power, struct power_request *req,
 		req->by_itself = !power->asked;
 	}
 	power_stats_request(&power->stats, outcome);
+	trace_record(power->trace, TRACE_END, TRACE_REQUEST, TRACE_SUSPEND,
+		     power_outcome_name(outcome), TRACE_NO_VALUE);
 	req->done(req, outcome);
 }
 
@@ -173,16 +175,19 @@ void power_suspend(struct power *power, struct power_request *req,
 
 	req->start_ns = power->ops->now_ns(power->ctx);
 	req->deadline_ns = req->start_ns + timeout_ns;
+	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
 	if (state == POWER_SUSPENDED) {
 		power_request_done(power, req, POWER_ASLEEP, NULL);
 		return;
 	}
 	if (power->pause_wanted) {
 		/* The guest does not run, and so cannot go to sleep. */
-		if (req->force)
+		if (req->force) {
+			trace_end(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
 			power_pause(power, req, timeout_ns, false);
-		else
+		} else {
 			power_request_done(power, req, POWER_BLOCKED, NULL);
+		}
 		return;
 	}
 	req->next = power->requests;

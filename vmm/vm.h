@@ -62,7 +62,7 @@ struct vm_virtio {
 	struct wake_source wake;
 	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
 	uint64_t arm_sent_ns;
-	bool moving;		 /* on its way down or up */
+	const char *moving; /* down or up, in the words of the trace; or NULL */
 	struct disk_image image; /* blk only */
 	bool has_image;
 	bool in_set; /* transport initialised */

@@ -106,6 +106,18 @@ static bool all_moved(const struct vm *vm)
 	return true;
 }
 
+static void moving(struct vm_virtio *dev, const char *how)
+{
+	dev->moving = how;
+	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), how);
+}
+
+static void moved(struct vm_virtio *dev)
+{
+	trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), dev->moving);
+	dev->moving = NULL;
+}
+
 static uint64_t move_deadline_ns(const struct vm *vm)
 {
 	return vm->cfg->device_timeout_ms * NS_PER_MS;
@@ -129,7 +141,7 @@ static void device_late(struct vm_virtio *dev, const char *what)
 {
 	log_warn("%s did not %s in %u ms", dev->name, what,
 		 dev->vm->cfg->device_timeout_ms);
-	dev->moving = false;
+	moved(dev);
 	virtio_mmio_forget_move(&dev->mmio);
 }
 
@@ -172,7 +184,7 @@ static void on_quiesced(struct virtio_mmio *mmio, int r)
 		vm->move_result = r;
 		vm->move_device = dev->name;
 	}
-	dev->moving = false;
+	moved(dev);
 	quiesce_end(vm);
 }
 
@@ -190,7 +202,7 @@ static void op_quiesce(void *ctx)
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_quiesce_deadline);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		vm->virtio[i].moving = true;
+		moving(&vm->virtio[i], TRACE_DRAIN);
 	/* To all devices first, then collect: they drain side by side. */
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
@@ -225,7 +237,7 @@ static void on_restarted(struct virtio_mmio *mmio, int r)
 	struct vm_virtio *dev = mmio->owner;
 	struct vm *vm = dev->vm;
 
-	dev->moving = false;
+	moved(dev);
 	if (r < 0 && vm->control)
 		control_event(vm->control, "DEVICE_FAILED",
 			      json_pack("{s:s}", "device", dev->name));
@@ -240,7 +252,7 @@ static void op_restart(void *ctx)
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_restart_deadline);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		vm->virtio[i].moving = true;
+		moving(&vm->virtio[i], TRACE_RESTART);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
 	restart_end(vm);
@@ -514,6 +526,7 @@ void vm_power_init(struct vm *vm)
 	power_init(&vm->power, &power_ops, vm, &vm->pm, 1U << LAYOUT_GPE_WAKE,
 		   vm->cfg->cpus);
 	vm->power_made = true;
+	vm->power.trace = &vm->trace;
 	vm->power.storm_sleeps = vm->cfg->wake_storm;
 	vm->power_item.fn = on_power_item;
 	vm->pm_item.fn = on_pm_item;

@@ -187,6 +187,8 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 			    dev->name);
 		return;
 	}
+	if (dev->arm_acked != dev->arm_generation)
+		trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
 	dev->arm_acked = msg.generation;
 	vm_power_armed(dev->vm);
 }
@@ -204,6 +206,7 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 		return;
 	msg.generation = ++dev->arm_generation;
 	dev->arm_sent_ns = time_boot_ns();
+	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
 	/* Full: the process is stuck, and cannot be armed either way. */
 	if (fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0) < 0)
 		dev->arm_acked = dev->arm_generation;
