@@ -323,9 +323,9 @@ void power_resume(struct power *power, struct wake_source *source)
 		power_requests_end(power, POWER_ABORTED, NULL);
 	power->wake_seen = false;
 	power->wake_source = NULL;
-	power_tell(power, POWER_RESUMING, source);
 	trace_instant(power->trace, TRACE_POWER, TRACE_WAKE,
 		      source ? source->name : NULL);
+	power_tell(power, POWER_RESUMING, source);
 	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
 	power->ops->restart(power->ctx);
 }
@@ -342,9 +342,9 @@ static void restarted(struct power *power)
 		power_sources_delivered(power);
 	else
 		(void)power_move(power, EVENT(DEVICES_BACK));
+	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
 	power_unpark_all(power);
 	power_unlock(power);
-	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
 	power_stats_released(&power->stats, power->ops->now_ns(power->ctx));
 	if (s1) {
 		stats_running(power);
