@@ -75,6 +75,9 @@ static bool source_raise(struct power *power, struct wake_source *source)
 	if (source->gpe_bit && !source->armed)
 		return false;
 	regs = acpi_pm_get(power->pm);
+	/* A key press that the guest has not taken yet: once is enough. */
+	if (source->button && regs.pm1_sts & regs.pm1_en & source->pm1_bit)
+		return true;
 	if (source->button && regs.pm1_en & source->pm1_bit &&
 	    regs.gpe_en & power->wake_gpe && asleep(power)) {
 		/*

@@ -461,6 +461,20 @@ Test(power, a_button_that_finds_it_asleep_is_no_key_press)
 	cr_assert(eq(u32, acpi_pm_get(&m.pm).gpe_sts, WAKE_GPE));
 }
 
+Test(power, a_key_press_not_taken_yet_is_not_raised_twice)
+{
+	model_init(&m, 1, WAKE_GPE);
+	model_start(&m, NULL);
+	model_pm1_enable(&m, BUTTONS);
+	model_gpe_write(&m, 4, WAKE_GPE);
+	power_wake(&m.power, &m.power.powerbtn);
+	all_read_c2();
+	all_back(1);
+	cr_assert(not(saw(POWER_SUSPENDED)));
+	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, ACPI_PM1_PWRBTN));
+	cr_assert(eq(u32, acpi_pm_get(&m.pm).gpe_sts, 0));
+}
+
 Test(power, a_source_that_is_off_does_not_wake_and_ends_no_later_sleep)
 {
 	begin(1);
