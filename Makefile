@@ -149,6 +149,8 @@ PAYLOADS = \
 PAYLOAD_LIB_SRC = \
 	guest/payloads/apic.c \
 	guest/payloads/runtime.c \
+	guest/payloads/rx.c \
+	guest/payloads/sleep.c \
 	guest/payloads/start.S \
 	guest/payloads/virtio.c
 
