@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 LONG=${LONG:-0}
-RACES=${RACES:-$([ "$LONG" = 1 ] && echo 1000 || echo 60)}
+RACES=${RACES:-$([ "$LONG" = 1 ] && echo 1000 || echo 100)}
 SEED=${SEED:-$RANDOM}
 # The clock ticks once a second: alarms of many VMs at a time.
 RTC_VMS=${RTC_VMS:-8}
