@@ -87,33 +87,40 @@ static uint32_t clock_seconds(void)
 	return now;
 }
 
-static void alarm_program(uint8_t hour, uint8_t minute, uint8_t second)
+/* At a second of the day. */
+static void alarm_program(uint32_t at)
 {
 	uint8_t b = cmos_read(CMOS_B) & (uint8_t)~CMOS_B_AIE;
 
 	cmos_write(CMOS_B, b);
 	(void)cmos_read(CMOS_C);
-	cmos_write(5, hour);
-	cmos_write(3, minute);
-	cmos_write(1, second);
+	cmos_write(5, to_bcd(at / 3600 % 24));
+	cmos_write(3, to_bcd(at / 60 % 60));
+	cmos_write(1, to_bcd(at % 60));
 	cmos_write(CMOS_DAY_ALARM, CMOS_ANY);
 	cmos_write(CMOS_MONTH_ALARM, CMOS_ANY);
 	cmos_write(CMOS_B, b | CMOS_B_AIE);
-	/* As rtc-cmos does when it arms: an alarm that is due already loses
-	 * its status bit here. */
+	/*
+	 * As rtc-cmos does when it arms: an alarm that is due already loses
+	 * its status bit here.
+	 */
 	outw(PM1_STS, PM1_RTC);
 }
 
 void alarm_set(uint32_t seconds)
 {
-	uint32_t at = (clock_seconds() + seconds) % 86400;
-
-	alarm_program(to_bcd(at / 3600), to_bcd(at / 60 % 60), to_bcd(at % 60));
+	alarm_program(clock_seconds() + seconds);
 }
 
 void alarm_next_tick(void)
 {
-	alarm_program(CMOS_ANY, CMOS_ANY, CMOS_ANY);
+	uint32_t now;
+
+	/* If it ticked meanwhile, the alarm may be one of tomorrow. */
+	do {
+		now = clock_seconds();
+		alarm_program(now + 1);
+	} while (clock_seconds() != now);
 }
 
 static void alarm_take(void)
@@ -223,14 +230,14 @@ const char *wake_clear(const struct wake *w)
 {
 	struct wake left;
 
+	if (w->pm1 & PM1_RTC)
+		alarm_take();
 	for (uint32_t bit = PM1_PWRBTN; bit <= PM1_RTC; bit <<= 1) {
 		if (w->pm1 & bit)
 			outw(PM1_STS, (uint16_t)bit);
 	}
 	if (w->gpe)
 		outl(GPE_STS, w->gpe);
-	if (w->pm1 & PM1_RTC)
-		alarm_take();
 	while (serial_pending())
 		print("BYTE 0x%x\n", inb(LAYOUT_PORT_SERIAL));
 	left = wake_look();

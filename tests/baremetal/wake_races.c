@@ -107,7 +107,8 @@ struct guest {
 	long down_us, up_us; /* average time to asleep; event to next sleep */
 
 	const struct source *fired; /* the event that is out, or NULL */
-	unsigned long value;	    /* of its byte or frame */
+	const struct source *next; /* is out as soon as that one has woken it */
+	unsigned long value;	   /* of its byte or frame */
 	bool woken, aborted;
 	unsigned int got;
 	char wrong[640]; /* "" or what was */
@@ -160,8 +161,14 @@ static void on_wake_line(struct guest *g)
 	else if (!cause_fits(g->fired->type, cause, pm1, gpe))
 		wrong(g, "woken by another than %s: %s", g->fired->type->name,
 		      g->line);
-	g->woken = true;
 	g->going = false;
+	/* Both may have come before we were told of the first. */
+	if (g->next) {
+		g->fired = g->next;
+		g->next = NULL;
+		return;
+	}
+	g->woken = true;
 }
 
 static void on_got_line(struct guest *g)
@@ -391,7 +398,7 @@ static void settle(struct guest *g, struct source *s)
 	       !((g->woken || g->aborted) && g->got >= wanted))
 		pump(g, until);
 	if (!g->woken && !g->aborted)
-		wrong(g, "LOST: %s %lu (%s)", s->type->name, s->sent,
+		wrong(g, "LOST: %s %lu (%s)", g->fired->type->name, s->sent,
 		      g->asleep ? "asleep" : "on its way down");
 	else if (g->got < wanted)
 		wrong(g, "LOST: %s %lu woke it and did not arrive",
@@ -441,13 +448,8 @@ static void one_alarm(struct guest *g, struct source *s)
 			   (2 * SECOND_US - before - second) % SECOND_US,
 		   NULL);
 	launcher.left++;
+	g->next = s;
 	fire(g, &launcher);
-	settle(g, &launcher);
-	if (!all_right(g))
-		return;
-	g->fired = s;
-	g->woken = g->aborted = false;
-	g->got = 0;
 	s->sent++;
 	s->left--;
 	settle(g, s);
@@ -507,6 +509,16 @@ static struct source *draw(struct source *sources, size_t nr)
 	return NULL;
 }
 
+/* For a person: where the VM is, and which sources are armed and latched. */
+static void explain(struct guest *g)
+{
+	char *state = NULL;
+
+	if (torpor_call(g->t, "state", NULL, CALL_MS, &state) == 0)
+		fprintf(stderr, "%s\n", state);
+	free(state);
+}
+
 static void races(struct guest *g, struct source *sources, size_t nr)
 {
 	struct source *s;
@@ -520,6 +532,8 @@ static void races(struct guest *g, struct source *sources, size_t nr)
 	/* After the last one nothing more comes. */
 	if (all_right(g))
 		pump_until(g, now_us(CLOCK_MONOTONIC) + SETTLE_US, NULL);
+	if (!all_right(g))
+		explain(g);
 	for (size_t i = 0; i < nr; i++) {
 		const struct source *r = &sources[i];
 
