@@ -150,6 +150,7 @@ CLIENT_SRC = \
 # Bare-metal guests: a program each, and what all of them stand on.
 PAYLOADS = \
 	bench \
+	cycles \
 	devices \
 	exits \
 	fence \
@@ -168,6 +169,8 @@ PAYLOADS = \
 PAYLOAD_LIB_SRC = \
 	guest/payloads/apic.c \
 	guest/payloads/runtime.c \
+	guest/payloads/rx.c \
+	guest/payloads/sleep.c \
 	guest/payloads/start.S \
 	guest/payloads/virtio.c
 
@@ -281,12 +284,14 @@ TEST_LIBS = -lcriterion -l:liburing.a $(VMM_LIBS)
 # Programs that the tests on bare-metal payloads use.
 BAREMETAL_TOOLS = \
 	$(B)/tests/baremetal/ctl \
+	$(B)/tests/baremetal/cycle_host \
 	$(B)/tests/baremetal/slowfs \
 	$(B)/tests/baremetal/wake_races
 
 baremetal-tools: $(BAREMETAL_TOOLS)
 
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
+$(B)/tests/baremetal/cycle_host: tests/baremetal/cycle_host.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
 $(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
 $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
@@ -493,7 +498,8 @@ check:
 check-baremetal:
 	$(Q)tests/harness/packages.sh build check
 	$(Q)$(REMAKE) programs payloads baremetal-tools
-	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence races" \
+	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence races bmcycles \
+		asleep" \
 		tests/check.sh
 
 bench:

@@ -60,7 +60,7 @@ export NESTED
 
 part unit tests/run-unit.sh "$@"
 # On this machine's own /dev/kvm, whatever it can do.
-for test in payloads exits memory errors kill fence races; do
+for test in payloads exits memory errors kill fence races bmcycles asleep; do
 	part $test tests/baremetal/$test.sh
 done
 guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
