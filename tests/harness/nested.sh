@@ -5,7 +5,7 @@
 # has virtualisation, so that there is a complete /dev/kvm where this machine
 # has none. Slow (emulated), but the same everywhere.
 #
-#	nested.sh [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	nested.sh [-b] [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
 #	nested.sh -i
 #
 #	-t  give up after so long (600)
@@ -13,6 +13,7 @@
 #	    been seen to fail, docs/hardware.md)
 #	-o  afterwards unpack what the script left in $TORPOR_OUT to DIR
 #	-a  take FILE along, and the shared libraries it needs if a program
+#	-b  take along what the tests on bare-metal payloads need
 #	-i  an interactive shell instead of a script
 #
 # The script sees the project at /torpor, its working directory: tests/, guest/
@@ -27,9 +28,10 @@ cd "$top"
 B=${B:-build}
 . guest/initramfs.sh
 
-limit=600 cpus=1 outdir= extra= interactive=
-while getopts t:c:o:a:i opt; do
+limit=600 cpus=1 outdir= extra= interactive= baremetal=
+while getopts bt:c:o:a:i opt; do
 	case $opt in
+	b) baremetal=1 ;;
 	c) cpus=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	o) outdir=$OPTARG ;;
@@ -40,7 +42,7 @@ while getopts t:c:o:a:i opt; do
 done
 shift $((OPTIND - 1))
 if [ -z "$interactive" ] && [ $# -eq 0 ]; then
-	echo "usage: nested.sh [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT" >&2
+	echo "usage: nested.sh [-b] [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT" >&2
 	exit 2
 fi
 
@@ -84,10 +86,27 @@ user:x:1000:' >"$work/base/etc/group"
 add() {
 	mkdir -p "$work/root/torpor/$(dirname "$1")"
 	cp -L "$1" "$work/root/torpor/$1"
-	[ -x "$1" ] || return 0
+	[ ! -x "$1" ] || add_libraries "$1"
+}
+
+add_libraries() {
 	for lib in $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*'); do
 		mkdir -p "$work/root/$(dirname "$lib")"
 		cp -L -u "$lib" "$work/root/$lib"
+	done
+}
+
+# Beyond busybox: bash, and tools of which it has less.
+add_baremetal() {
+	mkdir -p "$work/root/bin" "$work/root/torpor/tests/baremetal"
+	for tool in bash ip setpriv unshare; do
+		path=$(PATH=$PATH:/sbin:/usr/sbin command -v $tool)
+		cp -L "$path" "$work/root/bin/$tool"
+		add_libraries "$path"
+	done
+	cp -R tests/baremetal/. "$work/root/torpor/tests/baremetal"
+	for file in "$B"/tests/baremetal/*; do
+		add "$file"
 	done
 }
 
@@ -106,9 +125,10 @@ make_payload() {
 	for file in $extra; do
 		add "$file"
 	done
+	[ -z "$baremetal" ] || add_baremetal
 	set -- "$@"
 	{
-		printf 'exec sh'
+		printf 'exec'
 		for word in "$@"; do
 			printf " '%s'" "$(printf %s "$word" |
 				sed "s/'/'\\\\''/g")"
