@@ -65,7 +65,8 @@ for test in payloads exits memory errors kill fence races; do
 done
 guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
-guests cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
+guests cycles tests/harness/run-guests.sh -t $((${LONG:-0} ? 6000 : 1200)) tests/boot/cycles.sh
+guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
