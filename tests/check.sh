@@ -67,6 +67,7 @@ guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 guests cycles tests/harness/run-guests.sh -t $((${LONG:-0} ? 6000 : 1200)) tests/boot/cycles.sh
 guests races tests/harness/run-guests.sh -t $((${LONG:-0} ? 9000 : 900)) -a "$B/tests/boot/race" tests/boot/races.sh
+guests clocks tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/clocks.sh
 guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
 
 echo "== sum"
