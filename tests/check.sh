@@ -69,6 +69,8 @@ guests cycles tests/harness/run-guests.sh -t $((${LONG:-0} ? 6000 : 1200)) tests
 guests races tests/harness/run-guests.sh -t $((${LONG:-0} ? 9000 : 900)) -a "$B/tests/boot/race" tests/boot/races.sh
 guests clocks tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/clocks.sh
 guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
+guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
+guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
