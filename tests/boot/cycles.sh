@@ -42,7 +42,11 @@ wake_by() {
 	2) how=ping && ping -c 1 -W 10 $GUEST_IP >/dev/null ;;
 	3) how=launcher && ctl wake ;;
 	4) how=serial && echo >&9 ;;
-	5) how=alarm ;; # set before
+	5) # set before; a slow guest may have had it before it slept
+		how=alarm
+		ctl state --json
+		[ "$(source_get rtc armed)" = true ] || ctl wake
+		;;
 	esac
 }
 
