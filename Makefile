@@ -300,6 +300,16 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
+# Programs of the tests that boot Linux guests.
+BOOT_TOOLS = $(B)/tests/boot/race
+
+boot-tools: $(BOOT_TOOLS)
+
+$(BOOT_TOOLS): $(B)/tests/boot/%: tests/boot/%.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
+		-ljansson
+
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
 # clang's interrupt-service-routine warning is about SSE registers.
 PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
@@ -491,7 +501,7 @@ demo:
 check:
 	$(Q)tests/harness/packages.sh build check guest
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
-		unit-tests
+		boot-tools unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
 # The tests on bare-metal payloads alone.
@@ -612,8 +622,8 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all baremetal-tools bench bench-programs check check-baremetal clean \
-	demo fuzz fuzzers guest install lint lint-all payloads programs san \
-	shell-nested tsan unit-tests
+.PHONY: all baremetal-tools bench bench-programs boot-tools check \
+	check-baremetal clean demo fuzz fuzzers guest install lint lint-all \
+	payloads programs san shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -6,7 +6,8 @@
  *
  * The interrupt is the rising edge of "IIR has something": drivers of an
  * edge-triggered line read IIR until it says nothing is pending, so a second
- * cause that arises while one is pending needs no edge of its own.
+ * cause that arises while one is pending needs no edge of its own. A write to
+ * IER makes an edge of whatever is pending.
  */
 #define _GNU_SOURCE
 #include "devices/serial.h"
@@ -286,6 +287,12 @@ static void reg_write(struct serial *s, unsigned int reg, uint8_t value)
 			s->dlm = value;
 		else
 			ier_write(s, value);
+		/*
+		 * The edge is made anew. One that came in S1 found the local
+		 * APIC off and is lost, and Linux waits for an interrupt to do
+		 * anything but start to send, which is this write.
+		 */
+		s->iir = UART_IIR_NO_INT;
 		break;
 	case UART_FCR:
 		fcr_write(s, value);

@@ -72,7 +72,12 @@ done
 guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 guests packets tests/harness/run-guests.sh -t 600 tests/boot/packets.sh
-guests cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
+guests cycles tests/harness/run-guests.sh -t $((${LONG:-0} ? 6000 : 1200)) tests/boot/cycles.sh
+guests wake-races tests/harness/run-guests.sh -t $((${LONG:-0} ? 9000 : 900)) -a "$B/tests/boot/race" tests/boot/wake-races.sh
+guests clocks tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/clocks.sh
+guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
+guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
+guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '

@@ -54,6 +54,11 @@ expect_eq() {
 	expect "$1" "got '$2', not '$3'" [ "$2" = "$3" ]
 }
 
+# between LEAST VALUE MOST
+between() {
+	[ "$1" -le "$2" ] && [ "$2" -le "$3" ]
+}
+
 # expect_within NAME VALUE_NS WANTED_NS TOLERANCE_MS
 expect_within() {
 	ew_ms=$((($2 - $3) / 1000000))
@@ -299,6 +304,18 @@ vm_state() {
 	ctl state && echo "$ctl_out" | awk '$1 == "state" { print $2; exit }'
 }
 
+# source_get NAME KEY: of that source in the last `ctl state --json`.
+source_get() {
+	echo "$ctl_out" | tr -d ' \n' | tr '{' '\n' |
+		sed -n "s/^\"name\":\"$1\",\"off\".*\"$2\":\([a-z0-9]*\).*/\1/p"
+}
+
+# vm_kind: s2idle, s1 or shallow, of this sleep or the last.
+vm_kind() {
+	ctl state --json && echo "$ctl_out" | tr -d ' \n' |
+		sed 's/.*"kind":"\([^"]*\)".*/\1/'
+}
+
 # vm_events_start: from now on all events go to $vm_dir/events.
 vm_events_start() {
 	"$torpor" events --json "$vm_sock" >"$vm_dir/events" 2>/dev/null &
@@ -350,6 +367,20 @@ vm_threads() {
 	}'
 }
 
+# vm_sizes: a line "NAME-PID USS_KIB FDS THREADS" for each process. The guest's
+# memory does not count: where one process only has touched it, it looks like its
+# own.
+vm_sizes() {
+	for vz in $(vm_processes); do
+		echo "$(cat "/proc/$vz/comm")-$vz" $(awk '
+			/^[0-9a-f]+-[0-9a-f]+ / { ours = !/memfd:guest-ram/ }
+			/^Private_(Clean|Dirty):/ && ours { n += $2 }
+			END { print n + 0 }' "/proc/$vz/smaps") \
+			$(ls "/proc/$vz/fd" | wc -l) \
+			$(ls "/proc/$vz/task" | wc -l)
+	done
+}
+
 # threads_diff BEFORE AFTER: the same lines with the differences of the counts.
 threads_diff() {
 	awk 'NR == FNR { run[$2] = $4; wake[$2] = $5; pre[$2] = $6; next }
@@ -360,9 +391,9 @@ threads_diff() {
 
 # clocks_pair: the guest's clocks in $g_mono $g_boot $g_real and ours, taken at
 # the same moment within half the time that asking took, in $h_boot and $h_real.
-# Of a few tries the one that took least.
+# Of a few tries the one that took least, so long that both may be off by $cp_ms.
 clocks_pair() {
-	cp_best=1000000000
+	cp_best=1000000000000
 	for cp_try in 1 2 3 4 5 6 7 8; do
 		clocks_read
 		cp_boot=$boot cp_real=$real
@@ -377,4 +408,108 @@ clocks_pair() {
 		h_real=$(((real + cp_real) / 2))
 		[ $cp_best -gt 50000000 ] || break
 	done
+	cp_ms=$((cp_best / 2000000))
+}
+
+# ---------------------------------------------------------------- checks of sleep
+
+# How long the guest may take from the event until it runs.
+WAKE_S=$((1 * SLOW))
+
+# asleep NAME: the guest is put to sleep, or the test failed.
+asleep() {
+	expect "$1: falls asleep" "$(vm_suspend; echo "$ctl_out")" \
+		vm_wait SUSPENDED 1
+}
+
+# asleep_for_alarm NAME: the same with an alarm to come, in $alarm_s seconds at
+# most, at $alarm_due. One that is due before a slow guest sleeps is no wake-up:
+# then a later one.
+asleep_for_alarm() {
+	for alarm_s in 4 16 64; do
+		alarm_due=$(guest "cd /sys/class/rtc/rtc0; echo 0 >wakealarm;
+			echo +$alarm_s >wakealarm; cat wakealarm")
+		vm_suspend || continue
+		ctl state --json
+		if [ "$(source_get rtc armed)" = true ]; then
+			ok "$1: falls asleep"
+			return
+		fi
+		vm_resume_anyhow
+	done
+	not_ok "$1: falls asleep" "not before its alarm: $ctl_out"
+	return 1
+}
+
+# awake NAME SOURCE: the guest wakes by itself or by what was just done.
+awake() {
+	if ! vm_wait RUNNING "${3-$WAKE_S}"; then
+		not_ok "$1: wakes" "not RUNNING after ${3-$WAKE_S} s"
+		vm_resume_anyhow
+		return 1
+	fi
+	ok "$1: wakes"
+	expect "$1: its userspace goes on" "see above" \
+		vm_console_wait "TORPOR: awake again*" $((10 * SLOW))
+	expect_eq "$1: knows why" "$(event_source)" "$2"
+	expect_eq "$1: answers" "$(guest echo here)" here
+}
+
+# For the tests that follow a failed one.
+vm_resume_anyhow() {
+	ctl resume
+	vm_awake 10
+}
+
+# A sleep also corrects BOOTTIME by what the guest's clocks have drifted from the
+# host's since the last one. On the emulated host, whose kernel measures the
+# speed of an emulated TSC, that was up to 400 ms; REALTIME is right after it.
+BOOT_MS=100
+[ "${TORPOR_NESTED-0}" = 0 ] || BOOT_MS=1000
+
+# clocks_sleep NAME COMMAND: around a sleep that COMMAND ends. Not the first of
+# a guest, in which Linux also corrects what its clocks lost while booting.
+clocks_sleep() {
+	clocks_pair || {
+		not_ok "$1: clocks" "the guest did not answer"
+		return
+	}
+	cs_mono=$g_mono cs_gboot=$g_boot cs_hboot=$h_boot
+	asleep "$1" || return
+	"$2"
+	vm_awake 10 || return
+	clocks_read
+	cs_woke=$boot
+	clocks_pair || return
+	cs_passed=$((h_boot - cs_hboot))
+	# It stands still for the sleep, as the coordinator saw it, and not for
+	# longer than from before that until userspace went on.
+	cs_still=$((cs_passed - (g_mono - cs_mono)))
+	cs_least=$(($(event_ns RESUMING) - $(event_ns SUSPENDED) - 100000000))
+	cs_most=$((cs_woke - $(event_ns SUSPENDING) + 100000000))
+	expect "$1: MONOTONIC leaves the sleep out" \
+		"it left out $cs_still ns, not $cs_least to $cs_most" \
+		between $cs_least $cs_still $cs_most
+	expect_within "$1: BOOTTIME counts the sleep" \
+		$((g_boot - cs_gboot)) $cs_passed $((BOOT_MS + cp_ms))
+	expect_within "$1: REALTIME is right" "$g_real" "$h_real" $((100 + cp_ms))
+}
+
+# at_rest NAME SECONDS KIND [COMMAND]: a sleep of that kind in which nobody does
+# anything costs nothing. `COMMAND NAME` has the guest sleep, else a request.
+at_rest() {
+	"${4-asleep}" "$1" || return
+	expect_eq "$1: the kind of sleep" "$(vm_kind)" "$3"
+	vm_threads >/tmp/before
+	sleep "$2"
+	vm_threads >/tmp/after
+	threads_diff /tmp/before /tmp/after >/tmp/diff
+	expect_eq "$1: threads of the VM" "$(wc -l </tmp/after)" \
+		"$(wc -l </tmp/before)"
+	expect_eq "$1: $2 s asleep, no thread runs" \
+		"$(awk '$4 { print $3, $4 "ns" }' /tmp/diff)" ""
+	expect_eq "$1: $2 s asleep, no thread wakes up" \
+		"$(awk '$5 { print $3, $5 }' /tmp/diff)" ""
+	ctl wake
+	awake "$1" launcher
 }

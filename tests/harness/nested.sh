@@ -139,8 +139,8 @@ make_payload() {
 	case $size in
 	'' | 0* | *' 0') size='24 80' ;;
 	esac
-	echo "INTERACTIVE=$interactive ROWS=${size% *} COLS=${size#* }" \
-		>"$work/root/run/job.env"
+	echo "INTERACTIVE=$interactive ROWS=${size% *} COLS=${size#* }
+export LONG='${LONG-}' SEED='${SEED-}'" >"$work/root/run/job.env"
 	initramfs_pack "$work/root" "$work/payload.cpio"
 }
 

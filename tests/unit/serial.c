@@ -260,6 +260,18 @@ Test(serial, a_received_byte_interrupts_once_until_it_is_read)
 	cr_assert(eq(u32, m.edges, 2));
 }
 
+/* As in S1, where the local APIC is off. */
+Test(serial, an_edge_that_was_lost_comes_again_when_sending_starts)
+{
+	out(UART_IER, UART_IER_RDI);
+	type("x");
+	settle();
+	cr_assert(eq(uint, m.edges, 1), "lost");
+	out(UART_IER, UART_IER_RDI | UART_IER_THRI);
+	cr_assert(eq(uint, m.edges, 2));
+	cr_assert(eq(u8, in(UART_IIR)&UART_IIR_ID, UART_IIR_RDI));
+}
+
 Test(serial, bytes_that_came_before_the_interrupt_was_enabled_raise_it)
 {
 	type("ab");
