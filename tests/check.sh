@@ -77,6 +77,7 @@ guests wake-races tests/harness/run-guests.sh -t $((${LONG:-0} ? 9000 : 900)) -a
 guests clocks tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/clocks.sh
 guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
 guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
+guests pause tests/harness/run-guests.sh -t $((${LONG:-0} ? 1500 : 900)) tests/boot/pause.sh
 guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
 
 echo "== sum"

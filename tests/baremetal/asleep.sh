@@ -6,8 +6,7 @@
 # or be woken in that time. Then each is woken and has to be well.
 . "$(dirname "$0")/lib.sh"
 
-LONG=${LONG:-0}
-ASLEEP=${ASLEEP:-$([ "$LONG" = 1 ] && echo 60 || echo 10)}
+ASLEEP=${ASLEEP:-$(how_many 10 5 60)}
 vms=() pids=()
 
 # vm NAME PARAMS [OPTION]...: a VM with all devices, each on a host side that

@@ -8,8 +8,7 @@
 # CYCLES=N cycles.
 . "$(dirname "$0")/lib.sh"
 
-LONG=${LONG:-0}
-CYCLES=${CYCLES:-$([ "$LONG" = 1 ] && echo 2000 || echo 300)}
+CYCLES=${CYCLES:-$(how_many 300 150 2000)}
 FIRST=100 # from here on nothing may grow
 SLACK=128 # KiB of all processes together
 # A disk whose requests take so long that a sleep overtakes them.

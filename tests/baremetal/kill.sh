@@ -52,7 +52,7 @@ victim_found_or_gone() {
 }
 
 find_soon() {
-	local end=$((SECONDS + BOUND))
+	local end=$((SECONDS + BOUND * SLOW))
 	until victim_found_or_gone; do
 		[ $SECONDS -le $end ] || return 1
 		sleep 0.001

@@ -31,6 +31,21 @@ sock=$dir/run/sock
 # A word in front of names and commands: who runs the VM.
 who= as=()
 
+# All limits of time are this many times as long on an emulated host.
+SLOW=1
+[ "${TORPOR_NESTED-0}" = 0 ] || SLOW=6
+
+# how_many USUAL EMULATED LONG: how much of a test is done.
+how_many() {
+	if [ "${LONG:-0}" = 1 ]; then
+		echo "$3"
+	elif [ $SLOW = 1 ]; then
+		echo "$1"
+	else
+		echo "$2"
+	fi
+}
+
 passed=0 failed=0 skipped=0
 vm_pid= vm_part=
 
@@ -157,7 +172,7 @@ poke_tap() {
 vm_run() {
 	local limit=$1
 	shift
-	"${as[@]}" timeout -k 5 "$limit" "$torpor" run "$@" </dev/null \
+	"${as[@]}" timeout -k 5 $((limit * SLOW)) "$torpor" run "$@" </dev/null \
 		>"$dir/run/out" 2>"$dir/run/err"
 	code=$?
 }
@@ -192,7 +207,7 @@ running() {
 # shell pattern, into $line. All lines also go to $dir/run/out. What a VM that
 # ends has said last is only there.
 vm_line() {
-	local end=$((SECONDS + $2))
+	local end=$((SECONDS + $2 * SLOW))
 	while [ $SECONDS -le $end ]; do
 		if IFS= read -r -t 0.5 -u 8 line; then
 			line=$vm_part${line%$'\r'} vm_part=
@@ -207,10 +222,11 @@ vm_line() {
 	return 1
 }
 
-# What is still in the pipe when the VM has ended.
+# What is still in the pipe when the VM has ended: all up to a line of ours.
 vm_rest() {
 	local rest
-	while IFS= read -r -t 0.05 -u 8 rest; do
+	printf '\nEND OF THE VM\n' >&8
+	while IFS= read -r -u 8 rest && [ "$rest" != "END OF THE VM" ]; do
 		echo "$vm_part${rest%$'\r'}" >>"$dir/run/out"
 		vm_part=
 	done
@@ -218,7 +234,7 @@ vm_rest() {
 
 # within SECONDS COMMAND...: until it succeeds.
 within() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * SLOW))
 	shift
 	until "$@"; do
 		[ $SECONDS -le $end ] || return 1

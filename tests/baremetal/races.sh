@@ -7,8 +7,7 @@
 # that stay live. RACES=N events of each source; SEED=N repeats a run.
 . "$(dirname "$0")/lib.sh"
 
-LONG=${LONG:-0}
-RACES=${RACES:-$([ "$LONG" = 1 ] && echo 1000 || echo 100)}
+RACES=${RACES:-$(how_many 100 10 1000)}
 SEED=${SEED:-$RANDOM}
 # The clock ticks once a second: alarms of many VMs at a time.
 RTC_VMS=${RTC_VMS:-8}

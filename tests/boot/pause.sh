@@ -5,6 +5,8 @@
 # that do not stop or start in time. It runs on, and torpor says the truth.
 . tests/boot/lib.sh
 
+rest_s=5
+[ "${LONG-0}" != 1 ] || rest_s=60
 net_up
 disk=/tmp/disk.img
 truncate -s 64M $disk
@@ -69,15 +71,20 @@ pause_clocks() {
 		$((pc_real_s * pc_took)) 250
 }
 
+# no_thread_runs NAME: of the VM, for a while.
+no_thread_runs() {
+	vm_threads >/tmp/before
+	sleep $rest_s
+	vm_threads >/tmp/after
+	expect_eq "$1: $rest_s s, no thread runs or wakes up" \
+		"$(threads_diff /tmp/before /tmp/after | awk '$4 || $5')" ""
+}
+
 pause() {
 	ctl suspend --full
 	said "pause: said so" "paused after * ms"
 	expect "pause: in the state" "$ctl_out" is_paused
-	vm_threads >/tmp/before
-	sleep "${REST_S:-5}"
-	vm_threads >/tmp/after
-	expect_eq "pause: ${REST_S:-5} s, no thread runs or wakes up" \
-		"$(threads_diff /tmp/before /tmp/after | awk '$4 || $5')" ""
+	no_thread_runs "pause"
 	expect "pause: a second one is none" "$ctl_out" ctl suspend --full
 	ctl suspend --timeout 500
 	said "pause: a guest in it cannot be asked to sleep" "*paused*"
@@ -85,6 +92,17 @@ pause() {
 	expect "pause: its end is idempotent" "$ctl_out" ctl resume --full
 	answers "pause"
 	expect "pause: and its disk" "data differ" disk_works
+	guest 'echo 0 >/sys/devices/system/cpu/cpu1/online'
+	ctl suspend --full
+	no_thread_runs "pause, a CPU offline"
+	ctl resume --full
+	guest 'echo 1 >/sys/devices/system/cpu/cpu1/online'
+	vm_suspend
+	ctl suspend --full
+	no_thread_runs "pause of a sleeping guest"
+	ctl resume
+	expect "pause of a sleeping guest: it wakes" "$ctl_out" \
+		vm_awake $((5 * SLOW))
 }
 
 # ---------------------------------------------------------------- nesting
