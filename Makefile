@@ -47,6 +47,13 @@ VIRTIO_SRC = \
 	virtio/blk_threads.c \
 	virtio/blk_uring.c \
 	virtio/console.c \
+	virtio/fs.c \
+	virtio/fs_attr.c \
+	virtio/fs_cred.c \
+	virtio/fs_dir.c \
+	virtio/fs_file.c \
+	virtio/fs_lock.c \
+	virtio/fs_session.c \
 	virtio/gmem.c \
 	virtio/iov.c \
 	virtio/net.c \
@@ -87,6 +94,7 @@ VMM_SRC = \
 	vmm/config_file.c \
 	vmm/config_kv.c \
 	vmm/config_options.c \
+	vmm/config_share.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -97,6 +105,7 @@ VMM_SRC = \
 	vmm/power.c \
 	vmm/power_park.c \
 	vmm/run.c \
+	vmm/shared_dir.c \
 	vmm/terminal.c \
 	vmm/vcpu.c \
 	vmm/vm.c \

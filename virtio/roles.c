@@ -9,6 +9,7 @@ const struct virtio_role *virtio_role_find(const char *name)
 	static const struct virtio_role *const roles[] = {
 		&virtio_blk_role,
 		&virtio_console_role,
+		&virtio_fs_role,
 		&virtio_net_role,
 		&virtio_rng_role,
 	};

@@ -59,7 +59,8 @@ static int start(const struct vm_config *cfg, struct err *err)
 	_cleanup_fd_ int exe = open_device_exe(cfg, err);
 	struct spawner_config sc = { .device_exe_fd = exe,
 				     .log_fd = STDERR_FILENO,
-				     .mode = cfg->sandbox };
+				     .mode = cfg->sandbox,
+				     .shares = cfg->nr_shares > 0 };
 	struct spawner *spawner = NULL;
 	int r;
 

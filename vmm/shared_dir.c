@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "vmm/shared_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+
+int shared_dir_open(const char *path, char ret_path[PATH_MAX], struct err *err)
+{
+	_cleanup_fd_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char link[32];
+	ssize_t n;
+
+	if (fd < 0)
+		return err_set_errno(err, -errno, "shared directory '%s'",
+				     path);
+	/* Not realpath(): an inherited fd (/proc/self/fd/N) will do as well. */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, ret_path, PATH_MAX);
+	if (n < 0)
+		return err_set_errno(err, -errno, "shared directory '%s'",
+				     path);
+	if (n == PATH_MAX)
+		return err_set_errno(err, -ENAMETOOLONG,
+				     "shared directory '%s'", path);
+	ret_path[n] = '\0';
+	return TAKE_FD(fd);
+}
