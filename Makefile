@@ -180,6 +180,9 @@ UNIT_TESTS = \
 	disk_image \
 	fd \
 	frontend \
+	fs \
+	fs_escape \
+	fs_file \
 	gmem \
 	ioapic \
 	iov \

@@ -211,12 +211,20 @@ int fs_op_setlk(struct fs_request *req)
 
 static void on_wait_timer(struct loop_timer *timer);
 
+/* Whether there is a ring to answer @w in. */
+static bool can_answer(const struct virtio_fs *fs, const struct fs_wait *w)
+{
+	const struct virtq *vq = &fs->dev.queues[w->queue];
+
+	return vq->running && !vq->broken;
+}
+
 /* Tries again in @delay_ns, if there is a ring that could take the answer. */
 static void waits_arm(struct virtio_fs *fs, uint64_t delay_ns)
 {
 	const struct fs_wait *w = fs->waits;
 
-	while (w && !fs->dev.queues[w->queue].running)
+	while (w && !can_answer(fs, w))
 		w = w->next;
 	fs->wait_ns = delay_ns;
 	if (w)
@@ -235,7 +243,7 @@ static struct fs_wait **wait_finish(struct virtio_fs *fs, struct fs_wait **at,
 {
 	struct fs_wait *w = *at;
 
-	if (!fs->dev.queues[w->queue].running) {
+	if (!can_answer(fs, w)) {
 		w->error = error;
 		return &w->next;
 	}
@@ -250,7 +258,7 @@ static int wait_try(struct virtio_fs *fs, const struct fs_wait *w)
 {
 	struct fs_node *node;
 
-	if (!fs->dev.queues[w->queue].running)
+	if (!can_answer(fs, w))
 		return -EAGAIN;
 	if (w->error)
 		return w->error;
