@@ -270,6 +270,14 @@ BAREMETAL_TOOLS = \
 
 baremetal-tools: $(BAREMETAL_TOOLS)
 
+# Runs in a guest, which has no libraries.
+BOOT_TOOLS = $(B)/tests/boot/posix_cases
+
+$(BOOT_TOOLS): tests/boot/posix_cases.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
+		-Wno-conversion -o $@ $<
+
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
 $(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
@@ -469,7 +477,7 @@ demo:
 
 check:
 	$(Q)tests/harness/packages.sh build check guest
-	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
+	$(Q)$(REMAKE) programs payloads baremetal-tools $(BOOT_TOOLS) guest \
 		unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 

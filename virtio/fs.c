@@ -32,6 +32,8 @@
 
 /* Requests of one turn of the loop, so that a busy guest delays no message. */
 #define TURN_REQUESTS 32U
+/* Fewer nodes than a guest that walks a tree of sources has. */
+#define FDS_FEW (1U << 16)
 /* Of the process's fds, for what is none of the guest's. */
 #define FDS_KEPT 128U
 /* Slots of a table have 20 bits. */
@@ -458,6 +460,10 @@ static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 				 "-Hn)",
 				 (unsigned long long)max);
 	fs->fds_max = (uint32_t)(max - FDS_KEPT);
+	if (max < FDS_FEW)
+		log_warn("at most %u files at a time for the guest; "
+			 "'ulimit -Hn' allows no more",
+			 fs->fds_max);
 	if (wanted)
 		fs->fds_max = (uint32_t)MIN(wanted, (uint64_t)fs->fds_max);
 	return 0;

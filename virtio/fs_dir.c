@@ -240,7 +240,9 @@ static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
 		return -ESTALE;
 	if (to->type != S_IFDIR)
 		return -ENOTDIR;
-	if (renameat2(req->node->fd, old_name, to->fd, new_name, flags) < 0)
+	/* glibc's would be another system call if there is no flag. */
+	if (syscall(SYS_renameat2, req->node->fd, old_name, to->fd, new_name,
+		    flags) < 0)
 		return -errno;
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "virtio/fs.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/log.h"
 
 #define SLOT_BITS     20
 #define SLOT_MASK     ((1U << SLOT_BITS) - 1)
@@ -116,7 +117,13 @@ static void table_remove(struct fs_table *t, struct fs_entry *e)
 
 int fs_fd_room(const struct virtio_fs *fs)
 {
-	return fs->fds < fs->fds_max ? 0 : -ENFILE;
+	static struct log_limit limit;
+
+	if (fs->fds < fs->fds_max)
+		return 0;
+	log_limited(&limit, "the guest has %u files, as many as there may be",
+		    fs->fds);
+	return -ENFILE;
 }
 
 /* ------------------------------------------------------------------- nodes */

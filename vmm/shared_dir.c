@@ -6,9 +6,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+
+/* As much as the kernel allows anyone by default (fs.nr_open). */
+#define FILES_WANTED (1U << 20)
 
 int shared_dir_open(const char *path, char ret_path[PATH_MAX], struct err *err)
 {
@@ -30,4 +34,15 @@ int shared_dir_open(const char *path, char ret_path[PATH_MAX], struct err *err)
 				     "shared directory '%s'", path);
 	ret_path[n] = '\0';
 	return TAKE_FD(fd);
+}
+
+void shared_dir_raise_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_max >= FILES_WANTED)
+		return;
+	lim.rlim_max = FILES_WANTED;
+	/* Only root may. The soft limit of this process stays. */
+	(void)setrlimit(RLIMIT_NOFILE, &lim);
 }

@@ -21,4 +21,11 @@
 int shared_dir_open(const char *path, char ret_path[PATH_MAX],
 		    struct err *err) must_check;
 
+/*
+ * Raises the hard limit on fds, which the device that shares a directory uses
+ * up: one for each file the guest knows of. Where that is not allowed, the
+ * limit stays. Before the spawner is forked.
+ */
+void shared_dir_raise_limit(void);
+
 #endif
