@@ -225,6 +225,7 @@ FUZZERS = \
 	control \
 	devices \
 	frontend \
+	fs \
 	kernel \
 	mmio \
 	net \

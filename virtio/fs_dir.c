@@ -371,7 +371,9 @@ static size_t read_size(const struct listing *l)
 	const size_t one = sizeof(struct dirent_raw) + FS_NAME_MAX + 1 + 8;
 	size_t size = l->plus ? l->size / 4 : l->size;
 
-	return MIN(MAX(size, one), (size_t)FS_OUT_BYTES);
+	if (size < one)
+		return one;
+	return MIN(size, (size_t)FS_OUT_BYTES);
 }
 
 /*
