@@ -131,6 +131,8 @@ if [ "$(id -u)" = 0 ] && grep -q '^user:' /etc/passwd; then
 	cat >/tmp/as-user <<-END
 		#!/bin/sh
 		ulimit -Hn 65536
+		# The directory of its socket was made by root.
+		chown user /tmp/vm.*
 		exec su user -c "exec $PWD/$torpor \$(for word in "\$@"; do
 			printf "'%s' " "\$word"; done)"
 	END
