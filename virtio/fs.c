@@ -454,7 +454,7 @@ static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 			return -errno;
 	}
 	max = MIN(lim.rlim_cur, (rlim_t)FDS_MAX + FDS_KEPT);
-	if (max <= 2 * FDS_KEPT)
+	if (max <= 2 * (rlim_t)FDS_KEPT)
 		return log_errno(-ENFILE,
 				 "only %llu file descriptors (ulimit "
 				 "-Hn)",

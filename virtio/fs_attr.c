@@ -147,9 +147,10 @@ static int set_size(const struct fs_node *node, const struct fs_handle *handle,
 	if (node->type != S_IFREG)
 		return node->type == S_IFDIR ? -EISDIR : -EINVAL;
 	if (fd < 0) {
-		fd = opened = fs_node_open(node, O_WRONLY);
-		if (fd < 0)
-			return fd;
+		opened = fs_node_open(node, O_WRONLY);
+		if (opened < 0)
+			return opened;
+		fd = opened;
 	}
 	return ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 }

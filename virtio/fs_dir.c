@@ -162,7 +162,7 @@ int fs_op_mkdir(struct fs_request *req)
 
 int fs_op_symlink(struct fs_request *req)
 {
-	const char *name, *target;
+	const char *name = NULL, *target = NULL;
 	size_t off = 0;
 	int r = fs_arg_name(req, &off, &name);
 
@@ -227,7 +227,7 @@ static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
 		     uint32_t flags, size_t off)
 {
 	const struct fs_node *to = fs_node_find(req->fs, new_dir_id);
-	const char *old_name, *new_name;
+	const char *old_name = NULL, *new_name = NULL;
 	int r = fs_arg_name(req, &off, &old_name);
 
 	if (r == 0)
