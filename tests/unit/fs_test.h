@@ -41,6 +41,9 @@ static size_t reply_len;
 
 /* A path below base: in the share, or outside of it. */
 static inline const char *host(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2)));
+
+static inline const char *host(const char *fmt, ...)
 {
 	static char path[4][PATH_MAX];
 	static unsigned int next;
