@@ -104,7 +104,7 @@ static int files_count(const char *path, uint32_t *ret)
 
 int ns_ids_add_files(struct ns_ids *ids)
 {
-	uint32_t uids, gids;
+	uint32_t uids = 0, gids = 0;
 	int r;
 
 	if (!ids->range)

@@ -162,14 +162,15 @@ int fs_op_mkdir(struct fs_request *req)
 
 int fs_op_symlink(struct fs_request *req)
 {
-	const char *name = NULL, *target = NULL;
+	const char *name, *target;
 	size_t off = 0;
 	int r = fs_arg_name(req, &off, &name);
 
 	if (r == 0)
 		r = fs_arg_text(req, &off, &target);
-	if (r == 0)
-		r = fs_cred_enter(req);
+	if (r != 0)
+		return r;
+	r = fs_cred_enter(req);
 	if (r < 0)
 		return r;
 	/* Any target will do: it is the guest's kernel that follows it. */
@@ -227,12 +228,12 @@ static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
 		     uint32_t flags, size_t off)
 {
 	const struct fs_node *to = fs_node_find(req->fs, new_dir_id);
-	const char *old_name = NULL, *new_name = NULL;
+	const char *old_name, *new_name;
 	int r = fs_arg_name(req, &off, &old_name);
 
 	if (r == 0)
 		r = fs_arg_name(req, &off, &new_name);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (flags & ~(uint32_t)RENAME_FLAGS)
 		return -EINVAL;

@@ -24,7 +24,8 @@ guest_eq() {
 	expect_eq "$1" "$(in_guest "$2" | tr -d '\r')" "$3"
 }
 
-# share_start NAME OPTIONS OWNER: a guest that has the directory mounted.
+# share_start NAME OPTIONS OWNER [OPTION OF torpor run]...: a guest that has the
+# directory mounted.
 share_start() {
 	rm -rf $base
 	mkdir -p $base/sub $base/cases
@@ -32,11 +33,13 @@ share_start() {
 	echo "from the host" >$base/hosts
 	echo outside >/tmp/outside
 	chown -R "$3" $base
-	if ! vm_start "" --shared-dir "$base:data$2"; then
-		not_ok "$1: boots" "see above"
+	ss_name=$1 ss_options=$2
+	shift 3
+	if ! vm_start "" --shared-dir "$base:data$ss_options" "$@"; then
+		not_ok "$ss_name: boots" "see above"
 		return 1
 	fi
-	expect_eq "$1: mounts" \
+	expect_eq "$ss_name: mounts" \
 		"$(guest 'mount -t virtiofs data /mnt && echo it does')" \
 		"it does"
 }
@@ -122,6 +125,20 @@ fi
 name="cache never, locks of the host"
 if share_start "$name" ":type=fs:cache=never:locks=true" 0:0; then
 	posix "$name" root
+	the_end "$name"
+fi
+
+# Without namespaces it is an id nobody uses (weak), or root as it is (off).
+name="weak sandbox"
+if share_start "$name" "" 0:0 --sandbox weak; then
+	guest_eq "$name: reads what others may" 'cat hosts' "from the host"
+	guest_ok "$name: writes not what others may not" \
+		'! echo x >hosts 2>/dev/null'
+	the_end "$name"
+fi
+name="no sandbox"
+if share_start "$name" "" 0:0 --sandbox off; then
+	both_sides "$name"
 	the_end "$name"
 fi
 
