@@ -9,7 +9,8 @@
  *
  * Words: tag=TAG, cache=never|auto|always, timeout=SECONDS, writeback, locks,
  * max_fds=N, and path=DIR by hand. Without path the directory is the fd
- * DEVFD_BACKEND and the one after it is /proc/self/fd.
+ * DEVFD_BACKEND; with "proc" the one after it is /proc/self/fd, which a jail
+ * with an empty root has no other way to.
  */
 #define _GNU_SOURCE
 #include "virtio/fs.h"
@@ -357,6 +358,7 @@ struct fs_words {
 	uint64_t timeout_s;
 	uint64_t max_fds;
 	bool timeout_set;
+	bool proc;
 };
 
 static int parse_number(const char *text, uint64_t max, uint64_t *ret)
@@ -418,6 +420,8 @@ static int parse_word(const char *word, struct virtio_fs *fs,
 		fs->writeback = true;
 	else if (!strcmp(word, "locks"))
 		fs->locks = true;
+	else if (!strcmp(word, "proc"))
+		w->proc = true;
 	else
 		return -EINVAL;
 	return 0;
@@ -469,18 +473,18 @@ static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 	return 0;
 }
 
-static int open_dirs(struct virtio_fs *fs, const char *path)
+static int open_dirs(struct virtio_fs *fs, const struct fs_words *w)
 {
-	if (!path) {
-		fs->root_fd = DEVFD_BACKEND;
-		fs->proc_fd = DEVFD_BACKEND + 1;
-		/* Under --sandbox=weak or off nobody has prepared it. */
-		if (fcntl(fs->proc_fd, F_GETFD) >= 0)
-			return 0;
-	} else {
-		fs->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fs->root_fd = DEVFD_BACKEND;
+	if (w->path) {
+		fs->root_fd = open(w->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fs->root_fd < 0)
-			return log_errno(-errno, "open directory '%s'", path);
+			return log_errno(-errno, "open directory '%s'",
+					 w->path);
+	}
+	if (w->proc) {
+		fs->proc_fd = DEVFD_BACKEND + 1;
+		return 0;
 	}
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
@@ -511,7 +515,7 @@ static int prepare(struct virtio_fs *fs, char *const *args)
 	if (r == 0)
 		r = fds_raise(fs, words.max_fds);
 	if (r == 0)
-		r = open_dirs(fs, words.path);
+		r = open_dirs(fs, &words);
 	if (r < 0)
 		return r;
 	if (fchdir(fs->proc_fd) < 0)

@@ -25,7 +25,7 @@
 
 /* What a driver must have: 7.31 came with virtio-fs. */
 #define MIN_MINOR  31U
-#define OUR_MINOR  MIN(FUSE_KERNEL_MINOR_VERSION, 38)
+#define OUR_MINOR  38U
 #define PAGE_BYTES 4096U
 
 _Static_assert(FUSE_ROOT_ID == ROOT_SLOT, "the first slot, serial number 0");

@@ -540,6 +540,9 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 		add_word(&plan, "writeback");
 	if (cfg->locks)
 		add_word(&plan, "locks");
+	/* Only a jail with a root of its own needs it. */
+	if (vm->cfg->sandbox == SANDBOX_FULL)
+		add_word(&plan, "proc");
 	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
 	plan.req.share = path;
 	return spawn_device(vm, dev, &plan, err);
