@@ -65,7 +65,7 @@ for test in payloads exits memory errors kill fence races; do
 done
 guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
-guests fs tests/harness/run-guests.sh -t 900 -a "$B/tests/boot/posix_cases" \
+guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
 guests cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
 
