@@ -47,6 +47,13 @@ VIRTIO_SRC = \
 	virtio/blk_threads.c \
 	virtio/blk_uring.c \
 	virtio/console.c \
+	virtio/fs.c \
+	virtio/fs_attr.c \
+	virtio/fs_cred.c \
+	virtio/fs_dir.c \
+	virtio/fs_file.c \
+	virtio/fs_lock.c \
+	virtio/fs_session.c \
 	virtio/gmem.c \
 	virtio/iov.c \
 	virtio/net.c \
@@ -94,6 +101,7 @@ VMM_SRC = \
 	vmm/config_file.c \
 	vmm/config_kv.c \
 	vmm/config_options.c \
+	vmm/config_share.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -110,6 +118,7 @@ VMM_SRC = \
 	vmm/power_stats.c \
 	vmm/prometheus.c \
 	vmm/run.c \
+	vmm/shared_dir.c \
 	vmm/terminal.c \
 	vmm/trace.c \
 	vmm/trace_json.c \
@@ -193,6 +202,9 @@ UNIT_TESTS = \
 	disk_image \
 	fd \
 	frontend \
+	fs \
+	fs_escape \
+	fs_file \
 	gmem \
 	ioapic \
 	iov \
@@ -244,6 +256,7 @@ FUZZERS = \
 	control \
 	devices \
 	frontend \
+	fs \
 	kernel \
 	mmio \
 	net \
@@ -300,15 +313,21 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests.
-BOOT_TOOLS = $(B)/tests/boot/race
+# Programs of the tests that boot Linux guests. The second runs in a guest, which
+# has no libraries.
+BOOT_TOOLS = $(B)/tests/boot/race $(B)/tests/boot/posix_cases
 
 boot-tools: $(BOOT_TOOLS)
 
-$(BOOT_TOOLS): $(B)/tests/boot/%: tests/boot/%.c
+$(B)/tests/boot/race: tests/boot/race.c
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-ljansson
+
+$(B)/tests/boot/posix_cases: tests/boot/posix_cases.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
+		-Wno-conversion -o $@ $<
 
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
 # clang's interrupt-service-routine warning is about SSE registers.

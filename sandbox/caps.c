@@ -27,7 +27,7 @@ static int caps_set(const struct __user_cap_data_struct data[2])
 	return syscall(SYS_capset, &hdr, data) < 0 ? -errno : 0;
 }
 
-int caps_drop_bounding(void)
+static int bounding_keep(uint64_t mask)
 {
 	struct __user_cap_data_struct data[2];
 	int r = caps_get(data);
@@ -39,10 +39,24 @@ int caps_drop_bounding(void)
 	for (unsigned int cap = 0; cap < CAP_BITS; cap++) {
 		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
 			break;
+		if (mask >> cap & 1)
+			continue;
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return -errno;
 	}
 	return 0;
+}
+
+int caps_drop_bounding(void)
+{
+	return bounding_keep(0);
+}
+
+int caps_limit(uint64_t mask)
+{
+	int r = bounding_keep(mask);
+
+	return r < 0 ? r : caps_keep(mask);
 }
 
 int caps_drop_all(void)

@@ -21,6 +21,12 @@ int caps_drop_bounding(void) must_check;
  */
 int caps_drop_all(void) must_check;
 
+/*
+ * The same but for those of @mask that are held: they stay permitted,
+ * effective and in the bounding set, so also over an exec by uid 0.
+ */
+int caps_limit(uint64_t mask) must_check;
+
 /* Permitted and effective become what is held of @mask. 0 or -errno. */
 int caps_keep(uint64_t mask) must_check;
 

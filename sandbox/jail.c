@@ -89,7 +89,7 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 		return;
 	}
 	must(role ? 0 : -ENOENT, "find the role's policy");
-	must(caps_drop_all(), "drop capabilities");
+	must(caps_limit(role->caps), "drop capabilities");
 	must(set_not_gaining(), "set no_new_privs and not dumpable");
 	must(load_filter(role, spawner_fd, &listener),
 	     "load the seccomp filter");

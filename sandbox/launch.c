@@ -47,6 +47,7 @@ const char *launch_step_name(enum launch_step step)
 		[LAUNCH_MAPS] = "write the user namespace's id maps",
 		[LAUNCH_IDS] = "change user and group id",
 		[LAUNCH_HOST_NAME] = "set the namespace's host name",
+		[LAUNCH_SHARE] = "get at the shared directory",
 		[LAUNCH_EMPTY_ROOT] = "enter an empty root file system",
 		[LAUNCH_CAPABILITIES] = "drop capabilities",
 		[LAUNCH_NO_NEW_PRIVS] = "set no_new_privs",
@@ -92,7 +93,7 @@ int launch_place_fds(const int *fds, unsigned int n, int *const *keep,
 
 /* ---------------------------------------------------------------- child */
 
-static int set_rlimits(enum sandbox_mode mode)
+static int set_rlimits(const struct launch *l)
 {
 	static const struct rlimit none = { 0, 0 };
 	static const struct rlimit fds = { DEVICE_MAX_FDS, DEVICE_MAX_FDS };
@@ -101,12 +102,12 @@ static int set_rlimits(enum sandbox_mode mode)
 	struct rlimit fsize;
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0 ||
-	    setrlimit(RLIMIT_NOFILE, &fds) < 0)
+	    (!l->share && setrlimit(RLIMIT_NOFILE, &fds) < 0))
 		return -errno;
 	/*
 	 * Without a user namespace the user's other processes would count.
 	 */
-	if (mode == SANDBOX_FULL && setrlimit(RLIMIT_NPROC, &tasks) < 0)
+	if (l->mode == SANDBOX_FULL && setrlimit(RLIMIT_NPROC, &tasks) < 0)
 		return -errno;
 	/* A disk image is larger than a shell's `ulimit -f` may be. */
 	if (getrlimit(RLIMIT_FSIZE, &fsize) < 0)
@@ -135,8 +136,19 @@ static int change_ids(const struct launch *l)
 	return set_ids(l->uid, l->gid);
 }
 
-/* Return: 0, or -errno and the step that failed. */
-static int child_narrow(const struct launch *l, enum launch_step *step)
+static int detach_share(const struct launch *l, int *fds)
+{
+	int *dir = &fds[DEVFD_BACKEND];
+
+	return ns_detach_share(l->share, *dir, dir, &fds[DEVFD_BACKEND + 1]);
+}
+
+/*
+ * @fds: changed to what the device gets
+ * Return: 0, or -errno and the step that failed.
+ */
+static int child_narrow(const struct launch *l, int *fds,
+			enum launch_step *step)
 {
 	int r;
 
@@ -157,20 +169,24 @@ static int child_narrow(const struct launch *l, enum launch_step *step)
 		*step = LAUNCH_HOST_NAME;
 		if (sethostname(HOST_NAME, sizeof(HOST_NAME) - 1) < 0)
 			return -errno;
+		*step = LAUNCH_SHARE;
+		r = l->share ? detach_share(l, fds) : 0;
+		if (r < 0)
+			return r;
 		*step = LAUNCH_EMPTY_ROOT;
 		r = ns_enter_empty_root();
 		if (r < 0)
 			return r;
 	}
 	*step = LAUNCH_CAPABILITIES;
-	r = caps_drop_all();
+	r = caps_limit(l->mode == SANDBOX_FULL && l->files ? l->caps : 0);
 	if (r < 0)
 		return r;
 	*step = LAUNCH_NO_NEW_PRIVS;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	*step = LAUNCH_RLIMITS;
-	return set_rlimits(l->mode);
+	return set_rlimits(l);
 }
 
 static int note_send(int sync, enum launch_step step, int error)
@@ -204,13 +220,15 @@ child_main(const struct launch *l, int sync, int parent_sync)
 	enum launch_step step = LAUNCH_MAPS;
 	int exe = l->exe_fd;
 	int *const keep[] = { &exe, &sync };
+	int fds[LAUNCH_MAX_FDS];
 	int r;
 
+	memcpy(fds, l->fds, sizeof(fds));
 	(void)close(parent_sync);
 	r = wait_for_maps(sync);
 	if (r < 0)
 		goto fail;
-	r = child_narrow(l, &step);
+	r = child_narrow(l, fds, &step);
 	if (r < 0)
 		goto fail;
 
@@ -227,7 +245,7 @@ child_main(const struct launch *l, int sync, int parent_sync)
 	if (note_send(sync, LAUNCH_OK, 0) < 0)
 		_exit(1);
 	step = LAUNCH_FDS;
-	r = launch_place_fds(l->fds, l->nr_fds, keep, ARRAY_SIZE(keep));
+	r = launch_place_fds(fds, l->nr_fds, keep, ARRAY_SIZE(keep));
 	if (r < 0)
 		goto fail;
 	if (l->trial)
@@ -293,12 +311,15 @@ static int note_recv(int sync, struct launch_note *note)
 
 static int write_device_maps(const struct launch *l, pid_t pid)
 {
+	const struct ns_map files = { 0, NS_FILES_BASE, l->files };
 	const struct ns_map uid = { 0, l->uid, 1 };
 	const struct ns_map gid = { 0, l->gid, 1 };
 
 	if (l->mode != SANDBOX_FULL)
 		return 0;
-	return ns_write_maps(l->proc_fd, pid, &uid, &gid, true);
+	if (l->files)
+		return ns_write_maps(l->proc_fd, pid, &files, &files, 1, true);
+	return ns_write_maps(l->proc_fd, pid, &uid, &gid, 1, true);
 }
 
 /* Follows the child until it has executed. 0 or -errno and the step. */

@@ -32,6 +32,7 @@ enum launch_step {
 	LAUNCH_MAPS,
 	LAUNCH_IDS,
 	LAUNCH_HOST_NAME,
+	LAUNCH_SHARE,
 	LAUNCH_EMPTY_ROOT,
 	LAUNCH_CAPABILITIES,
 	LAUNCH_NO_NEW_PRIVS,
@@ -47,6 +48,15 @@ struct launch {
 	bool trial;	   /* do all of it but the exec, then exit 0 */
 	bool change_id;	   /* SANDBOX_WEAK as root: become uid and gid */
 	uint32_t uid, gid; /* in the spawner's user namespace */
+	/*
+	 * The directory that the device shares, an absolute path, with the fd
+	 * of it at DEVFD_BACKEND and the place after it for /proc/self/fd;
+	 * NULL: none. Its fds are not limited but by what the VMM has.
+	 */
+	const char *share;
+	/* Of a share: see struct ns_ids. 0: the device is one id. */
+	uint32_t files;
+	uint64_t caps; /* kept where files are not those of one id */
 	int proc_fd;
 	int exe_fd;
 	char *const *argv;

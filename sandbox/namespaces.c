@@ -83,6 +83,40 @@ int ns_ids_choose(struct ns_ids *ret)
 	return 0;
 }
 
+/* Ids from 0 that the map in @path has without a gap, at most NS_FILES_MAX. */
+static int files_count(const char *path, uint32_t *ret)
+{
+	uint32_t inner, outer, count;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return -errno;
+	*ret = 0;
+	/* The kernel wrote it. NOLINTNEXTLINE(cert-err34-c) */
+	while (fscanf(f, "%" SCNu32 "%" SCNu32 "%" SCNu32, &inner, &outer,
+		      &count) == 3) {
+		if (inner == 0)
+			*ret = MIN(count, NS_FILES_MAX);
+	}
+	(void)fclose(f);
+	return 0;
+}
+
+int ns_ids_add_files(struct ns_ids *ids)
+{
+	uint32_t uids = 0, gids = 0;
+	int r;
+
+	if (!ids->range)
+		return 0;
+	r = files_count("/proc/self/uid_map", &uids);
+	if (r == 0)
+		r = files_count("/proc/self/gid_map", &gids);
+	if (r == 0)
+		ids->files = MIN(uids, gids);
+	return r;
+}
+
 static int write_proc(int proc_fd, pid_t pid, const char *file,
 		      const char *text)
 {
@@ -100,17 +134,22 @@ static int write_proc(int proc_fd, pid_t pid, const char *file,
 }
 
 static int write_map(int proc_fd, pid_t pid, const char *file,
-		     const struct ns_map *map)
+		     const struct ns_map *map, unsigned int nr)
 {
-	char text[48];
+	char text[2 * 48] = "";
+	size_t len = 0;
 
-	(void)snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 " %" PRIu32,
-		       map->inner, map->outer, map->count);
+	for (unsigned int i = 0; i < nr && len < sizeof(text); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"%" PRIu32 " %" PRIu32 " %" PRIu32 "\n",
+					map[i].inner, map[i].outer,
+					map[i].count);
 	return write_proc(proc_fd, pid, file, text);
 }
 
 int ns_write_maps(int proc_fd, pid_t pid, const struct ns_map *uid,
-		  const struct ns_map *gid, bool deny_setgroups)
+		  const struct ns_map *gid, unsigned int nr,
+		  bool deny_setgroups)
 {
 	int r;
 
@@ -119,10 +158,10 @@ int ns_write_maps(int proc_fd, pid_t pid, const struct ns_map *uid,
 		if (r < 0)
 			return r;
 	}
-	r = write_map(proc_fd, pid, "gid_map", gid);
+	r = write_map(proc_fd, pid, "gid_map", gid, nr);
 	if (r < 0)
 		return r;
-	return write_map(proc_fd, pid, "uid_map", uid);
+	return write_map(proc_fd, pid, "uid_map", uid, nr);
 }
 
 /*
@@ -153,6 +192,57 @@ int ns_enter_empty_root(void)
 	/* Old and new root are stacked in one place; the old one is on top. */
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return -errno;
+	return 0;
+}
+
+/* A mount of its own of what is at @path, in no namespace. */
+static int detach(const char *path, unsigned int flags, uint64_t attributes)
+{
+	struct mount_attr attr = { .attr_set = attributes,
+				   .propagation = MS_PRIVATE };
+	long fd = syscall(SYS_open_tree, AT_FDCWD, path,
+			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_mount_setattr, (int)fd, "", AT_EMPTY_PATH | flags,
+		    &attr, sizeof(attr)) == 0)
+		return (int)fd;
+	r = -errno;
+	(void)close((int)fd);
+	return r;
+}
+
+static int same_file(int a, int b)
+{
+	struct stat st_a, st_b;
+
+	if (fstat(a, &st_a) < 0 || fstat(b, &st_b) < 0)
+		return -errno;
+	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino
+		       ? 0
+		       : -ESTALE;
+}
+
+int ns_detach_share(const char *path, int dir_fd, int *ret_dir, int *ret_proc)
+{
+	int dir, proc = -1;
+	int r;
+
+	dir = detach(path, AT_RECURSIVE,
+		     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (dir < 0)
+		return dir;
+	r = same_file(dir, dir_fd);
+	if (r == 0)
+		r = proc = detach("/proc/self/fd", 0, 0);
+	if (r < 0) {
+		(void)close(dir);
+		return r;
+	}
+	*ret_dir = dir;
+	*ret_proc = proc;
 	return 0;
 }
 

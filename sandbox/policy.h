@@ -62,6 +62,7 @@ struct policy_table {
 struct policy_role {
 	const char *name;
 	struct policy_table table; /* beside policy_common */
+	uint64_t caps;		   /* kept, if held; a bit each, mostly none */
 };
 
 extern const struct policy_table policy_common; /* every device */

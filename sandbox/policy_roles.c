@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,8 @@
 #include <sys/prctl.h>
 
 #include "sandbox/policy.h"
+
+#define CAP(cap) (1ULL << (cap))
 
 #define TABLE(rules)                     \
 	{                                \
@@ -114,6 +117,70 @@ static const struct policy_rule blk[] = {
 	POLICY_ALLOW(eventfd2),
 };
 
+static const struct policy_rule fs[] = {
+	/* Names looked up, directories listed, files opened and made. A filter
+	 * sees no path; that there is nothing but the shared directory to be
+	 * found is the mount namespace's doing. */
+	POLICY_ALLOW(openat2),
+	POLICY_ALLOW(openat),
+	POLICY_ALLOW(getdents64),
+	/* Attributes; and of a file system. */
+	POLICY_ALLOW(statx),
+	POLICY_ALLOW(fstatfs),
+	POLICY_ALLOW(readlinkat),
+	POLICY_ALLOW(faccessat2),
+	POLICY_ALLOW(fchmod),
+	POLICY_ALLOW(fchmodat),
+	POLICY_ALLOW(fchownat),
+	POLICY_ALLOW(ftruncate),
+	POLICY_ALLOW(utimensat),
+	/* "user." ones only, see fs_attr.c. */
+	POLICY_ALLOW(getxattr),
+	POLICY_ALLOW(setxattr),
+	POLICY_ALLOW(listxattr),
+	POLICY_ALLOW(removexattr),
+	/* Made, renamed, removed. */
+	POLICY_ALLOW(mknodat),
+	POLICY_ALLOW(mkdirat),
+	POLICY_ALLOW(symlinkat),
+	POLICY_ALLOW(linkat),
+	POLICY_ALLOW(unlinkat),
+	POLICY_ALLOW(renameat2),
+	/* Data. pwritev2: a write that appends. */
+	POLICY_ALLOW(preadv),
+	POLICY_ALLOW(pwritev),
+	POLICY_ALLOW(pwritev2),
+	POLICY_ALLOW(lseek),
+	POLICY_ALLOW(fallocate),
+	POLICY_ALLOW(copy_file_range),
+	POLICY_ALLOW(fsync),
+	POLICY_ALLOW(fdatasync),
+	POLICY_ALLOW(syncfs),
+	/* Locks; both without waiting. */
+	POLICY_ALLOW(flock),
+	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_SETLK),
+	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_GETLK),
+	/* The end of a file, told by closing a copy of it. */
+	POLICY_ALLOW_EQ(fcntl, 1, F_DUPFD_CLOEXEC),
+	/* As root: a new file is its maker's. */
+	POLICY_ALLOW(setfsuid),
+	POLICY_ALLOW(setfsgid),
+	POLICY_ALLOW(capget),
+	POLICY_ALLOW(capset),
+};
+
+/*
+ * What serving everybody's files takes, where the device is not one user but
+ * has the ids of all. They count for files whose owner and group have an id
+ * there, and nowhere else: not CAP_MKNOD, which would be the host's.
+ */
+#define FS_CAPS                                                            \
+	(CAP(CAP_CHOWN) |	 /* the guest's root gives files away */   \
+	 CAP(CAP_DAC_OVERRIDE) | /* rights are checked in the guest */     \
+	 CAP(CAP_FOWNER) |	 /* modes and times of any file */         \
+	 CAP(CAP_FSETID) |	 /* set-id bits stay where they are put */ \
+	 CAP(CAP_SETUID) | CAP(CAP_SETGID)) /* new files are their maker's */
+
 static const struct policy_rule net[] = {
 	/* Offloads the driver accepted. Not TUNSETIFF: the tap stays the one
 	 * it is; its header size is set before the jail closes. */
@@ -130,9 +197,8 @@ static const struct policy_rule net[] = {
 const struct policy_table policy_common = TABLE(common);
 
 const struct policy_role policy_roles[] = {
-	{ "blk", TABLE(blk) },
-	{ "console", { NULL, 0 } },
-	{ "net", TABLE(net) },
+	{ "blk", TABLE(blk) },	      { "console", { NULL, 0 } },
+	{ "fs", TABLE(fs), FS_CAPS }, { "net", TABLE(net) },
 	{ "rng", { NULL, 0 } },
 };
 const unsigned int policy_nr_roles = ARRAY_SIZE(policy_roles);

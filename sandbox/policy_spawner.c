@@ -35,6 +35,9 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(umount2),
 	POLICY_ALLOW(pivot_root),
 	POLICY_ALLOW(chroot),
+	/* A shared directory and /proc/self/fd become mounts of their own. */
+	POLICY_ALLOW(open_tree),
+	POLICY_ALLOW(mount_setattr),
 	POLICY_ALLOW(chdir),
 	POLICY_ALLOW(prlimit64),
 	POLICY_ALLOW(setrlimit),
@@ -74,6 +77,8 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(getsockopt),
 	POLICY_ALLOW(setsockopt),
 	POLICY_ALLOW(fstatfs),
+	POLICY_ALLOW(fchdir),
+	POLICY_ALLOW(umask),
 	POLICY_ALLOW(pipe2),
 	/* Sanitizer builds. */
 	POLICY_ALLOW(mlock),

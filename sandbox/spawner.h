@@ -14,6 +14,7 @@
 #ifndef TORPOR_SANDBOX_SPAWNER_H
 #define TORPOR_SANDBOX_SPAWNER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -36,6 +37,9 @@ struct spawner_config {
 	int device_exe_fd; /* torpor-device, opened; borrowed */
 	int log_fd;	   /* borrowed */
 	enum sandbox_mode mode;
+	/* A device will share a directory: as root, with all owners of files
+	 * in it. */
+	bool shares;
 };
 
 /**
@@ -59,6 +63,12 @@ struct spawn_request {
 	int vhost_fd, ctl_fd, regpage_fd, wake_fd;
 	int backend_fds[SPAWN_MAX_BACKEND_FDS];
 	unsigned int nr_backend_fds;
+	/*
+	 * The directory that the one back-end fd is of, an absolute path: the
+	 * device gets a mount of it, and one of /proc/self/fd after it. NULL:
+	 * it shares none.
+	 */
+	const char *share;
 };
 
 struct spawn_result {

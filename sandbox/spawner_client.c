@@ -104,16 +104,19 @@ static int reply_recv(int sock, struct wire_reply *reply, int *ret_pidfd)
 /* Maps the spawner's ids: only somebody outside its namespace can. */
 static int map_spawner(pid_t pid, const struct ns_ids *ids)
 {
-	const struct ns_map uid = { NS_SPAWNER_ID, ids->uid.base,
-				    ids->uid.count };
-	const struct ns_map gid = { NS_SPAWNER_ID, ids->gid.base,
-				    ids->gid.count };
+	const struct ns_map uid[] = { { NS_SPAWNER_ID, ids->uid.base,
+					ids->uid.count },
+				      { NS_FILES_BASE, 0, ids->files } };
+	const struct ns_map gid[] = { { NS_SPAWNER_ID, ids->gid.base,
+					ids->gid.count },
+				      { NS_FILES_BASE, 0, ids->files } };
 	_cleanup_fd_ int proc_fd =
 		open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (proc_fd < 0)
 		return -errno;
-	return ns_write_maps(proc_fd, pid, &uid, &gid, !ids->range);
+	return ns_write_maps(proc_fd, pid, uid, gid, ids->files ? 2 : 1,
+			     !ids->range);
 }
 
 /* The three steps of spawner_main() up to the first request. */
@@ -157,6 +160,8 @@ int spawner_create(const struct spawner_config *cfg, struct spawner **ret,
 	int pair[2];
 	int r = ns_ids_choose(&params.ids);
 
+	if (r == 0 && cfg->shares)
+		r = ns_ids_add_files(&params.ids);
 	if (r < 0)
 		return err_set_errno(err, r, "sandbox: read own id maps");
 	sp = calloc(1, sizeof(*sp));
@@ -249,6 +254,11 @@ static int request_build(const struct spawn_request *req,
 	if (r < 0)
 		return r;
 	r = copy_args(req, wire, err);
+	if (r < 0)
+		return r;
+	if (req->share)
+		r = copy_word(wire->share, sizeof(wire->share), req->share,
+			      "shared directory", err);
 	if (r < 0)
 		return r;
 	if (req->nr_backend_fds > SPAWN_MAX_BACKEND_FDS)

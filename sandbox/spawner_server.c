@@ -194,6 +194,9 @@ static int request_check(const struct wire_request *req, ssize_t n,
 	    !terminated(req->role, sizeof(req->role)) ||
 	    !terminated(req->name, sizeof(req->name)))
 		return -EPROTO;
+	if (req->share[0] && (!terminated(req->share, sizeof(req->share)) ||
+			      req->share[0] != '/' || req->nr_backend_fds != 1))
+		return -EPROTO;
 	for (unsigned int i = 0; i < req->nr_args; i++) {
 		if (!terminated(req->args[i], sizeof(req->args[i])))
 			return -EPROTO;
@@ -236,6 +239,11 @@ static void place_request_fds(const struct wire_request *req, const int *fds,
 	for (unsigned int i = 0; i < req->nr_backend_fds; i++)
 		l->fds[DEVFD_BACKEND + i] = fds[next++];
 	l->nr_fds = DEVFD_BACKEND + req->nr_backend_fds;
+	if (!req->share[0])
+		return;
+	l->share = req->share;
+	/* A place for /proc/self/fd, which the child opens. */
+	l->nr_fds++;
 }
 
 _Static_assert(DEVFD_CTL == DEVFD_VHOST + (int)WIRE_FD_CTL &&
@@ -273,6 +281,10 @@ static int child_start(struct device_child *child, struct wire_request *req,
 	l.argv = argv;
 	choose_ids(srv, &l);
 	place_request_fds(req, fds, device_sock, &l);
+	if (l.share && policy_find(req->role)) {
+		l.files = srv->params->ids.files;
+		l.caps = policy_find(req->role)->caps;
+	}
 	r = launch_device(&l, &res, step);
 	if (r < 0)
 		return r;

@@ -7,6 +7,7 @@
 #ifndef TORPOR_SANDBOX_SPAWNER_WIRE_H
 #define TORPOR_SANDBOX_SPAWNER_WIRE_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "sandbox/namespaces.h"
@@ -33,6 +34,7 @@ struct wire_request {
 	uint32_t nr_backend_fds;
 	uint32_t nr_args;
 	char args[SPAWN_MAX_ARGS][SPAWN_MAX_ARG_BYTES];
+	char share[PATH_MAX]; /* empty: none */
 };
 
 /* With the pidfd as SCM_RIGHTS if error is 0. */

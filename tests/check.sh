@@ -79,6 +79,8 @@ guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/bo
 guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
 guests pause tests/harness/run-guests.sh -t $((${LONG:-0} ? 1500 : 900)) tests/boot/pause.sh
 guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
+guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
+	tests/boot/fs.sh
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '

@@ -15,6 +15,10 @@
 #define CONSOLE_NR_QUEUES  2U /* receive, transmit of port 0 */
 #define CONSOLE_QUEUE_SIZE 64U
 
+#define FS_NR_QUEUES  2U /* high priority, requests */
+#define FS_QUEUE_SIZE 512U
+#define FS_TIMEOUT_S  5U /* default, of names and attributes in the guest */
+
 #define RNG_NR_QUEUES  1U
 #define RNG_QUEUE_SIZE 64U
 

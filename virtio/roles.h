@@ -10,6 +10,7 @@
 
 extern const struct virtio_role virtio_blk_role;
 extern const struct virtio_role virtio_console_role;
+extern const struct virtio_role virtio_fs_role;
 extern const struct virtio_role virtio_net_role;
 extern const struct virtio_role virtio_rng_role;
 

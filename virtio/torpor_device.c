@@ -45,7 +45,7 @@ static const char usage[] =
 	"Serves one virtio device over vhost-user. The first form listens on\n"
 	"PATH for any front end; the second is how torpor starts it.\n"
 	"\n"
-	"  ROLE      blk, net, console or rng\n"
+	"  ROLE      blk, net, console, fs or rng\n"
 	"  NAME      tag of its log lines\n"
 	"  SANDBOX   full, weak or off\n"
 	"  LOGLEVEL  error, warning, info or debug\n"
@@ -53,6 +53,8 @@ static const char usage[] =
 	"WORDs with --socket:\n"
 	"  blk       path=FILE [ro]\n"
 	"  net       tap=NAME\n"
+	"  fs        path=DIR tag=TAG [cache=auto|always|never] [timeout=N]\n"
+	"            [writeback] [locks]\n"
 	"  console   in=FILE out=FILE [cols=N rows=N]\n"
 	"\n"
 	"  --help, --version\n";

@@ -85,6 +85,8 @@ int virtq_setup_hva(struct virtq *vq, const struct gmem *gm, uint16_t size,
 	if (!size_valid(size) || (uintptr_t)desc % DESC_ALIGN ||
 	    (uintptr_t)avail % AVAIL_ALIGN || (uintptr_t)used % USED_ALIGN)
 		return -EINVAL;
+	if (size != vq->size)
+		vq->held = 0;
 	vq->gm = gm;
 	vq->size = size;
 	vq->desc = desc;
@@ -106,14 +108,19 @@ static uint16_t used_event(const struct virtq *vq)
 
 void virtq_start(struct virtq *vq, uint16_t base, bool event_idx, bool indirect)
 {
+	bool goes_on = vq->held && base == vq->last_avail;
+
 	vq->event_idx = event_idx;
 	vq->indirect = indirect;
 	vq->last_avail = base;
 	vq->used_idx = shared_load(&vq->used->idx);
 	vq->signalled = vq->used_idx;
 	vq->signalled_valid = false;
-	vq->in_flight = 0;
-	memset(vq->head_busy, 0, sizeof(vq->head_busy));
+	if (!goes_on || (uint16_t)(base - vq->used_idx) != vq->held) {
+		vq->in_flight = 0;
+		memset(vq->head_busy, 0, sizeof(vq->head_busy));
+	}
+	vq->held = 0;
 	vq->broken = false;
 	vq->running = true;
 	/* The owner scans the ring right after this, so no re-check here. */
@@ -124,9 +131,19 @@ void virtq_start(struct virtq *vq, uint16_t base, bool event_idx, bool indirect)
 
 uint16_t virtq_stop(struct virtq *vq)
 {
-	assert(vq->broken || !vq->running || !vq->in_flight);
+	assert(vq->broken || !vq->running || vq->in_flight == vq->held);
 	vq->running = false;
+	if (vq->broken)
+		vq->held = 0;
 	return vq->broken ? vq->used_idx : vq->last_avail;
+}
+
+void virtq_hold(struct virtq *vq, unsigned int n)
+{
+	if (vq->broken || !vq->running)
+		return;
+	assert(n == vq->in_flight);
+	vq->held = vq->in_flight;
 }
 
 void virtq_break(struct virtq *vq, const char *why)
@@ -325,6 +342,27 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov,
 broken:
 	virtq_break(vq, why);
 	return -EPROTO;
+}
+
+int virtq_refetch(struct virtq *vq, uint16_t head, struct virtq_chain *chain,
+		  struct iovec *iov, unsigned int max_iov)
+{
+	struct virtq_chain c = { .iov = iov, .head = head };
+	bool overflow = false;
+	const char *why;
+
+	if (vq->broken || !vq->running)
+		return -EPROTO;
+	assert(head < vq->size && busy_test(vq, head));
+	why = chain_walk(vq, &c, max_iov, &overflow);
+	if (why) {
+		virtq_break(vq, why);
+		return -EPROTO;
+	}
+	if (overflow)
+		return -ENOBUFS;
+	*chain = c;
+	return 1;
 }
 
 void virtq_unpop(struct virtq *vq, const uint16_t *heads, unsigned int n)

@@ -52,6 +52,7 @@ struct virtq {
 	uint16_t signalled;  /* used_idx at the last decision to signal */
 	bool signalled_valid;
 	uint16_t in_flight; /* chains taken and not yet pushed */
+	uint16_t held;	    /* of them, those that outlast a stop */
 	uint64_t head_busy[VIRTQ_MAX_SIZE / 64]; /* bit per head in flight */
 	int kick_fd;				 /* owned; -1 = none */
 	int call_fd;				 /* owned; -1 = none */
@@ -81,10 +82,13 @@ int virtq_setup_hva(struct virtq *vq, const struct gmem *gm, uint16_t size,
 void virtq_start(struct virtq *vq, uint16_t base, bool event_idx,
 		 bool indirect);
 /*
- * Stop. No chain may be in flight. Return: the base to restart from, which
- * equals the used index.
+ * Stop. No chain may be in flight but those held. Return: the base to restart
+ * from: the used index and the number of chains held. Started again from there
+ * those are in flight again; from anywhere else they are forgotten.
  */
 uint16_t virtq_stop(struct virtq *vq);
+/* Before a stop: all @n chains in flight will be answered after it. */
+void virtq_hold(struct virtq *vq, unsigned int n);
 
 /**
  * virtq_pop() - take the next chain
@@ -97,6 +101,13 @@ uint16_t virtq_stop(struct virtq *vq);
  */
 int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov,
 	      unsigned int max_iov) must_check;
+
+/*
+ * The buffers of a chain that has been in flight over a stop: memory and its
+ * mapping may have changed since it was taken. Return: as virtq_pop(), not 0.
+ */
+int virtq_refetch(struct virtq *vq, uint16_t head, struct virtq_chain *chain,
+		  struct iovec *iov, unsigned int max_iov) must_check;
 
 /* Gives back the last @n chains taken, unused, in reverse order. */
 void virtq_unpop(struct virtq *vq, const uint16_t *heads, unsigned int n);

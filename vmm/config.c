@@ -47,6 +47,8 @@ void config_finish(struct vm_config *cfg)
 		free(cfg->blocks[i].path);
 	for (unsigned int i = 0; i < cfg->nr_consoles; i++)
 		free(cfg->consoles[i].path);
+	for (unsigned int i = 0; i < cfg->nr_shares; i++)
+		free(cfg->shares[i].path);
 	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
 		free(cfg->nets[i].tap_name);
 		/* A zeroed entry would name stdin. */
@@ -117,7 +119,10 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
 
 	if (opt->set)
 		return opt->set(cfg, value, err);
-	r = config_kvs_parse(value, opt->first_key, &kvs, err);
+	if (opt->colons)
+		r = config_colons_parse(value, &kvs, err);
+	else
+		r = config_kvs_parse(value, opt->first_key, &kvs, err);
 	if (r == 0)
 		r = opt->set_kvs(cfg, &kvs, err);
 	config_kvs_finish(&kvs);
@@ -326,8 +331,8 @@ static unsigned int count_stdio(const struct vm_config *cfg)
 
 int config_check(const struct vm_config *cfg, struct err *err)
 {
-	unsigned int n =
-		cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles + cfg->rng;
+	unsigned int n = cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
+			 cfg->nr_shares + cfg->rng;
 	unsigned int max = cfg->irqchip == IRQCHIP_SPLIT
 				   ? CONFIG_MAX_VIRTIO_SPLIT
 				   : CONFIG_MAX_VIRTIO_KERNEL;
@@ -352,10 +357,10 @@ int config_check(const struct vm_config *cfg, struct err *err)
 		return err_set(
 			err, -EINVAL,
 			"%u virtio devices (%u disks, %u cards, %u "
-			"consoles%s), at most %u with --irqchip %s; give "
-			"fewer%s",
+			"consoles, %u directories%s), at most %u with "
+			"--irqchip %s; give fewer%s",
 			n, cfg->nr_blocks, cfg->nr_nets, cfg->nr_consoles,
-			cfg->rng ? ", rng" : "", max,
+			cfg->nr_shares, cfg->rng ? ", rng" : "", max,
 			cfg->irqchip == IRQCHIP_SPLIT ? "split" : "kernel",
 			cfg->irqchip == IRQCHIP_SPLIT
 				? ""

@@ -18,6 +18,7 @@
 #define CONFIG_MAX_BLOCKS   32
 #define CONFIG_MAX_NETS	    8
 #define CONFIG_MAX_CONSOLES 4
+#define CONFIG_MAX_SHARES   8
 
 enum block_engine {
 	BLOCK_ENGINE_AUTO,
@@ -55,6 +56,22 @@ struct char_config { /* --serial, --console: where a line of bytes goes */
 	char *path; /* CHAR_FILE: output; CHAR_PTY: symlink to make, or NULL */
 };
 
+enum share_cache {
+	SHARE_CACHE_NEVER,
+	SHARE_CACHE_AUTO,
+	SHARE_CACHE_ALWAYS
+};
+
+struct share_config { /* --shared-dir */
+	char *path;
+	char tag[37]; /* names it to the guest, at most 36 bytes */
+	enum share_cache cache;
+	uint64_t timeout_s; /* of names and attributes in the guest */
+	bool timeout_set;
+	bool writeback;
+	bool locks; /* locks of the guest are locks of the host */
+};
+
 enum irqchip_mode {
 	IRQCHIP_SPLIT,
 	IRQCHIP_KERNEL
@@ -88,6 +105,8 @@ struct vm_config {
 	unsigned int nr_blocks;
 	struct net_config nets[CONFIG_MAX_NETS];
 	unsigned int nr_nets;
+	struct share_config shares[CONFIG_MAX_SHARES];
+	unsigned int nr_shares;
 	struct char_config serial; /* default CHAR_STDIO */
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
 	unsigned int nr_consoles;

@@ -34,7 +34,7 @@ static int set_string(char **dst, const char *value, struct err *err)
 	return 0;
 }
 
-static int parse_bool(const char *value, bool *ret, struct err *err)
+int config_parse_bool(const char *value, bool *ret, struct err *err)
 {
 	if (!strcmp(value, "true"))
 		*ret = true;
@@ -45,8 +45,7 @@ static int parse_bool(const char *value, bool *ret, struct err *err)
 	return 0;
 }
 
-/* Decimal digits only. Return: the first byte after them, NULL if none. */
-static const char *parse_u64(const char *p, uint64_t *ret)
+const char *config_parse_u64(const char *p, uint64_t *ret)
 {
 	uint64_t v = 0;
 
@@ -61,8 +60,7 @@ static const char *parse_u64(const char *p, uint64_t *ret)
 	return p;
 }
 
-/* A word of a fixed list. Return: its index; -EINVAL with the list. */
-static int parse_word(const char *value, const char *const *words,
+int config_parse_word(const char *value, const char *const *words,
 		      struct err *err)
 {
 	char list[128] = "";
@@ -80,7 +78,7 @@ static int parse_word(const char *value, const char *const *words,
 static int set_mem(struct vm_config *cfg, const char *value, struct err *err)
 {
 	uint64_t mib = 0;
-	const char *end = parse_u64(value, &mib);
+	const char *end = config_parse_u64(value, &mib);
 
 	if (!end || (*end && *end != 'M' && *end != 'G') || (*end && end[1]))
 		return err_set(
@@ -100,7 +98,7 @@ static int set_number(const char *value, uint64_t min, uint64_t max,
 		      unsigned int *ret, struct err *err)
 {
 	uint64_t n = 0;
-	const char *end = parse_u64(value, &n);
+	const char *end = config_parse_u64(value, &n);
 
 	if (!end || *end || n < min || n > max)
 		return err_set(err, -EINVAL, "use a number from %llu to %llu",
@@ -161,13 +159,13 @@ int config_set_kernel(struct vm_config *cfg, const char *value, struct err *err)
 static int set_hugepages(struct vm_config *cfg, const char *value,
 			 struct err *err)
 {
-	return parse_bool(value, &cfg->hugepages, err);
+	return config_parse_bool(value, &cfg->hugepages, err);
 }
 
 static int set_no_rng(struct vm_config *cfg, const char *value, struct err *err)
 {
 	bool off = false;
-	int r = parse_bool(value, &off, err);
+	int r = config_parse_bool(value, &off, err);
 
 	if (r == 0)
 		cfg->rng = !off;
@@ -200,7 +198,7 @@ static int set_sandbox(struct vm_config *cfg, const char *value,
 	static const char *const words[] = { "full", "weak", "off", NULL };
 	static const enum sandbox_mode modes[] = { SANDBOX_FULL, SANDBOX_WEAK,
 						   SANDBOX_OFF };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
@@ -212,7 +210,7 @@ static int set_disable_sandbox(struct vm_config *cfg, const char *value,
 			       struct err *err)
 {
 	bool off = false;
-	int r = parse_bool(value, &off, err);
+	int r = config_parse_bool(value, &off, err);
 
 	if (r == 0)
 		cfg->sandbox = off ? SANDBOX_OFF : SANDBOX_FULL;
@@ -225,7 +223,7 @@ static int set_irqchip(struct vm_config *cfg, const char *value,
 	static const char *const words[] = { "split", "kernel", NULL };
 	static const enum irqchip_mode modes[] = { IRQCHIP_SPLIT,
 						   IRQCHIP_KERNEL };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
@@ -241,7 +239,7 @@ static int set_log_level(struct vm_config *cfg, const char *value,
 	static const enum log_level levels[] = { LOG_LEVEL_ERR, LOG_LEVEL_WARN,
 						 LOG_LEVEL_INFO,
 						 LOG_LEVEL_DEBUG };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
@@ -301,7 +299,7 @@ static int parse_engine(const char *value, enum block_engine *ret,
 	static const enum block_engine engines[] = { BLOCK_ENGINE_AUTO,
 						     BLOCK_ENGINE_URING,
 						     BLOCK_ENGINE_THREADS };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
@@ -318,11 +316,11 @@ static int block_key(struct block_config *b, const struct config_kv *kv,
 	if (config_key_is(kv->key, "path"))
 		r = set_string(&b->path, kv->value, &why);
 	else if (config_key_is(kv->key, "ro"))
-		r = parse_bool(kv->value, &b->ro, &why);
+		r = config_parse_bool(kv->value, &b->ro, &why);
 	else if (config_key_is(kv->key, "o_direct"))
-		r = parse_bool(kv->value, &b->o_direct, &why);
+		r = config_parse_bool(kv->value, &b->o_direct, &why);
 	else if (config_key_is(kv->key, "sparse"))
-		r = parse_bool(kv->value, &b->sparse, &why);
+		r = config_parse_bool(kv->value, &b->sparse, &why);
 	else if (config_key_is(kv->key, "id"))
 		r = parse_id(kv->value, b->id, &why);
 	else if (config_key_is(kv->key, "engine"))
@@ -368,7 +366,7 @@ static int parse_tap_name(const char *value, char **ret, struct err *err)
 static int parse_tap_fd(const char *value, int *ret, struct err *err)
 {
 	uint64_t n = 0;
-	const char *end = parse_u64(value, &n);
+	const char *end = config_parse_u64(value, &n);
 
 	if (!end || *end || n <= 2 || n > INT32_MAX)
 		return err_set(err, -EINVAL,
@@ -489,7 +487,7 @@ static int parse_char_type(const char *value, enum char_type *ret,
 	static const enum char_type types[] = { CHAR_NONE, CHAR_STDIO,
 						CHAR_STDOUT, CHAR_FILE,
 						CHAR_PTY };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
@@ -570,7 +568,7 @@ static int set_wake(struct vm_config *cfg, const struct config_kvs *kvs,
 		const struct config_kv *kv = &kvs->kv[i];
 		struct wake_config *wake = &cfg->wakes[cfg->nr_wakes];
 		struct err why;
-		int w = parse_word(kv->value, words, &why);
+		int w = config_parse_word(kv->value, words, &why);
 
 		if (w < 0)
 			return wrong_value(kv, &why, err);
@@ -605,7 +603,7 @@ static int set_cpu(struct vm_config *cfg, const struct config_kvs *kvs,
 			return err_set(err, -EINVAL,
 				       "unknown key '%.64s'; known: invtsc",
 				       kv->key);
-		w = parse_word(kv->value, words, &why);
+		w = config_parse_word(kv->value, words, &why);
 		if (w < 0)
 			return wrong_value(kv, &why, err);
 		cfg->invtsc = states[w];
@@ -643,6 +641,17 @@ const struct config_option config_options[] = {
 	  "                     its receive filter lets in (default),\n"
 	  "                     or only those to its own address",
 	  .set_kvs = set_net },
+	{ "shared-dir", 0, true, "PATH:TAG[:KEY=VALUE...]",
+	  "a directory of the host for the guest, where TAG names it\n"
+	  "(mount -t virtiofs TAG DIR). Keys:\n"
+	  "cache=auto|always|never  what the guest keeps (default auto);\n"
+	  "                     always if nobody else writes to it\n"
+	  "timeout=SECONDS      how long names and attributes are valid\n"
+	  "                     (default 5; with cache=never 0)\n"
+	  "writeback=true|false the guest writes later (default false)\n"
+	  "locks=true|false     its locks are the host's (default false)\n"
+	  "type=fs              the one type there is",
+	  .set_kvs = config_set_share, .colons = true },
 	{ "serial", 0, false, "type=TYPE[,path=FILE]",
 	  "where the serial port goes: stdio (default; Ctrl-A x\n"
 	  "leaves), stdout, file (to path), pty (path: a link to\n"

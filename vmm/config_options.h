@@ -43,6 +43,7 @@ struct config_option {
 	int (*set_kvs)(struct vm_config *cfg, const struct config_kvs *kvs,
 		       struct err *err);
 	const char *first_key; /* of a first word without "="; or NULL */
+	bool colons;	       /* PATH:TAG:key=value... on the command line */
 };
 
 /* Ends with a NULL name. */
@@ -70,12 +71,30 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
  */
 int config_kvs_parse(const char *text, const char *first_key,
 		     struct config_kvs *ret, struct err *err) must_check;
+/*
+ * "PATH:TAG:key=value:key=value", as crosvm has it, into the keys path, tag and
+ * those given. As config_kvs_parse() otherwise.
+ */
+int config_colons_parse(const char *text, struct config_kvs *ret,
+			struct err *err) must_check;
 /* Adds a copy. -EINVAL given twice or too many, -ENOMEM. */
 int config_kvs_add(struct config_kvs *kvs, const char *key, const char *value,
 		   struct err *err) must_check;
 /* Equal but for '-' and '_': crosvm has both. */
 bool config_key_is(const char *key, const char *known);
 void config_kvs_finish(struct config_kvs *kvs);
+
+/* Parts of values that more than one file of options has. */
+int config_parse_bool(const char *value, bool *ret, struct err *err) must_check;
+/* Decimal digits only. Return: the first byte after them, NULL if none. */
+const char *config_parse_u64(const char *p, uint64_t *ret);
+/* A word of a fixed list. Return: its index; -EINVAL with the list. */
+int config_parse_word(const char *value, const char *const *words,
+		      struct err *err) must_check;
+
+/* --shared-dir, in config_share.c */
+int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,
+		     struct err *err) must_check;
 
 int config_set_kernel(struct vm_config *cfg, const char *value,
 		      struct err *err) must_check;

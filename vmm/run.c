@@ -17,6 +17,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/config.h"
+#include "vmm/shared_dir.h"
 #include "vmm/vm.h"
 
 /* torpor-device: as given, else beside this program. */
@@ -59,7 +60,8 @@ static int start(const struct vm_config *cfg, struct err *err)
 	_cleanup_fd_ int exe = open_device_exe(cfg, err);
 	struct spawner_config sc = { .device_exe_fd = exe,
 				     .log_fd = STDERR_FILENO,
-				     .mode = cfg->sandbox };
+				     .mode = cfg->sandbox,
+				     .shares = cfg->nr_shares > 0 };
 	struct spawner *spawner = NULL;
 	int r;
 
@@ -67,6 +69,8 @@ static int start(const struct vm_config *cfg, struct err *err)
 		log_err("%s", err->msg);
 		return VM_EXIT_CRASH;
 	}
+	if (cfg->nr_shares)
+		shared_dir_raise_limit();
 	r = spawner_create(&sc, &spawner, err);
 	if (r < 0) {
 		log_err("%s", err->msg);

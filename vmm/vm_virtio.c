@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_console.h>
+#include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 #include "vmm/base/log.h"
 #include "vmm/char_fd.h"
 #include "vmm/kvm.h"
+#include "vmm/shared_dir.h"
 #include "vmm/vm.h"
 
 #define NS_PER_MS 1000000ULL
@@ -55,6 +57,9 @@ static const struct device_type type_console = {
 	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
 	sizeof(struct virtio_console_config)
 };
+static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
+					    FS_NR_QUEUES,
+					    sizeof(struct virtio_fs_config) };
 static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
 					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
 
@@ -518,6 +523,38 @@ static int create_console(struct vm *vm, unsigned int i, struct err *err)
 	return spawn_device(vm, dev, &plan, err);
 }
 
+static int create_fs(struct vm *vm, unsigned int i, struct err *err)
+{
+	static const char *const caches[] = { "never", "auto", "always" };
+	const struct share_config *cfg = &vm->cfg->shares[i];
+	struct vm_virtio *dev = new_device(vm, &type_fs, i);
+	struct device_plan plan;
+	_cleanup_fd_ int fd = -1;
+	char path[PATH_MAX];
+
+	if (!dev)
+		return too_many(err);
+	fd = shared_dir_open(cfg->path, path, err);
+	if (fd < 0)
+		return fd;
+	plan_init(&plan, &type_fs);
+	add_word(&plan, "tag=%s", cfg->tag);
+	add_word(&plan, "cache=%s", caches[cfg->cache]);
+	if (cfg->timeout_set)
+		add_word(&plan, "timeout=%llu",
+			 (unsigned long long)cfg->timeout_s);
+	if (cfg->writeback)
+		add_word(&plan, "writeback");
+	if (cfg->locks)
+		add_word(&plan, "locks");
+	/* Only a jail with a root of its own needs it. */
+	if (vm->cfg->sandbox == SANDBOX_FULL)
+		add_word(&plan, "proc");
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
+	plan.req.share = path;
+	return spawn_device(vm, dev, &plan, err);
+}
+
 static int create_rng(struct vm *vm, struct err *err)
 {
 	struct vm_virtio *dev = new_device(vm, &type_rng, 0);
@@ -531,7 +568,8 @@ static int create_rng(struct vm *vm, struct err *err)
 
 static unsigned int count_devices(const struct vm_config *cfg)
 {
-	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles + cfg->rng;
+	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
+	       cfg->nr_shares + cfg->rng;
 }
 
 /* One read-only memslot spans the pages: reads do not exit, writes do. */
@@ -569,6 +607,8 @@ int vm_virtio_create(struct vm *vm, struct err *err)
 		r = create_net(vm, i, err);
 	for (unsigned int i = 0; i < cfg->nr_consoles && r == 0; i++)
 		r = create_console(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
+		r = create_fs(vm, i, err);
 	if (r == 0 && cfg->rng)
 		r = create_rng(vm, err);
 	if (r < 0)

@@ -120,6 +120,26 @@ static void do_root(void)
 	say_result("parent", openat(fd, "../etc/passwd", O_RDONLY));
 }
 
+/* Where ".." leads from the shared directory and from /proc/self/fd. */
+static void do_share(void)
+{
+	char own[16], far[64];
+	int fd;
+
+	say_result("list", openat(DEVFD_BACKEND, ".", O_RDONLY | O_DIRECTORY));
+	fd = openat(DEVFD_BACKEND, "file", O_PATH | O_CLOEXEC);
+	(void)snprintf(own, sizeof(own), "%d", fd);
+	say_result("reopen", openat(DEVFD_BACKEND + 1, own, O_RDWR));
+	for (int dir = DEVFD_BACKEND; dir <= DEVFD_BACKEND + 1; dir++) {
+		(void)snprintf(far, sizeof(far), "../../../../../etc");
+		say_result("up", openat(dir, far, O_PATH));
+		say_result("beside", openat(dir, "../beside", O_PATH));
+		say_result("status", openat(dir, "../status", O_PATH));
+	}
+	say_result("absolute", openat(DEVFD_BACKEND, "abs/passwd", O_PATH));
+	say_result("device", openat(DEVFD_BACKEND, "null", O_RDWR));
+}
+
 static void *thread_main(void *arg)
 {
 	free(malloc(100000));
@@ -259,6 +279,7 @@ static const struct {
 	{ "ids", do_ids },
 	{ "limits", do_limits },
 	{ "root", do_root },
+	{ "share", do_share },
 	{ "thread", do_thread },
 	{ "tap-ioctl", do_tap_ioctl },
 	{ "tap-filter", do_tap_filter },

@@ -172,6 +172,32 @@ Test(config, cards_by_name_and_by_fd)
 	cr_assert(eq(int, fcntl(fd, F_GETFD), -1), "the fd is owned");
 }
 
+Test(config, shared_directories_in_the_form_of_crosvm)
+{
+	cr_assert(eq(int,
+		     PARSE("--shared-dir", "/a:one", "--shared-dir",
+			   ("b,c=d:two:type=fs:cache=always:timeout=60:"
+			    "writeback=true:locks=true"),
+			   "k"),
+		     0),
+		  "%s", err.msg);
+	cr_assert(eq(u32, cfg.nr_shares, 2));
+	cr_assert(same(cfg.shares[0].path, "/a"));
+	cr_assert(same(cfg.shares[0].tag, "one"));
+	cr_assert(eq(int, cfg.shares[0].cache, SHARE_CACHE_AUTO));
+	cr_assert(eq(int, cfg.shares[0].timeout_set, 0));
+	cr_assert(eq(int, cfg.shares[0].writeback, 0));
+	cr_assert(eq(int, cfg.shares[0].locks, 0));
+	cr_assert(same(cfg.shares[1].path, "b,c=d"));
+	cr_assert(same(cfg.shares[1].tag, "two"));
+	cr_assert(eq(int, cfg.shares[1].cache, SHARE_CACHE_ALWAYS));
+	cr_assert(eq(int, cfg.shares[1].timeout_set, 1));
+	cr_assert(eq(u64, cfg.shares[1].timeout_s, 60));
+	cr_assert(eq(int, cfg.shares[1].writeback, 1));
+	cr_assert(eq(int, cfg.shares[1].locks, 1));
+	cr_assert(eq(int, config_check(&cfg, &err), 0), "%s", err.msg);
+}
+
 Test(config, consoles_and_the_last_serial_win)
 {
 	cr_assert(eq(int,
@@ -277,6 +303,25 @@ static const struct {
 	{ { "--serial", "type=stdio,path=x" }, { "path= is for" } },
 	{ { "--serial", "type=stdio,num=1" }, { "'num'", "type, path" } },
 	{ { "--console", "type=file,path=" }, { "--console", "is empty" } },
+	{ { "--shared-dir", "/a" }, { "--shared-dir '/a'", "PATH:TAG" } },
+	{ { "--shared-dir", "" }, { "path=", "is empty" } },
+	{ { "--shared-dir", ":t" }, { "path=", "is empty" } },
+	{ { "--shared-dir", "/a:" }, { "tag=", "1 to 36 bytes" } },
+	{ { "--shared-dir", "/a:a b" }, { "tag=a b", "without spaces" } },
+	{ { "--shared-dir", "/a:" LONG_21 LONG_21 }, { "1 to 36 bytes" } },
+	{ { "--shared-dir", "/a:t:" }, { "'' is no KEY=VALUE", "cache" } },
+	{ { "--shared-dir", "/a:t:ro" }, { "'ro' is no KEY=VALUE" } },
+	{ { "--shared-dir", "/a:t:=x" }, { "no KEY=VALUE" } },
+	{ { "--shared-dir", "/a:t:ro=true" }, { "unknown key 'ro'", "locks" } },
+	{ { "--shared-dir", "/a:t:tag=u" }, { "'tag' is given twice" } },
+	{ { "--shared-dir", "/a:t:type=p9" }, { "type=p9", "use fs" } },
+	{ { "--shared-dir", "/a:t:cache=no" }, { "never, auto, always" } },
+	{ { "--shared-dir", "/a:t:timeout=-1" }, { "timeout=-1", "seconds" } },
+	{ { "--shared-dir", "/a:t:timeout=1s" }, { "timeout=1s", "seconds" } },
+	{ { "--shared-dir", "/a:t:timeout=99999999999" }, { "0 to" } },
+	{ { "--shared-dir", "/a:t:writeback=1" }, { "true or false" } },
+	{ { "--shared-dir", "/a:t", "--shared-dir", "/b:t" },
+	  { "tag 't' is taken" } },
 	{ { "--cfg", "/nonexistent.json" }, { "'/nonexistent.json'" } },
 };
 
@@ -325,6 +370,14 @@ Test(config, each_kind_of_device_has_a_limit)
 		cr_assert(eq(int, PARSE("--console", "none"), 0));
 	cr_assert(eq(int, PARSE("--console", "none"), -EINVAL));
 	cr_assert(has(err.msg, "at most 4 consoles"));
+	for (int i = 0; i < CONFIG_MAX_SHARES; i++) {
+		char arg[32];
+
+		(void)snprintf(arg, sizeof(arg), "/x:t%d", i);
+		cr_assert(eq(int, PARSE("--shared-dir", arg), 0));
+	}
+	cr_assert(eq(int, PARSE("--shared-dir", "/x:u"), -EINVAL));
+	cr_assert(has(err.msg, "at most 8 directories"));
 }
 
 /* --- checks of the whole --- */
@@ -423,6 +476,9 @@ Test(config, a_file_has_the_same_keys)
 			     "    {\"tap-name\": \"tap1\",\n"
 			     "    \"wake\": \"filter\"}],\n"
 			     "  \"serial\": \"type=none\",\n"
+			     "  \"shared-dir\": [\"/a:one:cache=never\",\n"
+			     "    {\"path\": \"/b:c\", \"tag\": \"two\",\n"
+			     "     \"timeout\": 0, \"writeback\": true}],\n"
 			     "  \"console\": [{\"type\": \"stdio\"}],\n"
 			     "  \"cpu\": {\"invtsc\": \"off\"}\n"
 			     "}\n"),
@@ -442,6 +498,11 @@ Test(config, a_file_has_the_same_keys)
 	cr_assert(eq(int, cfg.nets[0].wake_unicast, 1));
 	cr_assert(eq(int, cfg.nets[1].wake_unicast, 0));
 	cr_assert(eq(int, cfg.consoles[0].type, CHAR_STDIO));
+	cr_assert(eq(u32, cfg.nr_shares, 2));
+	cr_assert(eq(int, cfg.shares[0].cache, SHARE_CACHE_NEVER));
+	cr_assert(same(cfg.shares[1].path, "/b:c"));
+	cr_assert(eq(int, cfg.shares[1].timeout_set, 1));
+	cr_assert(eq(int, cfg.shares[1].writeback, 1));
 	cr_assert(eq(int, cfg.invtsc, TRISTATE_OFF));
 	cr_assert(eq(int, config_check(&cfg, &err), 0));
 }

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <criterion/parameterized.h>
+#include <linux/fuse.h>
 #include <linux/virtio_blk.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct subject {
 	unsigned int queue; /* on which a request is made */
 	/* Buffers of a request that can be completed at once. */
 	unsigned int (*request)(struct guest_buf *bufs, uint64_t gpa);
+	void (*close)(void); /* what open() has left; or NULL */
 };
 
 static struct front f;
@@ -100,14 +102,45 @@ static unsigned int blk_request(struct guest_buf *bufs, uint64_t gpa)
 	return 3;
 }
 
+/* --- fs: FUSE_INIT, which any state takes --- */
+
+static char share[] = "/tmp/torpor-contract-XXXXXX";
+
+static void fs_open(void)
+{
+	cr_assert(mkdtemp(share) != NULL);
+	(void)snprintf(words[0], sizeof(words[0]), "path=%s", share);
+	(void)snprintf(words[1], sizeof(words[1]), "tag=contract");
+}
+
+static void fs_close(void)
+{
+	(void)rmdir(share);
+}
+
+static unsigned int fs_request(struct guest_buf *bufs, uint64_t gpa)
+{
+	struct {
+		struct fuse_in_header h;
+		struct fuse_init_in in;
+	} m = { .h = { .len = sizeof(m), .opcode = FUSE_INIT, .unique = 1 },
+		.in = { .major = 7, .minor = 31 } };
+
+	memcpy(guest_ptr(&f.g, gpa), &m, sizeof(m));
+	bufs[0] = (struct guest_buf){ gpa, sizeof(m), false };
+	bufs[1] = (struct guest_buf){ gpa + 512, 1024, true };
+	return 2;
+}
+
 static const struct subject subjects[] = {
 	{ &virtio_rng_role, nothing, nothing, 0, rng_request },
 	{ &virtio_console_role, console_open, console_host, 0,
 	  console_request },
 	{ &virtio_blk_role, blk_open, nothing, 0, blk_request },
+	{ &virtio_fs_role, fs_open, nothing, 1, fs_request, fs_close },
 };
 
-static int indexes[] = { 0, 1, 2 };
+static int indexes[] = { 0, 1, 2, 3 };
 
 static struct criterion_test_params all(void)
 {
@@ -148,6 +181,8 @@ static void end(void)
 {
 	front_finish(&f);
 	subject->role->destroy(dev);
+	if (subject->close)
+		subject->close();
 	for (int i = 0; i < 4; i++)
 		fd_close(&host_fds[i]);
 }

@@ -409,6 +409,11 @@ static struct guest_ring *ring_need(struct front *f, unsigned int queue)
 
 void front_start(struct front *f, unsigned int queue)
 {
+	front_start_at(f, queue, ring_need(f, queue)->used->idx);
+}
+
+void front_start_at(struct front *f, unsigned int queue, uint16_t base)
+{
 	struct guest_ring *r = ring_need(f, queue);
 	struct vhost_user_msg addr = {
 		.hdr = { .request = VHOST_USER_SET_VRING_ADDR, .size = 40 },
@@ -419,7 +424,7 @@ void front_start(struct front *f, unsigned int queue)
 	};
 
 	set_state(f, VHOST_USER_SET_VRING_NUM, queue, r->size);
-	set_state(f, VHOST_USER_SET_VRING_BASE, queue, r->used->idx);
+	set_state(f, VHOST_USER_SET_VRING_BASE, queue, base);
 	cr_assert(zero(u64, front_request(f, &addr, NULL, 0)));
 	set_u64(f, VHOST_USER_SET_VRING_ERR, queue, &r->err_fd, 1);
 	set_u64(f, VHOST_USER_SET_VRING_CALL, queue, &r->call_fd, 1);

@@ -146,6 +146,8 @@ uint64_t front_get_u64(struct front *f, uint32_t request);
 
 /* Makes ring @queue (of the device's queue_size) if needed and starts it. */
 void front_start(struct front *f, unsigned int queue);
+/* The same from the index that front_stop() has returned. */
+void front_start_at(struct front *f, unsigned int queue, uint16_t base);
 void front_start_all(struct front *f, unsigned int nr);
 /* GET_VRING_BASE. Return: the base. The ring may be started again. */
 uint16_t front_stop(struct front *f, unsigned int queue);

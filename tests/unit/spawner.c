@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,7 +23,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +47,8 @@ struct bench {
 	size_t log_len;
 	struct spawner *sp;
 	struct err err;
+	const char *share; /* what devices share, NULL: nothing */
+	int share_fd;
 };
 
 struct device {
@@ -96,7 +101,8 @@ static int bench_create(struct bench *b, enum sandbox_mode mode)
 {
 	const struct spawner_config cfg = { .device_exe_fd = b->exe_fd,
 					    .log_fd = b->log_wr,
-					    .mode = mode };
+					    .mode = mode,
+					    .shares = b->share != NULL };
 
 	return spawner_create(&cfg, &b->sp, &b->err);
 }
@@ -157,6 +163,10 @@ static int device_spawn(struct bench *b, struct device *d, const char *role,
 	int pair[2];
 	int r;
 
+	if (b->share) {
+		req.share = b->share;
+		req.backend_fds[req.nr_backend_fds++] = b->share_fd;
+	}
 	memset(d, 0, sizeof(*d));
 	d->res.pidfd = -1;
 	cr_assert(zero(int, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC,
@@ -433,7 +443,8 @@ AS_BOTH_USERS(spawner, spawner_narrows_itself)
 
 AS_BOTH_USERS(spawner, role_can_do_its_work)
 {
-	static const char *const roles[] = { "blk", "net", "console", "rng" };
+	static const char *const roles[] = { "blk", "net", "console", "rng",
+					     "fs" };
 	struct bench b;
 	struct device d;
 
@@ -454,6 +465,154 @@ AS_BOTH_USERS(spawner, role_can_do_its_work)
 	bench_finish(&b);
 }
 
+/* -------------------------------------------------------- shared directory */
+
+static char shared_base[] = "/tmp/torpor-spawner-XXXXXX";
+
+/* A directory with something beside it, for user @who. */
+static void share_make(struct bench *b, size_t who)
+{
+	static char dir[64];
+	char path[96];
+	uid_t id = who && geteuid() == 0 ? ORDINARY_ID : geteuid();
+
+	cr_assert(mkdtemp(shared_base) != NULL);
+	(void)snprintf(dir, sizeof(dir), "%s/share", shared_base);
+	cr_assert(zero(int, mkdir(dir, 0700)));
+	(void)snprintf(path, sizeof(path), "%s/beside", shared_base);
+	cr_assert(zero(int, mkdir(path, 0755)));
+	(void)snprintf(path, sizeof(path), "%s/abs", dir);
+	cr_assert(zero(int, symlink("/etc", path)));
+	(void)snprintf(path, sizeof(path), "%s/null", dir);
+	if (geteuid() == 0)
+		cr_assert(
+			zero(int, mknod(path, S_IFCHR | 0666, makedev(1, 3))));
+	else
+		cr_assert(zero(int, symlink("none", path)));
+	(void)snprintf(path, sizeof(path), "%s/file", dir);
+	(void)close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	cr_assert(zero(int, chown(path, id, id)));
+	cr_assert(zero(int, chown(dir, id, id)));
+	cr_assert(zero(int, chown(shared_base, id, id)));
+	b->share = dir;
+	b->share_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(ge(int, b->share_fd, 0));
+}
+
+static void share_remove(struct bench *b)
+{
+	static const char *const names[] = { "share/abs",  "share/null",
+					     "share/file", "share",
+					     "beside",	   "" };
+	char path[96];
+
+	fd_close(&b->share_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", shared_base,
+			       names[i]);
+		(void)remove(path);
+	}
+}
+
+static void share_bench(struct bench *b, size_t who, enum sandbox_mode mode)
+{
+	struct bench shared = { 0 };
+
+	if (who && geteuid() != 0)
+		cr_skip_test("is an ordinary user already");
+	share_make(&shared, who);
+	bench_init(b, who);
+	b->share = shared.share;
+	b->share_fd = shared.share_fd;
+	cr_assert(zero(int, bench_create(b, mode)), "%s", b->err.msg);
+}
+
+AS_BOTH_USERS(spawner, a_share_is_all_there_is)
+{
+	static const char expected[] = "up -1 ENOENT\n"
+				       "beside -1 ENOENT\n"
+				       "status -1 ENOENT\n"
+				       "up -1 ENOENT\n"
+				       "beside -1 ENOENT\n"
+				       "status -1 ENOENT\n"
+				       "absolute -1 ENOENT\n"
+				       "device -1 ";
+	struct bench b;
+	struct device d;
+
+	share_bench(&b, *who, SANDBOX_FULL);
+	device_start(&b, &d, "fs", "fds root jail share");
+	cr_assert(says(&d, "proc -1 ENOENT\n"), "%s", d.text);
+	cr_assert(says(&d, "fds 0 1 2 3 4 7 8 9\n"), "%s", d.text);
+	cr_assert(not(says(&d, "list -1")), "%s", d.text);
+	cr_assert(not(says(&d, "reopen -1")), "%s", d.text);
+	cr_assert(says(&d, expected), "%s", d.text);
+	device_finish(&d);
+	bench_finish(&b);
+	share_remove(&b);
+}
+
+AS_BOTH_USERS(spawner, a_share_of_roots_has_all_owners_and_rights_for_files)
+{
+	const uint64_t files = 1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE |
+			       1ULL << CAP_FOWNER | 1ULL << CAP_FSETID |
+			       1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
+	struct bench b;
+	struct device d;
+	uint64_t caps;
+	bool root;
+
+	share_bench(&b, *who, SANDBOX_FULL);
+	root = geteuid() == 0;
+	caps = root ? files : 0;
+	device_start(&b, &d, "fs", "jail");
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const sets[] = { "CapPrm:", "CapEff:",
+						    "CapInh:" };
+
+		cr_assert(eq(u64,
+			     (uint64_t)status_field(d.res.pid, sets[i], 16),
+			     i < 2 ? caps : 0),
+			  "%s", sets[i]);
+	}
+	if (root)
+		cr_assert(eq(u64,
+			     (uint64_t)status_field(d.res.pid, "CapBnd:", 16),
+			     files));
+	cr_assert(eq(long, status_field(d.res.pid, "NoNewPrivs:", 10), 1));
+	cr_assert(eq(long, status_field(d.res.pid, "Seccomp:", 10), 2));
+	cr_assert(eq(long, status_field(d.res.pid, "Uid:", 10),
+		     (long long)geteuid()));
+	device_finish(&d);
+	/* Other devices of the VM get nothing of that. */
+	b.share = NULL;
+	device_start(&b, &d, "blk", "jail");
+	cr_assert(zero(long, status_field(d.res.pid, "CapPrm:", 16)));
+	if (root)
+		cr_assert(ne(long, status_field(d.res.pid, "Uid:", 10), 0));
+	device_finish(&d);
+	bench_finish(&b);
+	share_remove(&b);
+}
+
+AS_BOTH_USERS(spawner, a_share_that_became_another_directory_is_refused)
+{
+	struct bench b;
+	struct device d;
+
+	share_bench(&b, *who, SANDBOX_FULL);
+	b.share = shared_base;
+	cr_assert(eq(int, device_spawn(&b, &d, "fs", "jail"), -ESTALE));
+	cr_assert(strstr(b.err.msg, "shared directory") != NULL, "%s",
+		  b.err.msg);
+	(void)close(d.ctl);
+	b.share = "relative";
+	cr_assert(eq(int, device_spawn(&b, &d, "fs", "jail"), -EPROTO));
+	(void)close(d.ctl);
+	bench_finish(&b);
+	share_remove(&b);
+}
+
 /* -------------------------------------------------------------- violations */
 
 static const struct violation {
@@ -466,8 +625,9 @@ static const struct violation {
 	{ "blk", "dumpable", "prctl" },	    { "blk", "tap-ioctl", "ioctl" },
 	{ "blk", "dupfd", "fcntl" },	    { "blk", "sendto", "sendto" },
 	{ "net", "bad-ioctl", "ioctl" },    { "net", "thread", "clone" },
-	{ "console", "open", "openat" },    { "rng", "tap-ioctl", "ioctl" },
-	{ "blk", "tap-filter", "ioctl" },
+	{ "console", "open", "openat" },    { "fs", "socket", "socket" },
+	{ "fs", "execve", "execve" },	    { "fs", "dupfd", "fcntl" },
+	{ "rng", "tap-ioctl", "ioctl" },    { "blk", "tap-filter", "ioctl" },
 #ifdef __x86_64__
 	{ "rng", "x32", "of the x32 ABI" },
 #endif

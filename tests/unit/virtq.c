@@ -280,6 +280,97 @@ Test(virtq, unpop_gives_chains_back_in_order)
 	cr_assert(eq(u16, c.head, heads[2]));
 }
 
+/* Takes three chains and answers the second and the third. */
+static uint16_t hold_one(void)
+{
+	const struct guest_buf b = { buf, 64, true };
+	uint16_t heads[3];
+
+	for (int i = 0; i < 3; i++) {
+		(void)guest_ring_add(&r, &b, 1);
+		cr_assert(eq(int, pop(), 1));
+		heads[i] = c.head;
+	}
+	virtq_push(&vq, heads[1], 1);
+	virtq_push(&vq, heads[2], 1);
+	virtq_hold(&vq, 1);
+	return heads[0];
+}
+
+static int refetch(uint16_t head)
+{
+	return virtq_refetch(&vq, head, &c, iov, VIRTQ_MAX_CHAIN);
+}
+
+Test(virtq, chain_held_over_a_stop_is_answered_after_it)
+{
+	uint16_t head = hold_one();
+
+	cr_assert(eq(u16, virtq_stop(&vq), 3));
+	cr_assert(eq(int, refetch(head), -EPROTO));
+	virtq_start(&vq, 3, false, true);
+	cr_assert(eq(u16, vq.in_flight, 1));
+	cr_assert(zero(int, pop()));
+	cr_assert(eq(int, refetch(head), 1));
+	cr_assert(eq(u64, c.len_in, 64));
+	cr_assert(eq(ptr, c.iov[0].iov_base,
+		     g.gm.regions[0].hva + (buf - GUEST_RAM_GPA)));
+	virtq_push(&vq, head, 5);
+	cr_assert(eq(u16, r.used->idx, 3));
+	cr_assert(eq(u16, virtq_stop(&vq), 3));
+}
+
+Test(virtq, chain_held_is_forgotten_by_another_start)
+{
+	(void)hold_one();
+	cr_assert(eq(u16, virtq_stop(&vq), 3));
+	virtq_start(&vq, 2, false, true);
+	cr_assert(zero(u16, vq.in_flight));
+	cr_assert(eq(u16, virtq_stop(&vq), 2));
+}
+
+/* A reset ring that starts at the same index by chance has used nothing. */
+Test(virtq, chain_held_is_forgotten_when_the_used_index_is_another)
+{
+	(void)hold_one();
+	cr_assert(eq(u16, virtq_stop(&vq), 3));
+	r.used->idx = 3;
+	virtq_start(&vq, 3, false, true);
+	cr_assert(zero(u16, vq.in_flight));
+	cr_assert(eq(u16, virtq_stop(&vq), 3));
+}
+
+Test(virtq, chain_held_is_forgotten_with_another_size)
+{
+	(void)hold_one();
+	(void)virtq_stop(&vq);
+	cr_assert(zero(int, virtq_setup(&vq, &g.gm, SIZE / 2, r.desc_gpa,
+					r.avail_gpa, r.used_gpa)));
+	virtq_start(&vq, 3, false, true);
+	cr_assert(zero(u16, vq.in_flight));
+}
+
+Test(virtq, head_of_a_held_chain_is_still_in_flight)
+{
+	uint16_t head = hold_one();
+
+	(void)virtq_stop(&vq);
+	virtq_start(&vq, 3, false, true);
+	guest_ring_avail(&r, head);
+	assert_broken();
+}
+
+Test(virtq, held_chain_rewritten_meanwhile_is_checked_again)
+{
+	uint16_t head = hold_one();
+
+	(void)virtq_stop(&vq);
+	virtq_start(&vq, 3, false, true);
+	guest_ring_desc(&r, head, RAM_END, 64, VRING_DESC_F_WRITE, 0);
+	cr_assert(eq(int, refetch(head), -EPROTO));
+	assert_broken();
+}
+
 Test(virtq, stop_with_chains_in_flight_is_our_bug, .signal = SIGABRT)
 {
 	(void)add_out(4);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What has to do with names: looking them up, making, renaming and removing
+ * them, listing directories. A name was checked to be a single one by
+ * fs_arg_name(); no call here follows a symlink. Loop thread only.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "virtio/fs.h"
+#include "vmm/base/fd.h"
+
+#define RENAME_FLAGS (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
+
+/* Entries of a BATCH_FORGET that are read at a time. */
+#define FORGET_BATCH 64U
+
+/* The kernel's own, which has no struct in the headers of user space. */
+struct dirent_raw {
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
+/* ------------------------------------------------------------------ lookup */
+
+/*
+ * The name was checked; that no bug in that leads out of the directory is seen
+ * to by the kernel.
+ */
+static int open_path(int dir_fd, const char *name)
+{
+	const struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int fs_lookup(struct virtio_fs *fs, struct fs_node *dir, const char *name,
+	      struct fuse_entry_out *ret)
+{
+	int fd = open_path(dir->fd, name);
+
+	return fd < 0 ? fd : fs_node_get(fs, fd, dir, ret);
+}
+
+static int reply_lookup(struct fs_request *req, const char *name)
+{
+	struct fuse_entry_out out;
+	int r;
+
+	/* Before there is a reference that nobody would give back. */
+	if (fs_reply_room(req) < sizeof(out))
+		return -EINVAL;
+	r = fs_lookup(req->fs, req->node, name, &out);
+	return r < 0 ? r : fs_reply(req, &out, sizeof(out));
+}
+
+int fs_op_lookup(struct fs_request *req)
+{
+	const char *name;
+	size_t off = 0;
+	int r = fs_arg_name(req, &off, &name);
+
+	return r < 0 ? r : reply_lookup(req, name);
+}
+
+static void forget(struct virtio_fs *fs, uint64_t id, uint64_t n)
+{
+	struct fs_node *node = fs_node_find(fs, id);
+
+	if (node)
+		fs_node_put(fs, node, n);
+}
+
+int fs_op_forget(struct fs_request *req)
+{
+	struct fuse_forget_in in;
+
+	memcpy(&in, req->arg, sizeof(in));
+	forget(req->fs, req->h.nodeid, in.nlookup);
+	return FS_NO_REPLY;
+}
+
+int fs_op_batch_forget(struct fs_request *req)
+{
+	size_t off = sizeof(req->h) + sizeof(struct fuse_batch_forget_in);
+	const struct virtq_chain *c = req->chain;
+	struct fuse_forget_one one[FORGET_BATCH];
+	struct fuse_batch_forget_in in;
+
+	memcpy(&in, req->arg, sizeof(in));
+	while (in.count > 0) {
+		uint32_t want = MIN(in.count, FORGET_BATCH);
+		size_t n = iov_read(c->iov, c->nr_out, off, one,
+				    want * sizeof(one[0]));
+
+		for (size_t i = 0; i < n / sizeof(one[0]); i++)
+			forget(req->fs, one[i].nodeid, one[i].nlookup);
+		/* It said more than there are. */
+		if (n < want * sizeof(one[0]))
+			break;
+		off += n;
+		in.count -= want;
+	}
+	return FS_NO_REPLY;
+}
+
+/* ------------------------------------------------------------------ making */
+
+int fs_op_mknod(struct fs_request *req)
+{
+	size_t off = sizeof(struct fuse_mknod_in);
+	struct fuse_mknod_in in;
+	const char *name;
+	int r = fs_arg_name(req, &off, &name);
+
+	if (r < 0)
+		return r;
+	memcpy(&in, req->arg, sizeof(in));
+	/* Devices would be the host's. Number 0,0 is none but a whiteout. */
+	if ((S_ISBLK(in.mode) || S_ISCHR(in.mode)) && in.rdev)
+		return -EPERM;
+	r = fs_cred_enter(req);
+	if (r < 0)
+		return r;
+	r = mknodat(req->node->fd, name, in.mode, 0) < 0 ? -errno : 0;
+	fs_cred_leave(req);
+	return r < 0 ? r : reply_lookup(req, name);
+}
+
+int fs_op_mkdir(struct fs_request *req)
+{
+	size_t off = sizeof(struct fuse_mkdir_in);
+	struct fuse_mkdir_in in;
+	const char *name;
+	int r = fs_arg_name(req, &off, &name);
+
+	if (r < 0)
+		return r;
+	memcpy(&in, req->arg, sizeof(in));
+	r = fs_cred_enter(req);
+	if (r < 0)
+		return r;
+	r = mkdirat(req->node->fd, name, in.mode) < 0 ? -errno : 0;
+	fs_cred_leave(req);
+	return r < 0 ? r : reply_lookup(req, name);
+}
+
+int fs_op_symlink(struct fs_request *req)
+{
+	const char *name, *target;
+	size_t off = 0;
+	int r = fs_arg_name(req, &off, &name);
+
+	if (r == 0)
+		r = fs_arg_text(req, &off, &target);
+	if (r != 0)
+		return r;
+	r = fs_cred_enter(req);
+	if (r < 0)
+		return r;
+	/* Any target will do: it is the guest's kernel that follows it. */
+	r = symlinkat(target, req->node->fd, name) < 0 ? -errno : 0;
+	fs_cred_leave(req);
+	return r < 0 ? r : reply_lookup(req, name);
+}
+
+int fs_op_link(struct fs_request *req)
+{
+	size_t off = sizeof(struct fuse_link_in);
+	const struct fs_node *old;
+	struct fuse_link_in in;
+	const char *name;
+	int r = fs_arg_name(req, &off, &name);
+
+	if (r < 0)
+		return r;
+	memcpy(&in, req->arg, sizeof(in));
+	old = fs_node_find(req->fs, in.oldnodeid);
+	if (!old)
+		return -ESTALE;
+	/* AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH. */
+	if (linkat(AT_FDCWD, fs_proc_path(old->fd).name, req->node->fd, name,
+		   AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	return reply_lookup(req, name);
+}
+
+/* ---------------------------------------------------- removing and renaming */
+
+static int unlink_name(const struct fs_request *req, int flags)
+{
+	const char *name;
+	size_t off = 0;
+	int r = fs_arg_name(req, &off, &name);
+
+	if (r < 0)
+		return r;
+	return unlinkat(req->node->fd, name, flags) < 0 ? -errno : 0;
+}
+
+int fs_op_unlink(struct fs_request *req)
+{
+	return unlink_name(req, 0);
+}
+
+int fs_op_rmdir(struct fs_request *req)
+{
+	return unlink_name(req, AT_REMOVEDIR);
+}
+
+/* @off: where the two names are */
+static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
+		     uint32_t flags, size_t off)
+{
+	const struct fs_node *to = fs_node_find(req->fs, new_dir_id);
+	const char *old_name, *new_name;
+	int r = fs_arg_name(req, &off, &old_name);
+
+	if (r == 0)
+		r = fs_arg_name(req, &off, &new_name);
+	if (r != 0)
+		return r;
+	if (flags & ~(uint32_t)RENAME_FLAGS)
+		return -EINVAL;
+	if (!to)
+		return -ESTALE;
+	if (to->type != S_IFDIR)
+		return -ENOTDIR;
+	/* glibc's would be another system call if there is no flag. */
+	if (syscall(SYS_renameat2, req->node->fd, old_name, to->fd, new_name,
+		    flags) < 0)
+		return -errno;
+	return 0;
+}
+
+int fs_op_rename(struct fs_request *req)
+{
+	struct fuse_rename_in in;
+
+	memcpy(&in, req->arg, sizeof(in));
+	return rename_to(req, in.newdir, 0, sizeof(in));
+}
+
+int fs_op_rename2(struct fs_request *req)
+{
+	struct fuse_rename2_in in;
+
+	memcpy(&in, req->arg, sizeof(in));
+	return rename_to(req, in.newdir, in.flags, sizeof(in));
+}
+
+/* ----------------------------------------------------------------- listing */
+
+int fs_op_opendir(struct fs_request *req)
+{
+	struct fuse_open_out out = { 0 };
+	int fd;
+	int r;
+
+	if (fs_reply_room(req) < sizeof(out))
+		return -EINVAL;
+	fd = fs_node_open(req->node, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	r = fs_handle_add(req->fs, fd, true, &out.fh);
+	if (r < 0)
+		return r;
+	if (req->fs->cache == FS_CACHE_ALWAYS)
+		out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+	return fs_reply(req, &out, sizeof(out));
+}
+
+int fs_op_releasedir(struct fs_request *req)
+{
+	struct fuse_release_in in;
+	struct fs_handle *handle;
+
+	memcpy(&in, req->arg, sizeof(in));
+	handle = fs_handle_find(req->fs, in.fh, true);
+	if (!handle)
+		return -EBADF;
+	fs_handle_remove(req->fs, handle);
+	return 0;
+}
+
+int fs_op_fsyncdir(struct fs_request *req)
+{
+	const struct fs_handle *handle;
+	struct fuse_fsync_in in;
+	int r;
+
+	memcpy(&in, req->arg, sizeof(in));
+	handle = fs_handle_find(req->fs, in.fh, true);
+	if (!handle)
+		return -EBADF;
+	r = in.fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(handle->fd)
+						  : fsync(handle->fd);
+	return r < 0 ? -errno : 0;
+}
+
+static bool is_dot(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* A listing in the making: entries go to the guest one by one. */
+struct listing {
+	struct fs_request *req;
+	bool plus;
+	size_t size; /* bytes there may be */
+	size_t len;  /* bytes there are */
+};
+
+/*
+ * Adds one entry, with its node if the driver wants that.
+ * Return: false if there is no room.
+ */
+static bool list_entry(struct listing *l, const struct dirent_raw *d)
+{
+	struct fs_request *req = l->req;
+	const struct virtq_chain *c = req->chain;
+	size_t name_len = strlen(d->name);
+	struct fuse_direntplus e = {
+		.dirent = { .ino = d->ino,
+			    .off = (uint64_t)d->off,
+			    .namelen = (uint32_t)name_len,
+			    .type = d->type },
+	};
+	size_t skip = l->plus ? 0 : sizeof(e.entry_out);
+	size_t head = sizeof(e) - skip;
+	size_t len = FUSE_DIRENT_ALIGN(head + name_len);
+	size_t at = sizeof(struct fuse_out_header) + l->len;
+	static const uint8_t zeroes[8];
+
+	if (len > l->size - l->len)
+		return false;
+	/* What is above the shared directory is no business of a guest's. */
+	if (req->node == req->fs->root && is_dot(d->name))
+		e.dirent.ino = req->node->ino;
+	/* Without a node it is a plain entry; "." and ".." have to be. */
+	if (l->plus && !is_dot(d->name) &&
+	    fs_lookup(req->fs, req->node, d->name, &e.entry_out) < 0)
+		memset(&e.entry_out, 0, sizeof(e.entry_out));
+	(void)iov_write(c->iov + c->nr_out, c->nr_in, at,
+			(const uint8_t *)&e + skip, head);
+	(void)iov_write(c->iov + c->nr_out, c->nr_in, at + head, d->name,
+			name_len);
+	(void)iov_write(c->iov + c->nr_out, c->nr_in, at + head + name_len,
+			zeroes, len - head - name_len);
+	l->len += len;
+	return true;
+}
+
+/* About as many entries as fit the reply, at least one of any length. */
+static size_t read_size(const struct listing *l)
+{
+	const size_t one = sizeof(struct dirent_raw) + FS_NAME_MAX + 1 + 8;
+	size_t size = l->plus ? l->size / 4 : l->size;
+
+	if (size < one)
+		return one;
+	return MIN(size, (size_t)FS_OUT_BYTES);
+}
+
+/*
+ * The kernel's entries from cookie @off on. The fd is moved only if it is not
+ * there already: some file systems start all over when it is.
+ */
+static ssize_t read_entries(struct listing *l, struct fs_handle *handle,
+			    uint64_t off)
+{
+	uint8_t *buf = l->req->fs->out;
+	ssize_t n;
+
+	if (off > INT64_MAX)
+		return -EINVAL;
+	if (handle->pos != off && lseek(handle->fd, (off_t)off, SEEK_SET) < 0)
+		return -errno;
+	handle->pos = off;
+	n = syscall(SYS_getdents64, handle->fd, buf, read_size(l));
+	if (n < 0)
+		return -errno;
+	return n;
+}
+
+static int list(struct fs_request *req, bool plus)
+{
+	struct listing l = { .req = req, .plus = plus };
+	struct fs_handle *handle;
+	struct fuse_read_in in;
+	ssize_t n, at = 0;
+
+	memcpy(&in, req->arg, sizeof(in));
+	handle = fs_handle_find(req->fs, in.fh, true);
+	if (!handle)
+		return -EBADF;
+	l.size = MIN((size_t)in.size, fs_reply_room(req));
+	n = read_entries(&l, handle, in.offset);
+	if (n < 0)
+		return (int)n;
+	while (at < n) {
+		const struct dirent_raw *d = (void *)(req->fs->out + at);
+
+		if (!list_entry(&l, d))
+			break;
+		handle->pos = (uint64_t)d->off;
+		at += d->reclen;
+	}
+	/* Not even one fits: an empty reply would be the end of the list. */
+	if (n > 0 && !l.len)
+		return -EINVAL;
+	/* The fd stands behind entries that are not told yet. */
+	if (at < n)
+		handle->pos = UINT64_MAX;
+	return (int)l.len;
+}
+
+int fs_op_readdir(struct fs_request *req)
+{
+	return list(req, false);
+}
+
+int fs_op_readdirplus(struct fs_request *req)
+{
+	return list(req, true);
+}
