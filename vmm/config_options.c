@@ -412,7 +412,7 @@ static int parse_mac(const char *value, struct net_config *n, struct err *err)
 static int parse_net_wake(const char *value, bool *ret_unicast, struct err *err)
 {
 	static const char *const words[] = { "filter", "unicast", NULL };
-	int i = parse_word(value, words, err);
+	int i = config_parse_word(value, words, err);
 
 	if (i < 0)
 		return i;
