@@ -441,6 +441,34 @@ $(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 	$(call say,GUEST,$@)
 	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D)
 
+# The same with virtio modules that suspend devices by VIRTIO_F_SUSPEND, of virtio
+# 1.4 and of the draft of 2024: see guest/linux/README.md.
+KERNEL_SOURCE := $(shell tests/harness/kernel-source.sh --path 6.1)
+SUSPEND_DEPS = guest/linux/Kbuild guest/linux/build-modules.sh \
+	$(wildcard guest/linux/patches/6.1/*.patch) $(KERNEL_SOURCE)/VERSION
+
+guest-suspend:
+	$(Q)tests/harness/packages.sh guest guest-linux
+	$(Q)tests/harness/kernel-source.sh 6.1
+	$(Q)$(REMAKE) $(B)/guest/initramfs-suspend.cpio \
+		$(B)/guest/initramfs-suspend-draft.cpio
+
+$(KERNEL_SOURCE)/VERSION:
+	$(Q)tests/harness/kernel-source.sh 6.1
+
+$(B)/guest/linux/v14/virtio_mmio.ko $(B)/guest/linux/draft/virtio_mmio.ko: \
+		$(B)/guest/linux/%/virtio_mmio.ko: $(SUSPEND_DEPS)
+	$(call say,KBUILD,$(@D))
+	$(Q)guest/linux/build-modules.sh 6.1 $* $(@D)
+
+$(B)/guest/initramfs-suspend.cpio: $(B)/guest/linux/v14/virtio_mmio.ko
+$(B)/guest/initramfs-suspend-draft.cpio: $(B)/guest/linux/draft/virtio_mmio.ko
+$(B)/guest/initramfs-suspend.cpio $(B)/guest/initramfs-suspend-draft.cpio: \
+		guest/linux/mkinitramfs.sh $(B)/guest/initramfs.cpio
+	$(call say,GUEST,$@)
+	$(Q)guest/linux/mkinitramfs.sh $(KERNEL_DIR) \
+		$(patsubst %/,%,$(dir $(filter %.ko,$^))) $(B)/guest/clocks $@
+
 # ---------------------------------------------------------------- run and test
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%)
@@ -579,7 +607,7 @@ clean:
 	$(Q)rm -rf $(B)
 
 .PHONY: all baremetal-tools bench bench-programs check check-baremetal clean \
-	demo fuzz fuzzers guest install lint lint-all payloads programs san \
-	shell-nested tsan unit-tests
+	demo fuzz fuzzers guest guest-suspend install lint lint-all payloads \
+	programs san shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
