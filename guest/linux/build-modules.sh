@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Builds Debian's virtio_ring.ko, virtio.ko and virtio_mmio.ko with the patches
-# of guest/linux/patches:
+# of guest/linux/patches, and the module that tests them:
 #
 #	build-modules.sh SERIES v14|draft OUT_DIR
 #
@@ -27,7 +27,7 @@ for c in virtio virtio_ring virtio_mmio; do
 	mv "$out/drivers/virtio/$c.c" "$out"
 done
 rm -r "$out/drivers"
-cp "$here/Kbuild" "$out"
+cp "$here/Kbuild" "$here/selftest/virtio_suspend_test.c" "$out"
 
 draft=n
 [ "$variant" = v14 ] || draft=y

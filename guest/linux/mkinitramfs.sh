@@ -11,12 +11,12 @@ kernel=$1 modules=$2 clocks=$3 out=$4
 tmp=$(mktemp -d "$out.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 
-# Debian's, with links in place of the three.
+# Debian's, with links in place of those that MODULE_DIR has.
 mkdir -p "$tmp/kernel" "$tmp/out"
 cp -rs "$(readlink -f "$kernel/modules")" "$tmp/kernel/modules"
 for ko in "$modules"/*.ko; do
 	old=$(find "$tmp/kernel/modules" -name "${ko##*/}*")
-	ln -sf "$(readlink -f "$ko")" "${old%.ko*}.ko"
+	[ -z "$old" ] || ln -sf "$(readlink -f "$ko")" "${old%.ko*}.ko"
 done
 ln -s "$(readlink -f "$kernel/vmlinuz")" "$tmp/kernel/vmlinuz"
 echo "$(cat "$kernel/VERSION") ${modules##*/}" >"$tmp/kernel/VERSION"

@@ -115,7 +115,7 @@ if ! vm_start "torpor.wake=net" --cpus 2 --block "$disk$option" \
 	not_ok "$mode: boot" "see above"
 	tests_end suspend
 fi
-guest 'mount -t debugfs debugfs /sys/kernel/debug
+guest 'mount -t debugfs debugfs /sys/kernel/debug;
 	echo "module virtio +p" >/sys/kernel/debug/dynamic_debug/control'
 count=$(guest 'ls /sys/bus/virtio/devices | wc -l')
 expect "$mode: the guest has virtio devices" "$count" [ "$count" -ge 3 ]
