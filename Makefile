@@ -6,6 +6,7 @@
 #   make demo       boot a stock Debian guest, put it to sleep, wake it
 #   make check      all tests
 #   make lint san fuzz bench install
+#   make guest-suspend check-guest-suspend   see guest/linux/README.md
 #
 #   V=1        show commands        WERROR=0   warnings do not stop
 #   CC=clang   another compiler     SAN=1      ASan and UBSan
@@ -454,6 +455,22 @@ guest-suspend:
 	$(Q)$(REMAKE) $(B)/guest/initramfs-suspend.cpio \
 		$(B)/guest/initramfs-suspend-draft.cpio
 
+# Small kernels of 6.12 with the patches, in which virtio is built in.
+guest-suspend-kernel:
+	$(Q)tests/harness/packages.sh guest-kernel
+	$(Q)tests/harness/kernel-source.sh 6.12
+	$(Q)guest/linux/build-kernel.sh v14 $(B)/guest/linux/kernel-6.12-v14
+	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
+
+# The patches' own tests, in QEMU, and that those for 6.12 compile.
+check-guest-suspend: guest-suspend
+	$(Q)tests/harness/packages.sh nested
+	$(Q)B=$(B) guest/linux/selftest/run.sh v14
+	$(Q)B=$(B) guest/linux/selftest/run.sh draft
+	$(Q)tests/harness/kernel-source.sh 6.12
+	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
+	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft
+
 $(KERNEL_SOURCE)/VERSION:
 	$(Q)tests/harness/kernel-source.sh 6.1
 
@@ -607,8 +624,9 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all baremetal-tools bench bench-programs check check-baremetal clean \
-	demo fuzz fuzzers guest guest-suspend install lint lint-all payloads \
-	programs san shell-nested tsan unit-tests
+.PHONY: all baremetal-tools bench bench-programs check check-baremetal \
+	check-guest-suspend clean demo fuzz fuzzers guest guest-suspend \
+	guest-suspend-kernel install lint lint-all payloads programs san \
+	shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -4,9 +4,10 @@
 # Builds Debian's virtio_ring.ko, virtio.ko and virtio_mmio.ko with the patches
 # of guest/linux/patches, and the module that tests them:
 #
-#	build-modules.sh SERIES v14|draft OUT_DIR
+#	build-modules.sh 6.1 v14|draft OUT_DIR
+#	build-modules.sh 6.12 v14|draft OUT_DIR		objects only
 #
-# Fails if a symbol that Debian's other modules import has another CRC than in
+# In Debian's 6.12 these are built in, which build-kernel.sh is for. Fails if a symbol that Debian's other modules import has another CRC than in
 # Debian's kernel: they would not load.
 set -eu
 
@@ -29,19 +30,22 @@ done
 rm -r "$out/drivers"
 cp "$here/Kbuild" "$here/selftest/virtio_suspend_test.c" "$out"
 
-draft=n selftest=n
+draft=n
 [ "$variant" = v14 ] || draft=y
-# Its transport is written for the find_vqs of 6.1.
-[ "$series" != 6.1 ] || selftest=m
+case $series in
+6.1) targets=modules selftest=m ;;
+*) targets="virtio_ring.o virtio.o virtio_mmio.o" selftest=n ;;
+esac
 log=$out/log
-if ! MAKEFLAGS='' make -C "$kernel/headers" M="$out" DRAFT=$draft SELFTEST=$selftest \
-	W=1 modules >"$log" 2>&1; then
+if ! MAKEFLAGS='' make -C "$kernel/headers" M="$out" DRAFT=$draft \
+	SELFTEST=$selftest W=1 $targets >"$log" 2>&1; then
 	cat "$log" >&2
 	exit 1
 fi
 if grep "warning:" "$log" >&2; then
 	exit 1
 fi
+[ "$targets" = modules ] || exit 0
 
 # Debian's have no debug information in them either.
 strip --strip-debug "$out"/*.ko

@@ -50,7 +50,11 @@ net_load='mkfifo /tmp/sum; md5sum </tmp/sum >/tmp/net-sum &
 	done | tee /tmp/sum | nc HOST 7002; touch /tmp/net-done)
 	>/dev/null 2>&1 &'
 
-# The kernel's random number thread is the one user of rng.
+# hvc waits in a busy loop, with interrupts off, for the device to take a line.
+console_load='(n=0; while [ ! -e /tmp/stop ]; do
+		n=$((n + 1)); echo "line $n"; usleep 20000;
+	done >/dev/hvc0; echo $n >/tmp/console-lines) 2>/dev/null &'
+
 rng_load='(while [ ! -e /tmp/stop ]; do
 		dd if=/dev/hwrng bs=64 count=1 2>/dev/null; usleep 50000;
 	done | wc -c >/tmp/rng-bytes) &'
@@ -110,8 +114,9 @@ one_cycle() {
 	}
 }
 
+rm -f /tmp/hvc0
 if ! vm_start "torpor.wake=net" --cpus 2 --block "$disk$option" \
-	--net "$NET$option"; then
+	--console "type=file,path=/tmp/hvc0$option" --net "$NET$option"; then
 	not_ok "$mode: boot" "see above"
 	tests_end suspend
 fi
@@ -133,6 +138,7 @@ listening 7002
 guest "$disk_load"
 guest "$(echo "$net_load" | sed "s/HOST/$HOST_IP/")"
 guest "$rng_load"
+guest "$console_load"
 resets >/tmp/resets
 
 slept=0 lost=0 aborted=0 i=0
@@ -167,7 +173,7 @@ expect_eq "$mode: no device was given up" \
 
 guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
 	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && [ -s /tmp/rng-bytes ] &&
-	break; usleep 100000; done'
+	[ -s /tmp/console-lines ] && break; usleep 100000; done'
 rounds=$(guest 'cat /tmp/disk-rounds')
 expect "$mode: the disk worked on" "$rounds rounds" \
 	[ "${rounds:-0}" -gt "$((cycles / 4))" ]
@@ -175,6 +181,10 @@ expect_eq "$mode: the open file is right, all $rounds lines" \
 	"$(guest 'cat /tmp/disk-bad 2>/dev/null')" ""
 bytes=$(guest 'cat /tmp/rng-bytes')
 expect "$mode: rng worked on" "$bytes bytes" [ "${bytes:-0}" -gt 64 ]
+expect_eq "$mode: the console has all lines" \
+	"$(tr -d '\r' </tmp/hvc0 | awk '$0 != "line " NR { bad++ }
+		END { print NR, "bad", bad + 0 }')" \
+	"$(guest 'cat /tmp/console-lines') bad 0"
 n=0
 while kill -0 $nc_pid 2>/dev/null && [ $n -lt 50 ]; do
 	n=$((n + 1))
