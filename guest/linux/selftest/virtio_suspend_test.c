@@ -583,6 +583,8 @@ static void adding_races_with_suspend(void)
 		for (n = 0; n < 50; n++) {
 			if (device_available(0))
 				check(device_use(0) == used++);
+			/* Long enough for the other CPU. */
+			udelay(5);
 			cond_resched();
 		}
 		check(!virtio_device_suspend(&dev.vdev));
@@ -666,6 +668,17 @@ static void lost_state_resets(void)
 	check(!virtio_device_suspend(&dev.vdev));
 	test_reset(&dev.vdev);
 	check(!virtio_device_resume(&dev.vdev));
+	is_restored();
+}
+
+static void failed_while_suspended_resets(void)
+{
+	check(!virtio_device_suspend(&dev.vdev));
+	dev.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	dev.num_written = 0;
+	check(!virtio_device_resume(&dev.vdev));
+	/* Nothing before the reset. */
+	check(dev.written[0] == VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	is_restored();
 }
 
@@ -769,6 +782,7 @@ static int __init virtio_suspend_test_init(void)
 	on_new_device(0, without_the_feature_it_is_frozen);
 	failures();
 	on_new_device(F_SUSPEND, lost_state_resets);
+	on_new_device(F_SUSPEND, failed_while_suspended_resets);
 	on_new_device(F_SUSPEND, resumed_by_itself_is_fine);
 	on_new_device(F_SUSPEND, veto_of_a_lost_device_is_told);
 	on_new_device(F_SUSPEND, a_driver_without_freeze_is_broken);
