@@ -532,7 +532,8 @@ LINT_TEST_C = $(wildcard tests/*/*.c)
 LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
 LINT_H = $(filter-out $(B)/%,$(wildcard */*.h */*/*.h))
 LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
-	guest/init $(wildcard guest/*.sh) tests/harness/host-init \
+	guest/init $(wildcard guest/*.sh guest/linux/*.sh guest/linux/*/*.sh) \
+	tests/harness/host-init \
 	$(wildcard tests/*.sh tests/*/*.sh)
 LINT = $(B)/lint
 
