@@ -6,6 +6,7 @@
 #   make demo       boot a stock Debian guest, put it to sleep, wake it
 #   make check      all tests
 #   make lint san fuzz bench install
+#   make guest-suspend check-guest-suspend   see guest/linux/README.md
 #
 #   V=1        show commands        WERROR=0   warnings do not stop
 #   CC=clang   another compiler     SAN=1      ASan and UBSan
@@ -503,6 +504,55 @@ $(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 	$(call say,GUEST,$@)
 	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D)
 
+# The same with virtio modules that suspend devices by VIRTIO_F_SUSPEND, of virtio
+# 1.4 and of the draft of 2024: see guest/linux/README.md.
+KERNEL_SOURCE := $(shell tests/harness/kernel-source.sh --path 6.1)
+SUSPEND_DEPS = guest/linux/Kbuild guest/linux/build-modules.sh \
+	guest/linux/selftest/virtio_suspend_test.c \
+	$(wildcard guest/linux/patches/6.1/*.patch) $(KERNEL_SOURCE)/VERSION
+
+guest-suspend:
+	$(Q)tests/harness/packages.sh guest guest-linux
+	$(Q)tests/harness/kernel-source.sh 6.1
+	$(Q)$(REMAKE) $(B)/guest/initramfs-suspend.cpio \
+		$(B)/guest/initramfs-suspend-draft.cpio
+
+# Small kernels of 6.12 with the patches, in which virtio is built in.
+guest-suspend-kernel:
+	$(Q)tests/harness/packages.sh guest-kernel
+	$(Q)tests/harness/kernel-source.sh 6.12
+	$(Q)guest/linux/build-kernel.sh v14 $(B)/guest/linux/kernel-6.12-v14
+	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
+
+# The patches' own tests, in QEMU; guests of torpor, whose devices do not offer the
+# feature; and that the patches for 6.12 compile.
+check-guest-suspend: guest-suspend
+	$(Q)tests/harness/packages.sh build nested
+	$(Q)$(REMAKE) programs
+	$(Q)B=$(B) guest/linux/selftest/run.sh v14
+	$(Q)B=$(B) guest/linux/selftest/run.sh draft
+	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
+		-a $(B)/guest/initramfs-suspend.cpio tests/boot/suspend.sh fallback
+	$(Q)tests/harness/kernel-source.sh 6.12
+	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
+	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft
+
+$(KERNEL_SOURCE)/VERSION:
+	$(Q)tests/harness/kernel-source.sh 6.1
+
+$(B)/guest/linux/v14/virtio_mmio.ko $(B)/guest/linux/draft/virtio_mmio.ko: \
+		$(B)/guest/linux/%/virtio_mmio.ko: $(SUSPEND_DEPS)
+	$(call say,KBUILD,$(@D))
+	$(Q)guest/linux/build-modules.sh 6.1 $* $(@D)
+
+$(B)/guest/initramfs-suspend.cpio: $(B)/guest/linux/v14/virtio_mmio.ko
+$(B)/guest/initramfs-suspend-draft.cpio: $(B)/guest/linux/draft/virtio_mmio.ko
+$(B)/guest/initramfs-suspend.cpio $(B)/guest/initramfs-suspend-draft.cpio: \
+		guest/linux/mkinitramfs.sh $(B)/guest/initramfs.cpio
+	$(call say,GUEST,$@)
+	$(Q)guest/linux/mkinitramfs.sh $(KERNEL_DIR) \
+		$(patsubst %/,%,$(dir $(filter %.ko,$^))) $(B)/guest/clocks $@
+
 # ---------------------------------------------------------------- run and test
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%)
@@ -549,7 +599,8 @@ LINT_TEST_C = $(wildcard tests/*/*.c)
 LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
 LINT_H = $(filter-out $(B)/%,$(wildcard */*.h */*/*.h))
 LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
-	guest/init $(wildcard guest/*.sh) tests/harness/host-init \
+	guest/init $(wildcard guest/*.sh guest/linux/*.sh guest/linux/*/*.sh) \
+	tests/harness/host-init \
 	$(wildcard tests/*.sh tests/*/*.sh)
 LINT = $(B)/lint
 
@@ -642,7 +693,8 @@ clean:
 	$(Q)rm -rf $(B)
 
 .PHONY: all baremetal-tools bench bench-programs boot-tools check \
-	check-baremetal clean demo fuzz fuzzers guest install lint lint-all \
-	payloads programs san shell-nested tsan unit-tests
+	check-baremetal check-guest-suspend clean demo fuzz fuzzers guest guest-suspend \
+	guest-suspend-kernel install lint lint-all payloads programs san \
+	shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -9,6 +9,7 @@
 B=${B:-build}
 TORPOR_OUT=${TORPOR_OUT:-/tmp}
 torpor=$B/torpor
+GUEST_INITRD=$B/guest/initramfs.cpio
 HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
 GUEST_MAC=02:00:0a:09:08:02
@@ -139,7 +140,7 @@ vm_launch() {
 	vm_start_ns=$boot
 	(
 		"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
-			--serial stdio --initrd "$B/guest/initramfs.cpio" \
+			--serial stdio --initrd "$GUEST_INITRD" \
 			--params "$CONSOLE_ARGS $vl_args" "$@" \
 			"$B/guest/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
 			2>"$vm_dir/err" 8>&- 9>&- &

@@ -3,7 +3,8 @@
 #
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#	packages.sh build check guest nested bench fuzz lint
+#	packages.sh build check guest guest-linux guest-kernel nested bench fuzz
+#		lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -26,6 +27,13 @@ packages_of() {
 	guest)
 		echo busybox-static cpio gcc libc6-dev
 		;;
+	guest-linux)
+		# For kernel modules: the compiler of Debian's kernel.
+		echo gcc-12 libelf1 make patch xz-utils
+		;;
+	guest-kernel)
+		echo bc bison flex gcc libelf-dev make patch xz-utils
+		;;
 	nested)
 		echo qemu-system-x86
 		;;
@@ -41,7 +49,7 @@ packages_of() {
 		;;
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
-			"nested, bench, fuzz or lint" >&2
+			"guest-linux, guest-kernel, nested, bench, fuzz or lint" >&2
 		exit 2
 		;;
 	esac

@@ -1,0 +1,197 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Sleeps and wakes, many times, of a guest whose kernel can suspend virtio devices
+# (guest/linux), with files open on a mounted disk, and disk and network busy:
+#
+#	suspend.sh fallback|v14|draft [CYCLES]
+#
+# fallback: the devices do not offer VIRTIO_F_SUSPEND, and are reset by each sleep,
+# once. v14, draft: they do, bit 43 or 42, and are never reset.
+. tests/boot/lib.sh
+
+mode=$1 cycles=${2:-20} option=
+case $mode in
+fallback)
+	# None is offered yet.
+	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=
+	;;
+v14)
+	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43 option=,suspend=v14
+	;;
+draft)
+	GUEST_INITRD=$B/guest/initramfs-suspend-draft.cpio bit=42
+	option=,suspend=draft
+	;;
+*)
+	echo "usage: suspend.sh fallback|v14|draft [CYCLES]" >&2
+	exit 2
+	;;
+esac
+
+net_up
+disk=/tmp/disk.img
+truncate -s 64M $disk
+
+# A writer and a reader that never close the file.
+disk_load='mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt &&
+	touch /mnt/log && ( exec 3>>/mnt/log 4</mnt/log; n=0;
+	while [ ! -e /tmp/stop ]; do
+		n=$((n + 1)); echo "line $n" >&3; sync;
+		echo 3 >/proc/sys/vm/drop_caches; read -r line <&4;
+		[ "$line" = "line $n" ] || echo "$n: $line" >>/tmp/disk-bad;
+		echo $n >/tmp/disk-rounds;
+	done; touch /tmp/disk-done) >/dev/null 2>&1 &'
+
+# One TCP connection over all cycles; both ends sum what goes over it.
+net_load='mkfifo /tmp/sum; md5sum </tmp/sum >/tmp/net-sum &
+	(while [ ! -e /tmp/stop ]; do
+		dd if=/dev/urandom bs=8k count=1 2>/dev/null; usleep 50000;
+	done | tee /tmp/sum | nc HOST 7002; touch /tmp/net-done)
+	>/dev/null 2>&1 &'
+
+# hvc waits in a busy loop, with interrupts off, for the device to take a line.
+console_load='(n=0; while [ ! -e /tmp/stop ]; do
+		n=$((n + 1)); echo "line $n"; usleep 20000;
+	done >/dev/hvc0; echo $n >/tmp/console-lines) 2>/dev/null &'
+
+rng_load='(while [ ! -e /tmp/stop ]; do
+		dd if=/dev/hwrng bs=64 count=1 2>/dev/null; usleep 50000;
+	done | wc -c >/tmp/rng-bytes) &'
+
+# resets: a line "NAME RESETS" for each device.
+resets() {
+	ctl state --json || return
+	echo "$ctl_out" | tr -d '\n' | sed 's/"name"/\n&/g' |
+		sed -n 's/^"name": *"\([^"]*\)".*"resets": *\([0-9]*\).*/\1 \2/p'
+}
+
+# resets_since FILE: a line "NAME DIFFERENCE" for each device.
+resets_since() {
+	resets | awk 'NR == FNR { n[$1] = $2; next }
+		{ print $1, $2 - n[$1] }' "$1" -
+}
+
+# features BIT: how many virtio devices of the guest have negotiated it.
+features() {
+	guest "cut -c$(($1 + 1)) /sys/bus/virtio/devices/*/features" |
+		grep -c 1
+}
+
+# said TEXT: how many lines of the guest's log have it.
+said() {
+	guest "dmesg | grep -E '^\[[ 0-9.]*\] virtio[_a-z]* virtio[0-9]+: ' |
+		grep -c '$1'"
+}
+
+one_cycle() {
+	if ! vm_suspend; then
+		case $ctl_out in
+		*aborted*) aborted=$((aborted + 1)) ;;
+		*)
+			echo "  cycle $1: $ctl_out"
+			lost=$((lost + 1))
+			vm_wait RUNNING 20
+			;;
+		esac
+		return
+	fi
+	slept=$((slept + 1))
+	case $(($1 % 3)) in
+	0) ctl powerbtn ;;
+	1) ctl wake ;;
+	2) ping -c 1 -W 10 $GUEST_IP >/dev/null ;;
+	esac
+	vm_awake $((6 + SLOW)) || {
+		echo "  cycle $1: did not wake"
+		lost=$((lost + 1))
+		ctl resume
+		vm_awake 10
+	}
+	[ "$(guest echo here)" = here ] || {
+		not_ok "$mode: the guest answers" "not after cycle $1"
+		tests_end suspend
+	}
+}
+
+rm -f /tmp/hvc0
+if ! vm_start "torpor.wake=net" --cpus 2 --block "$disk$option" \
+	--console "type=file,path=/tmp/hvc0$option" --net "$NET$option"; then
+	not_ok "$mode: boot" "see above"
+	tests_end suspend
+fi
+guest 'mount -t debugfs debugfs /sys/kernel/debug;
+	echo "module virtio +p" >/sys/kernel/debug/dynamic_debug/control'
+count=$(guest 'ls /sys/bus/virtio/devices | wc -l')
+expect "$mode: the guest has virtio devices" "$count" [ "$count" -ge 3 ]
+if [ -n "$bit" ]; then
+	expect_eq "$mode: all have bit $bit" "$(features $bit)" "$count"
+else
+	expect_eq "$mode: none has bit 42 or 43" \
+		"$(features 42) $(features 43)" "0 0"
+fi
+
+[ -e /tmp/never ] || mkfifo /tmp/never
+nc -l -p 7002 <>/tmp/never >/tmp/received &
+nc_pid=$!
+listening 7002
+guest "$disk_load"
+guest "$(echo "$net_load" | sed "s/HOST/$HOST_IP/")"
+guest "$rng_load"
+guest "$console_load"
+resets >/tmp/resets
+
+slept=0 lost=0 aborted=0 i=0
+while [ $i -lt "$cycles" ] && vm_running; do
+	i=$((i + 1))
+	one_cycle $i
+done
+echo "  $i cycles: $slept asleep, $aborted woken by the load before that"
+expect_eq "$mode: the VM lives" "$i" "$cycles"
+expect_eq "$mode: no sleep and no wake-up lost" $lost 0
+expect "$mode: most cycles asleep" "$slept of $cycles" \
+	[ $slept -ge $((cycles * 3 / 4)) ]
+
+resets_since /tmp/resets >/tmp/resets-diff
+sed 's/^/  resets: /' /tmp/resets-diff
+expect_eq "$mode: all devices are counted" "$(wc -l </tmp/resets-diff)" "$count"
+suspended=$(said ' suspended$') resumed=$(said ' resumed$')
+echo "  dmesg: $suspended times suspended, $resumed times resumed"
+if [ -n "$bit" ]; then
+	expect_eq "$mode: no device was reset" \
+		"$(awk '$2' /tmp/resets-diff)" ""
+	expect "$mode: all devices were suspended in all sleeps" "$suspended" \
+		[ "$suspended" -ge $((slept * count)) ]
+else
+	expect_eq "$mode: each device was reset by each sleep" \
+		"$(awk -v n=$slept '$2 < n' /tmp/resets-diff)" ""
+	expect_eq "$mode: no device was suspended" "$suspended" 0
+fi
+expect_eq "$mode: all that were suspended were resumed" "$resumed" "$suspended"
+expect_eq "$mode: no device was given up" \
+	"$(said 'has to be reset\|lost (\|still not suspended')" 0
+
+guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
+	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && [ -s /tmp/rng-bytes ] &&
+	[ -s /tmp/console-lines ] && break; usleep 100000; done'
+rounds=$(guest 'cat /tmp/disk-rounds')
+expect "$mode: the disk worked on" "$rounds rounds" \
+	[ "${rounds:-0}" -gt "$((cycles / 4))" ]
+expect_eq "$mode: the open file is right, all $rounds lines" \
+	"$(guest 'cat /tmp/disk-bad 2>/dev/null')" ""
+bytes=$(guest 'cat /tmp/rng-bytes')
+expect "$mode: rng worked on" "$bytes bytes" [ "${bytes:-0}" -gt 64 ]
+expect_eq "$mode: the console has all lines" \
+	"$(tr -d '\r' </tmp/hvc0 | awk '$0 != "line " NR { bad++ }
+		END { print NR, "bad", bad + 0 }')" \
+	"$(guest 'cat /tmp/console-lines') bad 0"
+n=0
+while kill -0 $nc_pid 2>/dev/null && [ $n -lt 50 ]; do
+	n=$((n + 1))
+	usleep 100000
+done
+expect "$mode: the connection carried data" "nothing came" [ -s /tmp/received ]
+expect_eq "$mode: one connection, and its data is right" \
+	"$(md5sum </tmp/received)" "$(guest 'cat /tmp/net-sum')"
+expect_no_warning "$mode"
+tests_end suspend
