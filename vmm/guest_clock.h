@@ -20,8 +20,8 @@ struct guest_clock {
 };
 
 /*
- * Can this KVM take time out? Asks the VM, at any time: an ioctl of a vCPU would
- * wait until that leaves KVM_RUN.
+ * Can this KVM take time out? Asks the VM, at any time: an ioctl of a vCPU
+ * would wait until that leaves KVM_RUN.
  */
 bool guest_clock_can_freeze(int vm_fd);
 /* Return: 0 or -errno of KVM_GET_CLOCK. */
