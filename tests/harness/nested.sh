@@ -99,7 +99,7 @@ add_libraries() {
 # Beyond busybox: bash, and tools of which it has less.
 add_baremetal() {
 	mkdir -p "$work/root/bin" "$work/root/torpor/tests/baremetal"
-	for tool in bash ip setpriv unshare; do
+	for tool in bash ip script setpriv unshare; do
 		path=$(PATH=$PATH:/sbin:/usr/sbin command -v $tool)
 		cp -L "$path" "$work/root/bin/$tool"
 		add_libraries "$path"
