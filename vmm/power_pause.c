@@ -131,8 +131,15 @@ bool power_pause_restarted(struct power *power)
 	return true;
 }
 
-static void want(struct power *power, struct power_request *req)
+/* One that was taken back before it began leaves nothing to the next. */
+static void want(struct power *power, struct power_request *req, bool freeze,
+		 bool force)
 {
+	if (!power->pause_wanted) {
+		power->freeze_clock = freeze;
+		power->pause_forced = false;
+	}
+	power->pause_forced |= force;
 	req->next = power->pauses;
 	power->pauses = req;
 	power->pause_wanted = true;
@@ -144,8 +151,7 @@ void power_pause_force(struct power *power, struct power_request *req)
 {
 	/* It had its time; what stops devices has one of its own. */
 	req->deadline_ns = UINT64_MAX;
-	power->pause_forced = true;
-	want(power, req);
+	want(power, req, false, true);
 }
 
 void power_pause(struct power *power, struct power_request *req,
@@ -155,9 +161,7 @@ void power_pause(struct power *power, struct power_request *req,
 	req->deadline_ns = req->start_ns + timeout_ns;
 	req->force = false;
 	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
-	if (!power->pause_wanted)
-		power->freeze_clock = freeze;
-	want(power, req);
+	want(power, req, freeze, false);
 	power_requests_rearm(power);
 	power_pause_work(power);
 }
