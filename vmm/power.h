@@ -164,6 +164,8 @@ struct power_ops {
 		      const struct wake_source *source);
 	/* It is paused, or no longer. */
 	void (*paused)(void *ctx, bool paused);
+	/* A pause that did not come about, and was not told of, is over. */
+	void (*pause_failed)(void *ctx);
 	/* A source woke the guest too often and is off for a while. */
 	void (*storm)(void *ctx, const struct wake_source *source);
 };

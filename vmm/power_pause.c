@@ -74,7 +74,10 @@ static void is_off(struct power *power)
 	power->pause_forced = false;
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);
-	tell(power, false);
+	if (power->pause_told)
+		tell(power, false);
+	else
+		power->ops->pause_failed(power->ctx);
 	/* What was put off: looks, a census that ended, a wake event. */
 	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW, 0);
 	power->ops->post(power->ctx);

@@ -185,6 +185,30 @@ Test(power_pause, a_device_that_does_not_stop_ends_it_and_is_named)
 	cr_assert(eq(int, a.outcome, POWER_PAUSED));
 }
 
+/* Who has resumed it waits for its end, though it was never told of. */
+Test(power_pause, that_fails_says_so_once_the_vcpus_run)
+{
+	static struct answer a;
+
+	begin(1);
+	m.quiesce = DEVICE_LATER;
+	m.restart = DEVICE_LATER;
+	pause_it(&a, SECOND);
+	power_unpause(&m.power);
+	power_quiesced(&m.power, -1, "blk0");
+	cr_assert(eq(u32, m.pause_failures, 0));
+	cr_assert(m.held);
+	power_restarted(&m.power);
+	cr_assert(eq(u32, m.pause_failures, 1));
+	cr_assert(not(m.held));
+	cr_assert(eq(u32, m.pause_events, 0));
+	m.quiesce = m.restart = DEVICE_AT_ONCE;
+	pause_it(&a, SECOND);
+	power_unpause(&m.power);
+	cr_assert(eq(u32, m.pause_failures, 1));
+	cr_assert(eq(u32, m.pause_events, 2));
+}
+
 Test(power_pause, that_takes_too_long_is_given_up)
 {
 	static struct answer a;
