@@ -71,7 +71,6 @@ static void is_off(struct power *power)
 		power_stats_paused(&power->stats,
 				   power->ops->now_ns(power->ctx) -
 					   power->paused_at_ns);
-	power->pause_forced = false;
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);
 	if (power->pause_told)

@@ -390,6 +390,23 @@ Test(power_pause, force_does_not_fail_with_the_pause_it_joins)
 	cr_assert(paused() && m.held);
 }
 
+Test(power_pause, force_that_comes_while_one_ends_is_not_forgotten)
+{
+	static struct answer a, b;
+
+	begin(1);
+	pause_it(&a, SECOND);
+	m.restart = DEVICE_LATER;
+	power_unpause(&m.power);
+	force(&b, SECOND);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(u32, b.calls, 0));
+	m.quiesce = DEVICE_FAILS;
+	power_restarted(&m.power);
+	forced(&b, POWER_TIMEOUT);
+	cr_assert(is(b.req.device, "blk0"));
+}
+
 /* Asks for a pause that cannot begin, as devices move, and takes it back. */
 static void pause_in_vain(bool freeze)
 {
