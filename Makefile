@@ -295,6 +295,17 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
+# Random commands at a VM with a Linux guest: tests/boot/clients.sh.
+BOOT_TOOLS = $(B)/tests/boot/clients
+
+boot-tools: $(BOOT_TOOLS)
+
+$(B)/tests/boot/clients: $(B)/obj/tests/boot/clients.o \
+		$(B)/obj/tests/stress/clients.o $(B)/libtorpor.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ \
+		-ljansson -lpthread
+
 # Payloads: no libc, no SSE, no instruction that KVM's emulator lacks (endbr64).
 # clang's interrupt-service-routine warning is about SSE registers.
 PAYLOAD_CFLAGS = -std=gnu17 -I. -O2 -ffreestanding -fno-pie -fno-pic \
@@ -485,7 +496,7 @@ demo:
 
 check:
 	$(Q)tests/harness/packages.sh build check guest
-	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
+	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
 		unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
@@ -581,8 +592,26 @@ $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
 		$(WARN) -o $@ $(TSAN_SRC) -lpthread
 
-tsan: $(B)/tests/tsan/power_stress
+# And what control clients do to it, see tests/tsan/clients_stress.c.
+CLIENTS_TSAN_SRC = tests/tsan/clients_stress.c tests/tsan/sleepy_guest.c \
+	tests/stress/clients.c $(filter vmm/power%,$(VMM_SRC)) \
+	$(filter vmm/commands%,$(VMM_SRC)) vmm/bus.c vmm/control.c \
+	vmm/control_socket.c vmm/guest_clock.c vmm/mailbox.c vmm/prometheus.c \
+	vmm/trace.c vmm/trace_json.c vmm/vcpu.c devices/acpi_pm.c \
+	devices/pmc.c $(CLIENT_SRC) $(BASE_SRC)
+
+$(B)/tests/tsan/clients_stress: $(CLIENTS_TSAN_SRC) $(wildcard tests/tsan/*.h \
+		tests/stress/*.h vmm/*.h vmm/base/*.h devices/*.h)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
+		$(WARN) -DTORPOR_VERSION='"$(VERSION)"' -o $@ \
+		$(CLIENTS_TSAN_SRC) -ljansson -lpthread
+
+# LONG=1: the clients for 60 s. SEED=N: the same choices again.
+tsan: $(B)/tests/tsan/power_stress $(B)/tests/tsan/clients_stress
 	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" $<
+	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" \
+		$(B)/tests/tsan/clients_stress $(if $(LONG),60,10) $(SEED)
 
 # Everything that reads what a guest, a peer or a person wrote, each for
 # FUZZ_SECONDS. What is found is kept in build/fuzz/crashes, what is learnt in
@@ -606,8 +635,8 @@ install: programs $(LIB_CLIENT)
 clean:
 	$(Q)rm -rf $(B)
 
-.PHONY: all baremetal-tools bench bench-programs check check-baremetal clean \
-	demo fuzz fuzzers guest install lint lint-all payloads programs san \
-	shell-nested tsan unit-tests
+.PHONY: all baremetal-tools bench bench-programs boot-tools check \
+	check-baremetal clean demo fuzz fuzzers guest install lint lint-all \
+	payloads programs san shell-nested tsan unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

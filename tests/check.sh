@@ -6,7 +6,8 @@
 #
 #	check.sh UNIT_TEST...
 #
-# ONLY="boot sleep" in the environment runs only these parts.
+# ONLY="boot sleep" in the environment runs only these parts, LONG=1 some of them
+# longer.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -67,6 +68,8 @@ guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 guests packets tests/harness/run-guests.sh -t 600 tests/boot/packets.sh
 guests cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
+guests clients tests/harness/run-guests.sh -t 600 \
+	-a "${B:-build}/tests/boot/clients" tests/boot/clients.sh ${LONG:+60}
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
