@@ -314,11 +314,20 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. The second runs in a guest, which
-# has no libraries.
-BOOT_TOOLS = $(B)/tests/boot/race $(B)/tests/boot/posix_cases
+# Programs of the tests that boot Linux guests. posix_cases runs in a guest,
+# which has no libraries.
+BOOT_TOOLS = \
+	$(B)/tests/boot/clients \
+	$(B)/tests/boot/posix_cases \
+	$(B)/tests/boot/race
 
 boot-tools: $(BOOT_TOOLS)
+
+$(B)/tests/boot/clients: $(B)/obj/tests/boot/clients.o \
+		$(B)/obj/tests/stress/clients.o $(B)/libtorpor.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ \
+		-ljansson -lpthread
 
 $(B)/tests/boot/race: tests/boot/race.c
 	$(call say,LD,$@)
@@ -667,8 +676,26 @@ $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
 		$(WARN) -o $@ $(TSAN_SRC) -lpthread
 
-tsan: $(B)/tests/tsan/power_stress
+# And what control clients do to it, see tests/tsan/clients_stress.c.
+CLIENTS_TSAN_SRC = tests/tsan/clients_stress.c tests/tsan/sleepy_guest.c \
+	tests/stress/clients.c $(filter vmm/power%,$(VMM_SRC)) \
+	$(filter vmm/commands%,$(VMM_SRC)) vmm/bus.c vmm/control.c \
+	vmm/control_socket.c vmm/guest_clock.c vmm/mailbox.c vmm/prometheus.c \
+	vmm/trace.c vmm/trace_json.c vmm/vcpu.c devices/acpi_pm.c \
+	devices/pmc.c $(CLIENT_SRC) $(BASE_SRC)
+
+$(B)/tests/tsan/clients_stress: $(CLIENTS_TSAN_SRC) $(wildcard tests/tsan/*.h \
+		tests/stress/*.h vmm/*.h vmm/base/*.h devices/*.h)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
+		$(WARN) -DTORPOR_VERSION='"$(VERSION)"' -o $@ \
+		$(CLIENTS_TSAN_SRC) -ljansson -lpthread
+
+# LONG=1: the clients for 60 s. SEED=N: the same choices again.
+tsan: $(B)/tests/tsan/power_stress $(B)/tests/tsan/clients_stress
 	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" $<
+	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" \
+		$(B)/tests/tsan/clients_stress $(if $(LONG),60,10) $(SEED)
 
 # Everything that reads what a guest, a peer or a person wrote, each for
 # FUZZ_SECONDS. What is found is kept in build/fuzz/crashes, what is learnt in

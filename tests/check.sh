@@ -6,7 +6,8 @@
 #
 #	check.sh UNIT_TEST...
 #
-# ONLY="boot sleep" in the environment runs only these parts.
+# ONLY="boot sleep" in the environment runs only these parts, LONG=1 some of them
+# longer.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -79,6 +80,8 @@ guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/bo
 guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
 guests pause tests/harness/run-guests.sh -t $((${LONG:-0} ? 1500 : 900)) tests/boot/pause.sh
 guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
+guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
+	tests/boot/clients.sh
 guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
 

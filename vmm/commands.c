@@ -450,28 +450,35 @@ static json_t *devices_json(const struct vm *vm)
 	return list;
 }
 
-static json_t *vcpus_json(const struct vm *vm)
+/* Of the vCPU's thread, which goes on. */
+static json_int_t counter(const uint64_t *value)
+{
+	return (json_int_t)__atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static json_t *vcpus_json(struct vm *vm)
 {
 	json_t *list = json_array();
 
 	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
 		const struct vcpu *v = &vm->vcpus.vcpus[i];
 		const struct vcpu_stats *s = &v->stats;
+		bool up, parked;
 
+		power_get_vcpu(&vm->power, i, &up, &parked);
 		(void)json_array_append_new(
 			list,
 			json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
 				  "s:I, s:b, s:b}",
-				  "index", i, "tid", v->tid, "exits",
-				  (json_int_t)s->exits, "pio_in",
-				  (json_int_t)s->pio_in, "pio_out",
-				  (json_int_t)s->pio_out, "mmio_read",
-				  (json_int_t)s->mmio_read, "mmio_write",
-				  (json_int_t)s->mmio_write, "eoi",
-				  (json_int_t)s->eoi, "kicks",
-				  (json_int_t)s->kicks, "up",
-				  vm->power.vcpus[i].up, "parked",
-				  vm->power.vcpus[i].parked));
+				  "index", i, "tid",
+				  __atomic_load_n(&v->tid, __ATOMIC_ACQUIRE),
+				  "exits", counter(&s->exits), "pio_in",
+				  counter(&s->pio_in), "pio_out",
+				  counter(&s->pio_out), "mmio_read",
+				  counter(&s->mmio_read), "mmio_write",
+				  counter(&s->mmio_write), "eoi",
+				  counter(&s->eoi), "kicks", counter(&s->kicks),
+				  "up", up, "parked", parked));
 	}
 	return list;
 }
@@ -497,19 +504,19 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 		return;
 	control_reply(
 		req,
-		json_pack("{s:s, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, "
-			  "s:o, s:o}",
-			  "state",
-			  power_state_name(power_get_state(&vm->power)),
-			  "paused", vm->power.pause != POWER_PAUSE_OFF, "vm",
-			  vm->cfg->name, "pid", getpid(), "spawner_pid",
-			  spawner_pid(vm->spawner), "kind",
-			  power_sleep_name(vm->power.kind), "cycles",
-			  (json_int_t)vm->power.cycles, "time_asleep_ms",
-			  (json_int_t)(vm->power.time_asleep_ns / NS_PER_MS),
-			  "last_wake", last_wake_json(vm), "sources",
-			  sources_json(vm), "devices", devices_json(vm),
-			  "vcpus", vcpus_json(vm)));
+		json_pack(
+			"{s:s, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, "
+			"s:o, s:o}",
+			"state", power_state_name(power_get_state(&vm->power)),
+			"paused", vm->power.pause != POWER_PAUSE_OFF, "vm",
+			vm->cfg->name, "pid", getpid(), "spawner_pid",
+			spawner_pid(vm->spawner), "kind",
+			power_sleep_name(power_get_kind(&vm->power)), "cycles",
+			(json_int_t)vm->power.cycles, "time_asleep_ms",
+			(json_int_t)(vm->power.time_asleep_ns / NS_PER_MS),
+			"last_wake", last_wake_json(vm), "sources",
+			sources_json(vm), "devices", devices_json(vm), "vcpus",
+			vcpus_json(vm)));
 }
 
 const struct control_command vm_commands[] = {

@@ -42,6 +42,7 @@ struct client {
 	unsigned int nr_requests;
 	bool discarding; /* rest of an oversized line */
 	bool eof;	 /* sends no more, may still read */
+	bool gone;	 /* reads no more; what it has sent is still heard */
 	bool events;	 /* has asked for them */
 	bool dead;
 };
@@ -130,8 +131,8 @@ static void client_flush(struct client *c)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			client_end(c);
-			return;
+			c->gone = true;
+			break;
 		}
 		c->out_pos += (size_t)n;
 	}
@@ -174,8 +175,8 @@ static void client_settle(struct client *c)
 {
 	if (c->dead)
 		return;
-	if (c->eof && !c->nr_requests && !c->events &&
-	    c->out_pos == c->out_len) {
+	if (c->eof && (c->gone || (!c->nr_requests && !c->events &&
+				   c->out_pos == c->out_len))) {
 		client_end(c);
 		return;
 	}
@@ -186,7 +187,7 @@ static void client_send(struct client *c, const char *line, size_t len)
 {
 	int r;
 
-	if (c->dead)
+	if (c->dead || c->gone)
 		return;
 	r = client_reserve(c, len + 1);
 	if (r < 0) {

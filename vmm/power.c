@@ -175,6 +175,16 @@ enum power_state power_get_state(struct power *power)
 	return power_state_of(power_get_step(power));
 }
 
+enum power_sleep power_get_kind(struct power *power)
+{
+	enum power_sleep kind;
+
+	power_lock(power);
+	kind = power->kind;
+	power_unlock(power);
+	return kind;
+}
+
 void power_tell(struct power *power, enum power_state state,
 		const struct wake_source *source)
 {

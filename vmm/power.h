@@ -164,6 +164,8 @@ struct power_ops {
 		      const struct wake_source *source);
 	/* It is paused, or no longer. */
 	void (*paused)(void *ctx, bool paused);
+	/* A pause that did not come about, and was not told of, is over. */
+	void (*pause_failed)(void *ctx);
 	/* A source woke the guest too often and is off for a while. */
 	void (*storm)(void *ctx, const struct wake_source *source);
 };
@@ -350,6 +352,11 @@ void power_stop(struct power *power);
 
 /* Any thread. */
 enum power_state power_get_state(struct power *power);
+/* Of the sleep it is in, or of the last. */
+enum power_sleep power_get_kind(struct power *power);
+/* @ret_up: has started and is not offline; @ret_parked: its thread waits. */
+void power_get_vcpu(struct power *power, unsigned int cpu, bool *ret_up,
+		    bool *ret_parked);
 /* It sleeps, or is about to, and nobody asked it to. */
 bool power_sleeps_by_itself(struct power *power);
 const char *power_state_name(enum power_state state);

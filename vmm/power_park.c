@@ -45,6 +45,15 @@ static void set_up(struct power *power, unsigned int cpu, bool up)
 	__atomic_store_n(&power->vcpus[cpu].up, up, __ATOMIC_RELAXED);
 }
 
+void power_get_vcpu(struct power *power, unsigned int cpu, bool *ret_up,
+		    bool *ret_parked)
+{
+	power_lock(power);
+	*ret_up = __atomic_load_n(&power->vcpus[cpu].up, __ATOMIC_RELAXED);
+	*ret_parked = power->vcpus[cpu].parked;
+	power_unlock(power);
+}
+
 void power_census_stop(struct power *power)
 {
 	if (power->census_missing)

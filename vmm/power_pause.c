@@ -71,10 +71,12 @@ static void is_off(struct power *power)
 		power_stats_paused(&power->stats,
 				   power->ops->now_ns(power->ctx) -
 					   power->paused_at_ns);
-	power->pause_forced = false;
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);
-	tell(power, false);
+	if (power->pause_told)
+		tell(power, false);
+	else
+		power->ops->pause_failed(power->ctx);
 	/* What was put off: looks, a census that ended, a wake event. */
 	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW, 0);
 	power->ops->post(power->ctx);
@@ -131,8 +133,15 @@ bool power_pause_restarted(struct power *power)
 	return true;
 }
 
-static void want(struct power *power, struct power_request *req)
+/* One that was taken back before it began leaves nothing to the next. */
+static void want(struct power *power, struct power_request *req, bool freeze,
+		 bool force)
 {
+	if (!power->pause_wanted) {
+		power->freeze_clock = freeze;
+		power->pause_forced = false;
+	}
+	power->pause_forced |= force;
 	req->next = power->pauses;
 	power->pauses = req;
 	power->pause_wanted = true;
@@ -144,8 +153,7 @@ void power_pause_force(struct power *power, struct power_request *req)
 {
 	/* It had its time; what stops devices has one of its own. */
 	req->deadline_ns = UINT64_MAX;
-	power->pause_forced = true;
-	want(power, req);
+	want(power, req, false, true);
 }
 
 void power_pause(struct power *power, struct power_request *req,
@@ -155,9 +163,7 @@ void power_pause(struct power *power, struct power_request *req,
 	req->deadline_ns = req->start_ns + timeout_ns;
 	req->force = false;
 	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
-	if (!power->pause_wanted)
-		power->freeze_clock = freeze;
-	want(power, req);
+	want(power, req, freeze, false);
 	power_requests_rearm(power);
 	power_pause_work(power);
 }

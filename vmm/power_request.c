@@ -182,12 +182,14 @@ void power_suspend(struct power *power, struct power_request *req,
 	}
 	if (power->pause_wanted) {
 		/* The guest does not run, and so cannot go to sleep. */
-		if (req->force) {
-			trace_end(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
-			power_pause(power, req, timeout_ns, false);
-		} else {
+		if (!req->force) {
 			power_request_done(power, req, POWER_BLOCKED, NULL);
+			return;
 		}
+		req->force = false; /* not forced: paused already, or soon */
+		power_pause_force(power, req);
+		power_requests_rearm(power);
+		power_pause_work(power);
 		return;
 	}
 	req->next = power->requests;

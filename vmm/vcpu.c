@@ -78,6 +78,12 @@ static void leave_guest(struct vcpu *vcpu)
 	(void)pthread_mutex_unlock(&set->lock);
 }
 
+/* Others may read it at any time; only this thread writes. */
+static void count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
 static void exit_io(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -93,9 +99,9 @@ static void exit_io(struct vcpu *vcpu)
 			bus_read(bus, port, data, size);
 	}
 	if (run->io.direction == KVM_EXIT_IO_OUT)
-		vcpu->stats.pio_out++;
+		count(&vcpu->stats.pio_out);
 	else
-		vcpu->stats.pio_in++;
+		count(&vcpu->stats.pio_in);
 }
 
 static void exit_mmio(struct vcpu *vcpu)
@@ -103,11 +109,11 @@ static void exit_mmio(struct vcpu *vcpu)
 	struct kvm_run *run = vcpu->run;
 
 	if (run->mmio.is_write) {
-		vcpu->stats.mmio_write++;
+		count(&vcpu->stats.mmio_write);
 		bus_write(vcpu->set->mmio, run->mmio.phys_addr, run->mmio.data,
 			  run->mmio.len);
 	} else {
-		vcpu->stats.mmio_read++;
+		count(&vcpu->stats.mmio_read);
 		bus_read(vcpu->set->mmio, run->mmio.phys_addr, run->mmio.data,
 			 run->mmio.len);
 	}
@@ -141,7 +147,7 @@ static bool handle_exit(struct vcpu *vcpu)
 		exit_mmio(vcpu);
 		return true;
 	case KVM_EXIT_IOAPIC_EOI:
-		vcpu->stats.eoi++;
+		count(&vcpu->stats.eoi);
 		ops->eoi(vcpu, run->eoi.vector);
 		return true;
 	case KVM_EXIT_INTR:
@@ -166,9 +172,9 @@ static int run_once(struct vcpu *vcpu)
 	enter_guest(vcpu);
 	r = stopping(vcpu->set) ? -EINTR : kvm_run(vcpu->fd);
 	leave_guest(vcpu);
-	vcpu->stats.exits++;
+	count(&vcpu->stats.exits);
 	if (r == -EINTR || r == -EAGAIN) {
-		vcpu->stats.kicks++;
+		count(&vcpu->stats.kicks);
 		/* Cleared before looking at what the kick was for. */
 		__atomic_store_n(&vcpu->run->immediate_exit, 0,
 				 __ATOMIC_SEQ_CST);

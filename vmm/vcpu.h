@@ -18,7 +18,10 @@
 struct vcpu;
 struct vcpu_set;
 
-/* Exits to user space by kind; written by the vCPU's thread only. */
+/*
+ * Exits to user space by kind; written by the vCPU's thread only, others read
+ * by __atomic_load_n().
+ */
 struct vcpu_stats {
 	uint64_t exits; /* all of them, kicks included */
 	uint64_t pio_in, pio_out;

@@ -301,6 +301,12 @@ static void op_paused(void *ctx, bool paused)
 	vm_commands_paused(vm, paused);
 }
 
+/* No event, but who resumed it meanwhile waits for its end. */
+static void op_pause_failed(void *ctx)
+{
+	vm_commands_paused(vm_of(ctx), false);
+}
+
 static void op_storm(void *ctx, const struct wake_source *source)
 {
 	struct vm *vm = ctx;
@@ -407,6 +413,7 @@ static const struct power_ops power_ops = {
 	.timer_cancel = op_timer_cancel,
 	.event = op_event,
 	.paused = op_paused,
+	.pause_failed = op_pause_failed,
 	.storm = op_storm,
 };
 

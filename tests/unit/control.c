@@ -526,6 +526,42 @@ Test(control, a_client_that_wrote_and_left_is_heard)
 	control_reply(held[0], NULL);
 }
 
+/* Nobody takes the replies to the first, which must not lose the last. */
+Test(control, all_that_a_client_wrote_before_it_left_is_heard)
+{
+	int fd = dial(), other = dial();
+
+	say(fd, "{\"command\":\"echo\"}\n{\"command\":\"fail\"}\n"
+		"{\"command\":\"later\"}\n");
+	close(fd);
+	check_alive(other);
+	cr_assert(eq(u32, nr_held, 1));
+	control_reply(held[0], NULL);
+	close(other);
+}
+
+Test(control, an_event_for_one_who_left_loses_no_request_of_his)
+{
+	int fd = dial(), other = dial();
+	json_t *r;
+
+	say(fd, "{\"command\":\"events\"}\n");
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+	say(fd, "{\"command\":\"later\"}\n");
+	close(fd);
+	control_event(ctl, "X", NULL);
+	check_alive(other);
+	cr_assert(eq(u32, nr_held, 1));
+	control_reply(held[0], NULL);
+	/* Its place is free again. */
+	for (int i = 1; i < CONTROL_MAX_CLIENTS; i++)
+		(void)dial();
+	check_alive(other);
+	close(other);
+}
+
 Test(control, a_half_closed_client_gets_its_late_reply_then_the_end)
 {
 	int fd = dial();

@@ -77,6 +77,7 @@ struct model {
 	bool held;	/* no vCPU may run */
 	char order[64]; /* hold, quiesce, clock, restart, u: release */
 	unsigned int pause_events; /* odd: paused */
+	unsigned int pause_failures;
 	struct {
 		enum power_state state;
 		const char *source;
@@ -221,6 +222,11 @@ static void model_paused(void *ctx, bool paused)
 		abort();
 }
 
+static void model_pause_failed(void *ctx)
+{
+	((struct model *)ctx)->pause_failures++;
+}
+
 static void model_storm(void *ctx, const struct wake_source *source)
 {
 	((struct model *)ctx)->storms++;
@@ -241,6 +247,7 @@ static const struct power_ops model_ops = {
 	.set_clock = model_set_clock,
 	.vcpus_release = model_release,
 	.paused = model_paused,
+	.pause_failed = model_pause_failed,
 	.storm = model_storm,
 };
 

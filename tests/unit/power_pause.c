@@ -185,6 +185,30 @@ Test(power_pause, a_device_that_does_not_stop_ends_it_and_is_named)
 	cr_assert(eq(int, a.outcome, POWER_PAUSED));
 }
 
+/* Who has resumed it waits for its end, though it was never told of. */
+Test(power_pause, that_fails_says_so_once_the_vcpus_run)
+{
+	static struct answer a;
+
+	begin(1);
+	m.quiesce = DEVICE_LATER;
+	m.restart = DEVICE_LATER;
+	pause_it(&a, SECOND);
+	power_unpause(&m.power);
+	power_quiesced(&m.power, -1, "blk0");
+	cr_assert(eq(u32, m.pause_failures, 0));
+	cr_assert(m.held);
+	power_restarted(&m.power);
+	cr_assert(eq(u32, m.pause_failures, 1));
+	cr_assert(not(m.held));
+	cr_assert(eq(u32, m.pause_events, 0));
+	m.quiesce = m.restart = DEVICE_AT_ONCE;
+	pause_it(&a, SECOND);
+	power_unpause(&m.power);
+	cr_assert(eq(u32, m.pause_failures, 1));
+	cr_assert(eq(u32, m.pause_events, 2));
+}
+
 Test(power_pause, that_takes_too_long_is_given_up)
 {
 	static struct answer a;
@@ -343,6 +367,97 @@ Test(power_pause, force_goes_on_without_a_device_that_does_not_stop)
 	forced(&a, POWER_FAILED);
 	cr_assert(is(a.req.device, "blk0"));
 	power_unpause(&m.power);
+	cr_assert(not(paused() || m.held));
+}
+
+/* It comes to an ordinary pause that has not stopped the devices yet. */
+Test(power_pause, force_does_not_fail_with_the_pause_it_joins)
+{
+	static struct answer a, b;
+
+	begin(1);
+	m.quiesce = DEVICE_LATER;
+	pause_it(&a, SECOND);
+	force(&b, SECOND / 2);
+	m.now_ns += SECOND;
+	power_timer_fired(&m.power, POWER_TIMER_REQUEST);
+	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
+	cr_assert(eq(u32, b.calls, 0), "it waits for the devices");
+	power_quiesced(&m.power, -1, "blk0");
+	cr_assert(eq(u32, b.calls, 1));
+	cr_assert(eq(int, b.outcome, POWER_PAUSED));
+	cr_assert(is(b.req.device, "blk0"));
+	cr_assert(paused() && m.held);
+}
+
+Test(power_pause, force_that_comes_while_one_ends_is_not_forgotten)
+{
+	static struct answer a, b;
+
+	begin(1);
+	pause_it(&a, SECOND);
+	m.restart = DEVICE_LATER;
+	power_unpause(&m.power);
+	force(&b, SECOND);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(u32, b.calls, 0));
+	m.quiesce = DEVICE_FAILS;
+	power_restarted(&m.power);
+	forced(&b, POWER_TIMEOUT);
+	cr_assert(is(b.req.device, "blk0"));
+}
+
+/* Asks for a pause that cannot begin, as devices move, and takes it back. */
+static void pause_in_vain(bool freeze)
+{
+	static struct answer a;
+
+	a = (struct answer){ .req.done = answered };
+	m.quiesce = DEVICE_LATER;
+	all_read_c2();
+	MODEL_UNTIL(&m, m.quiesces == 1);
+	if (freeze)
+		power_pause(&m.power, &a.req, SECOND, true);
+	else
+		force(&a, SECOND);
+	if (!freeze)
+		model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(u32, a.calls, 0));
+	power_unpause(&m.power);
+	cr_assert(eq(int, a.outcome, POWER_CANCELLED));
+	power_quiesced(&m.power, 0, NULL);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	model_fire(&m, POWER_TIMER_RESUME);
+	cr_assert(eq(int, state(), POWER_RUNNING));
+}
+
+Test(power_pause, one_taken_back_leaves_no_frozen_clock_to_the_next)
+{
+	static struct answer a;
+
+	begin(1);
+	pause_in_vain(true);
+	m.quiesce = DEVICE_AT_ONCE;
+	force(&a, SECOND);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	forced(&a, POWER_TIMEOUT);
+	power_unpause(&m.power);
+	cr_assert(eq(u32, m.clock_sets, 1));
+	cr_assert(not(m.froze));
+}
+
+Test(power_pause, a_forced_one_taken_back_leaves_no_force_to_the_next)
+{
+	static struct answer a;
+
+	begin(1);
+	pause_in_vain(false);
+	m.quiesce = DEVICE_FAILS;
+	pause_it(&a, SECOND);
+	cr_assert(eq(int, a.outcome, POWER_FAILED));
 	cr_assert(not(paused() || m.held));
 }
 
