@@ -12,7 +12,7 @@ function value(name,    i) {
 }
 
 function ratio(a, b) {
-	return b > 0 && a != "" ? sprintf("%.2fx", a / b) : "-"
+	return b + 0 > 0 && a != "" ? sprintf("%.2fx", a / b) : "-"
 }
 
 function number(a) {
@@ -40,9 +40,18 @@ $1 == "lsleep-note" {
 	censuses[$2] = value("censuses")
 }
 
+$1 == "lsleep-exits" {
+	exits = value("exits")
+	writes = value("mmio_write")
+	all_exits = substr($0, length("lsleep-exits torpor ") + 1)
+}
+
 $1 == "lsleep-use" && $4 == "all" {
 	cpu[$2, $3] = value("cpu-ms")
-	wakeups[$2, $3] = value("wakeups") + value("preempts")
+	wakeups[$2, $3] = value("wakeups")
+	# On the ways most preemptions are our own, who look each millisecond.
+	if ($3 == "asleep")
+		wakeups[$2, $3] += value("preempts")
 }
 
 # A disk's process has short-lived workers: threads of a name in one line.
@@ -75,7 +84,7 @@ function pair(name, text) {
 function use(when, text) {
 	head(text ": CPU ms", cpu["torpor", when], number(cpu["qemu", when]),
 	    ratio(cpu["qemu", when], cpu["torpor", when]))
-	head("  times that a thread was switched to", wakeups["torpor", when],
+	head("  wake-ups of all its threads", wakeups["torpor", when],
 	    number(wakeups["qemu", when]),
 	    ratio(wakeups["qemu", when], wakeups["torpor", when]))
 }
@@ -106,6 +115,8 @@ END {
 	use("down", "a way down")
 	use("up", "a way up")
 	use("asleep", "a second asleep")
+	head("exits to userspace a cycle", exits, "-", "")
+	head("  of which register writes of virtio devices", writes, "-", "")
 	head("presses that were a key as well", keys["torpor"],
 	    keys["qemu"] == "" ? "-" : keys["qemu"], "")
 	head("cycles that went otherwise", failed["torpor"],
@@ -114,7 +125,7 @@ END {
 	print "  asleep, and the guest's clocks over it:"
 	for (vm in rest)
 		print "    " substr(rest[vm], length("lsleep-rest ") + 1)
-	print "  censuses a sleep: " censuses["torpor"]
+	print "  torpor, a cycle: censuses=" censuses["torpor"] " " all_exits
 	printf "  of which, a cycle or a second asleep: %15s %9s %9s\n",
 		"CPU ms", "wake-ups", "preempted"
 	for (i = 1; i <= orders; i++) {

@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,12 @@ enum figure {
 	NR_FIGURES,
 };
 
+/* As torpor's `state` has them. */
+static const char *const exit_names[] = { "exits",     "pio_in",     "pio_out",
+					  "mmio_read", "mmio_write", "eoi",
+					  "kicks" };
+#define NR_EXITS (sizeof(exit_names) / sizeof(exit_names[0]))
+
 static const char *const figure_names[NR_FIGURES] = {
 	[AGENT_TO_QUIET] = "agent-to-quiet",
 	[PRESS_TO_OUTPUT] = "press-to-output",
@@ -82,12 +89,36 @@ struct bench_vm {
 	unsigned int cycles, failed, censuses;
 	double ms[NR_FIGURES][MAX_CYCLES];
 	struct threads down, up, asleep; /* sums */
+	json_int_t exits[NR_EXITS];	 /* of all vCPUs, over the cycles */
 };
 
 /* When what happened in one cycle, CLOCK_BOOTTIME. */
 struct cycle {
 	uint64_t agent, quiet, pressed, output;
 };
+
+/* Adds the counters of all vCPUs to @exits, times @sign. */
+static void add_exits(struct bench_vm *b, int sign)
+{
+	char *reply = NULL;
+	json_t *root, *vcpus, *vcpu;
+	size_t i;
+
+	if (!b->vm.torpor ||
+	    torpor_call(b->vm.torpor, "state", NULL, VM_TIMEOUT_MS, &reply) < 0)
+		return;
+	root = json_loads(reply, 0, NULL);
+	free(reply);
+	vcpus = json_object_get(json_object_get(root, "result"), "vcpus");
+	json_array_foreach(vcpus, i, vcpu)
+	{
+		for (size_t n = 0; n < NR_EXITS; n++)
+			b->exits[n] +=
+				sign * json_integer_value(json_object_get(
+					       vcpu, exit_names[n]));
+	}
+	json_decref(root);
+}
 
 /* ---------------------------------------------------------------- a cycle */
 
@@ -272,6 +303,14 @@ static void report_threads(struct bench_vm *b, const char *when,
 	}
 }
 
+static void report_exits(const struct bench_vm *b, unsigned int n)
+{
+	printf("lsleep-exits %s", b->vm.name);
+	for (size_t i = 0; i < NR_EXITS; i++)
+		printf(" %s=%.1f", exit_names[i], (double)b->exits[i] / n);
+	printf("\n");
+}
+
 static void report(struct bench_vm *b, unsigned int rest_s)
 {
 	unsigned int nr = b->vm.torpor ? NR_FIGURES : PRESS_TO_OUTPUT + 1;
@@ -288,6 +327,8 @@ static void report(struct bench_vm *b, unsigned int rest_s)
 		       sample_percentile(ms, n, 99),
 		       sample_percentile(ms, n, 100));
 	}
+	if (b->vm.torpor)
+		report_exits(b, n);
 	report_threads(b, "down", &b->down, n);
 	report_threads(b, "up", &b->up, n);
 	if (rest_s)
@@ -316,6 +357,8 @@ static int run(struct bench_vm *vms, unsigned int nr, unsigned int cycles,
 	uint64_t end =
 		sample_now_ns(CLOCK_BOOTTIME) + (uint64_t)limit_s * 1000000000U;
 
+	for (unsigned int i = 0; i < nr; i++)
+		add_exits(&vms[i], -1);
 	for (unsigned int i = 0; i < cycles * nr; i++) {
 		struct bench_vm *b = &vms[i % nr];
 		const char *wrong;
@@ -332,6 +375,8 @@ static int run(struct bench_vm *vms, unsigned int nr, unsigned int cycles,
 		if (++b->failed > MAX_FAILED)
 			return -EIO;
 	}
+	for (unsigned int i = 0; i < nr; i++)
+		add_exits(&vms[i], 1);
 	for (unsigned int i = 0; i < nr && rest_s; i++) {
 		const char *wrong = rest(&vms[i], rest_s);
 
