@@ -31,13 +31,16 @@ $1 == "lsleep" {
 }
 
 $1 == "lsleep-rest" {
-	rest[$2] = $0
+	slept[$2] = value("s")
+	left_out[$2] = value("boot-s") - value("mono-s")
+	threads[$2] = value("threads") " in " value("processes")
 }
 
 $1 == "lsleep-note" {
 	keys[$2] = value("keys")
 	failed[$2] = value("failed")
 	censuses[$2] = value("censuses")
+	relapses[$2] = value("relapses")
 }
 
 $1 == "lsleep-exits" {
@@ -115,6 +118,11 @@ END {
 	use("down", "a way down")
 	use("up", "a way up")
 	use("asleep", "a second asleep")
+	head("threads in processes", threads["torpor"], threads["qemu"], "")
+	head("  asleep for, s, and a little more", slept["torpor"],
+	    number(slept["qemu"]), "")
+	head("  left out of that by MONOTONIC, s", number(left_out["torpor"]),
+	    number(left_out["qemu"]), "")
 	head("exits to userspace a cycle", exits, "-", "")
 	head("  of which register writes of virtio devices", writes, "-", "")
 	head("presses that were a key as well", keys["torpor"],
@@ -122,10 +130,8 @@ END {
 	head("cycles that went otherwise", failed["torpor"],
 	    failed["qemu"] == "" ? "-" : failed["qemu"], "")
 	print ""
-	print "  asleep, and the guest's clocks over it:"
-	for (vm in rest)
-		print "    " substr(rest[vm], length("lsleep-rest ") + 1)
-	print "  torpor, a cycle: censuses=" censuses["torpor"] " " all_exits
+	print "  torpor, a cycle: censuses=" censuses["torpor"] " relapses=" \
+		relapses["torpor"] " " all_exits
 	printf "  of which, a cycle or a second asleep: %15s %9s %9s\n",
 		"CPU ms", "wake-ups", "preempted"
 	for (i = 1; i <= orders; i++) {

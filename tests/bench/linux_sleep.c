@@ -86,7 +86,7 @@ static const char *const figure_names[NR_FIGURES] = {
 
 struct bench_vm {
 	struct linux_vm vm;
-	unsigned int cycles, failed, censuses;
+	unsigned int cycles, failed, censuses, relapses;
 	double ms[NR_FIGURES][MAX_CYCLES];
 	struct threads down, up, asleep; /* sums */
 	json_int_t exits[NR_EXITS];	 /* of all vCPUs, over the cycles */
@@ -180,7 +180,7 @@ static const char *take_trace(struct bench_vm *b, const struct cycle *c)
 {
 	struct sleep_trace s = { .request = 0 };
 	char *reply = NULL;
-	int r = torpor_call(b->vm.torpor, "trace", "{\"cycles\":1}",
+	int r = torpor_call(b->vm.torpor, "trace", "{\"cycles\":8}",
 			    VM_TIMEOUT_MS, &reply);
 
 	if (r == 0)
@@ -211,6 +211,7 @@ static const char *take_trace(struct bench_vm *b, const struct cycle *c)
 	add(b, LPS0_EXIT_TO_OUTPUT, s.lps0_exit, c->output);
 	add(b, EVENT_TO_OUTPUT, s.wake, c->output);
 	b->censuses += s.nr_census;
+	b->relapses += s.nr_relapses;
 	return NULL;
 }
 
@@ -270,9 +271,8 @@ static const char *rest(struct bench_vm *b, unsigned int seconds)
 		return wrong;
 	if (!guest_clocks(b, &mono[1], &boot[1]))
 		return "the guest's clocks";
-	printf("lsleep-rest %s s=%.1f threads=%u processes=%u "
-	       "awake-or-asleep-s="
-	       "%.1f mono-s=%.1f\n",
+	printf("lsleep-rest %s s=%.1f threads=%u processes=%u boot-s=%.1f "
+	       "mono-s=%.1f\n",
 	       b->vm.name, (double)(to - from) / 1e9, after.nr, after.processes,
 	       (double)(boot[1] - boot[0]) / 1e9,
 	       (double)(mono[1] - mono[0]) / 1e9);
@@ -339,7 +339,8 @@ static void report(struct bench_vm *b, unsigned int rest_s)
 	printf("lsleep-note %s failed=%u keys=%s", b->vm.name, b->failed,
 	       keys.text);
 	if (b->vm.torpor)
-		printf(" censuses=%.2f", (double)b->censuses / n);
+		printf(" censuses=%.2f relapses=%.2f", (double)b->censuses / n,
+		       (double)b->relapses / n);
 	printf("\n");
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -18,17 +19,18 @@ struct reader {
 static const struct phase {
 	const char *cat, *name;
 	size_t offset;
+	bool up; /* after the wake event */
 } phases[] = {
-#define PHASE(cat, name, field)                                \
-	{                                                      \
-		cat, name, offsetof(struct sleep_trace, field) \
+#define PHASE(cat, name, field, up)                                \
+	{                                                          \
+		cat, name, offsetof(struct sleep_trace, field), up \
 	}
-	PHASE("guest", TRACE_FREEZES_DRIVERS, freezes_drivers),
-	PHASE("guest", TRACE_FREEZES_CPUS, freezes_cpus),
-	PHASE("power", TRACE_CENSUS, census),
-	PHASE("power", TRACE_STOP_DEVICES, devices_stop),
-	PHASE("power", TRACE_FINAL_CENSUS, final_census),
-	PHASE("power", TRACE_START_DEVICES, devices_restart),
+	PHASE("guest", TRACE_FREEZES_DRIVERS, freezes_drivers, false),
+	PHASE("guest", TRACE_FREEZES_CPUS, freezes_cpus, false),
+	PHASE("power", TRACE_CENSUS, census, false),
+	PHASE("power", TRACE_STOP_DEVICES, devices_stop, false),
+	PHASE("power", TRACE_FINAL_CENSUS, final_census, false),
+	PHASE("power", TRACE_START_DEVICES, devices_restart, true),
 #undef PHASE
 };
 #define NR_PHASES (sizeof(phases) / sizeof(phases[0]))
@@ -40,13 +42,31 @@ static void take_span(struct reader *r, const char *cat, const char *name,
 		uint64_t *sum = (uint64_t *)((char *)r->s + phases[i].offset);
 
 		if (strcmp(cat, phases[i].cat) != 0 ||
-		    strcmp(name, phases[i].name) != 0)
+		    strcmp(name, phases[i].name) != 0 ||
+		    phases[i].up != (r->s->wake != 0))
 			continue;
 		if (kind == 'B')
 			r->begin[i] = ns;
-		else if (kind == 'E')
+		else if (kind == 'E' && r->begin[i])
 			*sum += ns - r->begin[i];
 	}
+}
+
+static void take_power(struct sleep_trace *s, const char *name, char kind,
+		       uint64_t ns)
+{
+	if (kind == 'B' && strcmp(name, TRACE_STATE_SUSPENDED) == 0 && !s->wake)
+		s->asleep = ns;
+	if (kind == 'B' && strcmp(name, TRACE_CENSUS) == 0 && !s->wake)
+		s->nr_census++;
+	if (kind == 'B' && strcmp(name, TRACE_STATE_SUSPENDING) == 0 && s->wake)
+		s->nr_relapses++;
+	if (kind == 'i' && strcmp(name, TRACE_WAKE) == 0 && s->asleep &&
+	    !s->wake)
+		s->wake = ns;
+	if (kind == 'i' && strcmp(name, TRACE_LET_GO) == 0 && s->wake &&
+	    !s->let_go)
+		s->let_go = ns;
 }
 
 static void take_event(struct reader *r, const char *cat, const char *name,
@@ -54,24 +74,20 @@ static void take_event(struct reader *r, const char *cat, const char *name,
 {
 	struct sleep_trace *s = r->s;
 
-	take_span(r, cat, name, kind, ns);
 	if (strcmp(cat, "request") == 0 && strcmp(name, TRACE_SUSPEND) == 0 &&
-	    kind == 'B')
-		s->request = ns;
-	else if (strcmp(cat, "vcpu") == 0) {
-		if (strcmp(name, TRACE_PARK) == 0 && kind == 'E' && s->let_go &&
-		    !s->first_run)
-			s->first_run = ns;
-	} else if (strcmp(name, TRACE_STATE_SUSPENDED) == 0 && kind == 'B')
-		s->asleep = ns;
-	else if (strcmp(name, TRACE_CENSUS) == 0 && kind == 'B')
-		s->nr_census++;
-	else if (strcmp(name, TRACE_WAKE) == 0 && kind == 'i' && s->asleep)
-		s->wake = ns;
-	else if (strcmp(name, TRACE_LET_GO) == 0 && s->wake && !s->let_go)
-		s->let_go = ns;
-	else if (strcmp(name, TRACE_LPS0_EXIT) == 0 && s->wake && !s->lps0_exit)
+	    kind == 'B') {
+		*s = (struct sleep_trace){ .request = ns };
+		memset(r->begin, 0, sizeof(r->begin));
+	}
+	take_span(r, cat, name, kind, ns);
+	if (strcmp(cat, "power") == 0)
+		take_power(s, name, kind, ns);
+	else if (strcmp(cat, "guest") == 0 &&
+		 strcmp(name, TRACE_LPS0_EXIT) == 0 && s->wake && !s->lps0_exit)
 		s->lps0_exit = ns;
+	else if (strcmp(cat, "vcpu") == 0 && strcmp(name, TRACE_PARK) == 0 &&
+		 kind == 'E' && s->let_go && !s->first_run)
+		s->first_run = ns;
 }
 
 int sleep_trace_parse(struct sleep_trace *s, const char *reply)

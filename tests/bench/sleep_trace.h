@@ -18,10 +18,12 @@ struct sleep_trace {
 	uint64_t census, devices_stop, final_census;
 	uint64_t devices_restart;
 	unsigned int nr_census; /* more than 1: it began again */
+	/* Times that it counted as falling asleep again, on the way up. */
+	unsigned int nr_relapses;
 };
 
 /**
- * sleep_trace_parse() - the last cycle of a reply to `trace`
+ * sleep_trace_parse() - the last sleep by request in a reply to `trace`
  *
  * Return: 0; -EPROTO if the reply is not a trace or the sleep is not whole: no
  * request, not asleep, no wake event.
