@@ -124,7 +124,7 @@ END {
 	head("  left out of that by MONOTONIC, s", number(left_out["torpor"]),
 	    number(left_out["qemu"]), "")
 	head("exits to userspace a cycle", exits, "-", "")
-	head("  of which register writes of virtio devices", writes, "-", "")
+	head("  of which MMIO writes (virtio, I/O APIC)", writes, "-", "")
 	head("presses that were a key as well", keys["torpor"],
 	    keys["qemu"] == "" ? "-" : keys["qemu"], "")
 	head("cycles that went otherwise", failed["torpor"],
