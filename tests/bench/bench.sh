@@ -60,7 +60,7 @@ start_pair() {
 }
 
 nested_part() {
-	run tests/harness/nested.sh -t 900 -a "$B/bench/irq_latency" \
+	run tests/harness/nested.sh -t 600 -a "$B/bench/irq_latency" \
 		-a "$B/bench/sleep_cycles" tests/bench/nested.sh
 }
 
