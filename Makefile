@@ -245,6 +245,7 @@ UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
 BENCH = \
 	first_byte \
 	irq_latency \
+	linux_sleep \
 	memory \
 	send_packets \
 	sleep_cycles
@@ -475,12 +476,15 @@ $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
 		-Wl,--start-group $(LIBS) -Wl,--end-group -l:liburing.a \
 		$(VMM_LIBS)
 
-bench-programs: $(BENCH:%=$(B)/bench/%)
+bench-programs: $(BENCH:%=$(B)/bench/%) $(B)/bench/initramfs.cpio
+
+$(B)/bench/linux_sleep: $(call obj,tests/bench/linux_vm.c \
+	tests/bench/proc_threads.c tests/bench/sleep_trace.c)
 
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(LIBS)
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
-		-Wl,--start-group $(LIBS) -Wl,--end-group $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
+		$(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(VMM_LIBS)
 
 # ---------------------------------------------------------------- guest
 
@@ -561,6 +565,10 @@ $(B)/guest/initramfs-suspend.cpio $(B)/guest/initramfs-suspend-draft.cpio: \
 	$(call say,GUEST,$@)
 	$(Q)guest/linux/mkinitramfs.sh $(KERNEL_DIR) \
 		$(patsubst %/,%,$(dir $(filter %.ko,$^))) $(B)/guest/clocks $@
+$(B)/bench/initramfs.cpio: tests/bench/mkguest.sh $(B)/guest/initramfs.cpio
+	$(call say,GUEST,$@)
+	$(Q)mkdir -p $(@D) && tests/bench/mkguest.sh $(KERNEL_DIR) \
+		$(B)/guest/initramfs.cpio $@
 
 # ---------------------------------------------------------------- run and test
 

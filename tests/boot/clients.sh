@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Eight clients give random commands for 20 s, or as long as the first argument
-# says, to a VM whose guest also sleeps by itself in a loop. Each command is
+# Eight clients give random commands for 20 s (LONG=1: 60, or the first argument)
+# to a VM whose guest also sleeps by itself in a loop. Each command is
 # answered, and afterwards all is as it was. The second argument is the seed.
 . tests/boot/lib.sh
 
-seconds=${1:-20}
+seconds=${1:-$([ "${LONG-0}" = 1 ] && echo 60 || echo 20)}
 seed=${2:-$(date +%s)}
 clients=$B/tests/boot/clients
 net_up
