@@ -4,7 +4,9 @@
 #
 #   make            the two programs
 #   make demo       boot a stock Debian guest, put it to sleep, wake it
-#   make check      all tests
+#   make check      all tests that a change must pass
+#   make check-all  these and the long ones
+#   make autosleep-kernel   the guest kernel with wake locks, once
 #   make lint san fuzz bench install
 #
 #   V=1        show commands        WERROR=0   warnings do not stop
@@ -425,13 +427,20 @@ GUEST_FILES = \
 	guest/initramfs.sh \
 	guest/mkinitramfs.sh \
 	guest/modules \
-	guest/torpor.sh
+	guest/torpor.sh \
+	guest/wake-handler
 
 guest: $(B)/guest/initramfs.cpio
 
+GUEST_LD = mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) -o $@ $<
+
 $(B)/guest/clocks: guest/clocks.c | $(KERNEL_DIR)/VERSION
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) -o $@ $<
+	$(Q)$(GUEST_LD)
+
+$(B)/guest/autosleep/on-wake: guest/on_wake.c
+	$(call say,LD,$@)
+	$(Q)$(GUEST_LD)
 
 $(KERNEL_DIR)/VERSION:
 	$(Q)tests/harness/packages.sh guest
@@ -439,7 +448,26 @@ $(KERNEL_DIR)/VERSION:
 $(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 		$(KERNEL_DIR)/VERSION
 	$(call say,GUEST,$@)
-	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D)
+	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D) $(B)/guest/clocks
+
+# A guest with wake locks, which sleeps by itself. Its kernel is built into the
+# cache, once: that takes minutes.
+AUTOSLEEP_DIR := $(shell tests/harness/autosleep-kernel.sh --path)
+
+autosleep-kernel:
+	$(Q)tests/harness/autosleep-kernel.sh
+
+$(AUTOSLEEP_DIR)/VERSION: | autosleep-kernel ;
+
+autosleep-guest: $(B)/guest/autosleep/initramfs.cpio
+
+.PHONY: autosleep-guest autosleep-kernel check-all
+
+$(B)/guest/autosleep/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
+		$(B)/guest/autosleep/on-wake $(AUTOSLEEP_DIR)/VERSION
+	$(call say,GUEST,$@)
+	$(Q)guest/mkinitramfs.sh $(AUTOSLEEP_DIR) $(@D) $(B)/guest/clocks \
+		$(B)/guest/autosleep/on-wake
 
 # ---------------------------------------------------------------- run and test
 
@@ -460,6 +488,17 @@ check:
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
+
+# What the long parts of tests/check.sh need besides.
+LONG_NEEDS = \
+	autosleep-guest
+
+# All of that and the long parts. ONLY="sleep autosleep" runs only these.
+check-all:
+	$(Q)tests/harness/packages.sh build check guest
+	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
+		$(LONG_NEEDS) unit-tests
+	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
 # The tests on bare-metal payloads alone.
 check-baremetal:
@@ -486,8 +525,8 @@ LINT_TEST_C = $(wildcard tests/*/*.c)
 LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
 LINT_H = $(filter-out $(B)/%,$(wildcard */*.h */*/*.h))
 LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
-	guest/init $(wildcard guest/*.sh) tests/harness/host-init \
-	$(wildcard tests/*.sh tests/*/*.sh)
+	guest/init guest/wake-handler $(wildcard guest/*.sh) \
+	tests/harness/host-init $(wildcard tests/*.sh tests/*/*.sh)
 LINT = $(B)/lint
 
 # Each of these looks only at what has changed since it was content.

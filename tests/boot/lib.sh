@@ -11,6 +11,8 @@ TORPOR_OUT=${TORPOR_OUT:-/tmp}
 torpor=$B/torpor
 HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
+# What a VM boots: vmlinuz and initramfs.cpio of this directory.
+VM_GUEST=${VM_GUEST:-$B/guest}
 GUEST_MAC=02:00:0a:09:08:02
 NET=tap-name=tap0,mac=$GUEST_MAC # for torpor run --net
 CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
@@ -134,9 +136,9 @@ vm_launch() {
 	vm_start_ns=$boot
 	(
 		"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
-			--serial stdio --initrd "$B/guest/initramfs.cpio" \
+			--serial stdio --initrd "$VM_GUEST/initramfs.cpio" \
 			--params "$CONSOLE_ARGS $vl_args" "$@" \
-			"$B/guest/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
+			"$VM_GUEST/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
 			2>"$vm_dir/err" 8>&- 9>&- &
 		echo $! >"$vm_dir/pid"
 		wait $!

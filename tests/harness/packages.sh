@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#	packages.sh build check guest nested bench fuzz lint
+#	packages.sh build check guest nested autosleep bench fuzz lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -29,6 +29,10 @@ packages_of() {
 	nested)
 		echo qemu-system-x86
 		;;
+	autosleep)
+		echo bc bison flex gcc libc6-dev libelf-dev linux-source lz4 \
+			make perl xz-utils
+		;;
 	bench)
 		echo iproute2 qemu-system-x86 strace
 		;;
@@ -41,7 +45,7 @@ packages_of() {
 		;;
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
-			"nested, bench, fuzz or lint" >&2
+			"nested, autosleep, bench, fuzz or lint" >&2
 		exit 2
 		;;
 	esac
