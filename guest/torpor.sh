@@ -34,7 +34,8 @@ torpor_modules() {
 torpor_network() {
 	ip link set lo up
 	# Nothing but what the tests send: no neighbour discovery.
-	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	[ ! -e /proc/sys/net/ipv6 ] ||
+		echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 	[ -e /sys/class/net/eth0 ] || return 0
 	tn_ip=$(torpor_param ip)
 	[ -z "$tn_ip" ] || ip addr add "$tn_ip" dev eth0

@@ -6,7 +6,8 @@
 #
 #	check.sh UNIT_TEST...
 #
-# ONLY="boot sleep" in the environment runs only these parts.
+# ONLY="boot sleep" in the environment runs only these parts; LONG=1 adds those
+# that take long (make check-all).
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -66,6 +67,13 @@ done
 guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
 guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 guests cycles tests/harness/run-guests.sh -t 1200 tests/boot/cycles.sh
+
+# The long parts.
+if [ "${LONG-0}" = 1 ]; then
+	guests autosleep tests/harness/run-guests.sh -t 1800 \
+		-a "$B/guest/autosleep/vmlinuz" \
+		-a "$B/guest/autosleep/initramfs.cpio" tests/boot/autosleep.sh
+fi
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
