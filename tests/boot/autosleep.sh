@@ -99,7 +99,8 @@ blamed() {
 	guest "awk '{ if (NR == FNR) n[\$1] += \$3; else n[\$1] -= \$3 }
 		END { for (i in n) if (n[i]) print i }' \
 		/run/wakeup_sources /run/before |
-		grep -v -x -e console -e autosleep -e '\[timerfd\]'"
+		grep -v -x -e console -e autosleep -e eventpoll \
+			-e '\[timerfd\]'"
 }
 
 # once NAME DEVICE SOURCE COMMAND...: one sleep, which SOURCE ends and for which
