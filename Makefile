@@ -454,14 +454,14 @@ $(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 # cache, once: that takes minutes.
 AUTOSLEEP_DIR := $(shell tests/harness/autosleep-kernel.sh --path)
 
-autosleep-kernel:
-	$(Q)tests/harness/autosleep-kernel.sh
-
-$(AUTOSLEEP_DIR)/VERSION: | autosleep-kernel ;
-
+autosleep-kernel: $(AUTOSLEEP_DIR)/VERSION
 autosleep-guest: $(B)/guest/autosleep/initramfs.cpio
 
-.PHONY: autosleep-guest autosleep-kernel check-all
+# The script knows by itself whether there is anything to do.
+$(AUTOSLEEP_DIR)/VERSION: FORCE
+	$(Q)tests/harness/autosleep-kernel.sh
+
+.PHONY: autosleep-guest autosleep-kernel check-all FORCE
 
 $(B)/guest/autosleep/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 		$(B)/guest/autosleep/on-wake $(AUTOSLEEP_DIR)/VERSION
