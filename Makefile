@@ -4,7 +4,9 @@
 #
 #   make            the two programs
 #   make demo       boot a stock Debian guest, put it to sleep, wake it
-#   make check      all tests
+#   make check      all tests that a change must pass
+#   make check-all  these and the long ones
+#   make autosleep-kernel   the guest kernel with wake locks, once
 #   make lint san fuzz bench install
 #   make guest-suspend check-guest-suspend   see guest/linux/README.md
 #
@@ -501,13 +503,20 @@ GUEST_FILES = \
 	guest/initramfs.sh \
 	guest/mkinitramfs.sh \
 	guest/modules \
-	guest/torpor.sh
+	guest/torpor.sh \
+	guest/wake-handler
 
 guest: $(B)/guest/initramfs.cpio
 
+GUEST_LD = mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) -o $@ $<
+
 $(B)/guest/clocks: guest/clocks.c | $(KERNEL_DIR)/VERSION
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) -o $@ $<
+	$(Q)$(GUEST_LD)
+
+$(B)/guest/autosleep/on-wake: guest/on_wake.c
+	$(call say,LD,$@)
+	$(Q)$(GUEST_LD)
 
 $(KERNEL_DIR)/VERSION:
 	$(Q)tests/harness/packages.sh guest
@@ -515,7 +524,26 @@ $(KERNEL_DIR)/VERSION:
 $(B)/guest/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 		$(KERNEL_DIR)/VERSION
 	$(call say,GUEST,$@)
-	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D)
+	$(Q)guest/mkinitramfs.sh $(KERNEL_DIR) $(@D) $(B)/guest/clocks
+
+# A guest with wake locks, which sleeps by itself. Its kernel is built into the
+# cache, once: that takes minutes.
+AUTOSLEEP_DIR := $(shell tests/harness/autosleep-kernel.sh --path)
+
+autosleep-kernel: $(AUTOSLEEP_DIR)/VERSION
+autosleep-guest: $(B)/guest/autosleep/initramfs.cpio
+
+# The script knows by itself whether there is anything to do.
+$(AUTOSLEEP_DIR)/VERSION: FORCE
+	$(Q)tests/harness/autosleep-kernel.sh
+
+.PHONY: autosleep-guest autosleep-kernel check-all FORCE
+
+$(B)/guest/autosleep/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
+		$(B)/guest/autosleep/on-wake $(AUTOSLEEP_DIR)/VERSION
+	$(call say,GUEST,$@)
+	$(Q)guest/mkinitramfs.sh $(AUTOSLEEP_DIR) $(@D) $(B)/guest/clocks \
+		$(B)/guest/autosleep/on-wake
 
 # The same with virtio modules that suspend devices by VIRTIO_F_SUSPEND, of virtio
 # 1.4 and of the draft of 2024: see guest/linux/README.md.
@@ -590,6 +618,17 @@ check:
 		boot-tools unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
+# What the long parts of tests/check.sh need besides.
+LONG_NEEDS = \
+	autosleep-guest
+
+# All of that and the long parts. ONLY="sleep autosleep" runs only these.
+check-all:
+	$(Q)tests/harness/packages.sh build check guest
+	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
+		$(LONG_NEEDS) unit-tests
+	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
+
 # The tests on bare-metal payloads alone.
 check-baremetal:
 	$(Q)tests/harness/packages.sh build check
@@ -616,7 +655,8 @@ LINT_TEST_C = $(wildcard tests/*/*.c)
 LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
 LINT_H = $(filter-out $(B)/%,$(wildcard */*.h */*/*.h))
 LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
-	guest/init $(wildcard guest/*.sh guest/linux/*.sh guest/linux/*/*.sh) \
+	guest/init guest/wake-handler \
+	$(wildcard guest/*.sh guest/linux/*.sh guest/linux/*/*.sh) \
 	tests/harness/host-init \
 	$(wildcard tests/*.sh tests/*/*.sh)
 LINT = $(B)/lint

@@ -8,6 +8,8 @@
 #				default), a tty, LNRO0005:NN, or none
 #	torpor.sleep=freeze	what is written to /sys/power/state
 #	torpor.wakeup_count=1	with the wakeup_count protocol
+#	torpor.autosleep=mem	sleep whenever no wake lock is held; for a kernel
+#				with autosleep, see torpor_autosleep
 #	torpor.run=/FILE	a script to run; the guest then powers off
 #	torpor.run=commands	take commands from the console, see below
 
@@ -22,6 +24,7 @@ torpor_param() {
 }
 
 torpor_modules() {
+	[ -e /lib/modules/order ] || return 0
 	while read -r tm_file; do
 		insmod "/lib/modules/$tm_file" ||
 			echo "TORPOR: cannot load $tm_file"
@@ -31,7 +34,8 @@ torpor_modules() {
 torpor_network() {
 	ip link set lo up
 	# Nothing but what the tests send: no neighbour discovery.
-	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	[ ! -e /proc/sys/net/ipv6 ] ||
+		echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 	[ -e /sys/class/net/eth0 ] || return 0
 	tn_ip=$(torpor_param ip)
 	[ -z "$tn_ip" ] || ip addr add "$tn_ip" dev eth0
@@ -52,6 +56,18 @@ torpor_wake_enable() {
 				echo enabled >"$we_dir/power/wakeup"
 		done
 	done
+}
+
+# The wake lock `console` is held from here on, also after each sleep (see
+# wake-handler): the guest sleeps when it is given back, and only then.
+torpor_autosleep() {
+	ta_state=$(torpor_param autosleep)
+	[ -n "$ta_state" ] || return 0
+	mount -t debugfs debugfs /sys/kernel/debug
+	echo console >/sys/power/wake_lock
+	echo 0 >/run/sleeps
+	on-wake wake-handler >/dev/console 2>&1 &
+	echo "$ta_state" >/sys/power/autosleep
 }
 
 # Each line "TAG COMMAND..." from the console is run; its output is followed by

@@ -6,8 +6,8 @@
 #
 #	check.sh UNIT_TEST...
 #
-# ONLY="boot sleep" in the environment runs only these parts, LONG=1 some of them
-# longer.
+# ONLY="boot sleep" in the environment runs only these parts; LONG=1 adds those
+# that take long (make check-all).
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -84,6 +84,13 @@ guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
 	tests/boot/clients.sh
 guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
+
+# The long parts.
+if [ "${LONG-0}" = 1 ]; then
+	guests autosleep tests/harness/run-guests.sh -t 1800 \
+		-a "$B/guest/autosleep/vmlinuz" \
+		-a "$B/guest/autosleep/initramfs.cpio" tests/boot/autosleep.sh
+fi
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '

@@ -9,9 +9,11 @@
 B=${B:-build}
 TORPOR_OUT=${TORPOR_OUT:-/tmp}
 torpor=$B/torpor
-GUEST_INITRD=$B/guest/initramfs.cpio
 HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
+# What a VM boots: vmlinuz and initramfs.cpio of this directory.
+VM_GUEST=${VM_GUEST:-$B/guest}
+GUEST_INITRD=$VM_GUEST/initramfs.cpio
 GUEST_MAC=02:00:0a:09:08:02
 NET=tap-name=tap0,mac=$GUEST_MAC # for torpor run --net
 CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
@@ -142,7 +144,7 @@ vm_launch() {
 		"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
 			--serial stdio --initrd "$GUEST_INITRD" \
 			--params "$CONSOLE_ARGS $vl_args" "$@" \
-			"$B/guest/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
+			"$VM_GUEST/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
 			2>"$vm_dir/err" 8>&- 9>&- &
 		echo $! >"$vm_dir/pid"
 		wait $!
