@@ -5,8 +5,14 @@
 
 #include "vmm/power_int.h"
 
-/* From unparking until LPS0 exit C2 reads return at once, at most this long. */
-#define RESUME_NS (20 * POWER_NS_PER_MS)
+/*
+ * From unparking until LPS0 exit C2 reads return at once, at most this long.
+ * One that has told LPS0 entry will tell the exit, so it is waited for longer:
+ * on a slow host it takes more than the first, and a CPU that is back in the
+ * port before it would be taken for the next sleep.
+ */
+#define RESUME_NS      (20 * POWER_NS_PER_MS)
+#define RESUME_LPS0_NS (200 * POWER_NS_PER_MS)
 /* LPS0 entry, but no C2 read after this: the guest may have no C2. */
 #define SHALLOW_FIRST_NS   (200 * POWER_NS_PER_MS)
 #define SHALLOW_AGAIN_NS   (50 * POWER_NS_PER_MS)
@@ -343,9 +349,10 @@ void power_resume(struct power *power, struct wake_source *source)
 /* Devices are back after a wake event. */
 static void restarted(struct power *power)
 {
-	bool s1;
+	bool s1, lps0;
 
 	power_lock(power);
+	lps0 = power->lps0_entered;
 	s1 = power->kind == POWER_SLEEP_S1 &&
 	     power_move(power, EVENT(S1_RETURN));
 	if (s1)
@@ -360,7 +367,8 @@ static void restarted(struct power *power)
 		stats_running(power);
 		woken(power);
 	} else {
-		timer_set(power, POWER_TIMER_RESUME, RESUME_NS);
+		timer_set(power, POWER_TIMER_RESUME,
+			  lps0 ? RESUME_LPS0_NS : RESUME_NS);
 	}
 }
 

@@ -49,6 +49,24 @@ Test(power, lps0_exit_ends_resuming)
 	cr_assert(not(m.power.powerbtn.latched), "delivered");
 }
 
+/* Else a slow one that looks at the port on its way up would be asleep again.
+ */
+Test(power, lps0_exit_is_waited_for_longer_than_a_guest_without_it)
+{
+	begin(1);
+	fall_asleep();
+	power_wake(&m.power, &m.power.powerbtn);
+	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_RESUME], 20 * NS_PER_MS));
+	all_back(1);
+	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	model_fire(&m, POWER_TIMER_RESUME);
+	power_lps0(&m.power, true);
+	fall_asleep();
+	power_wake(&m.power, &m.power.powerbtn);
+	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_RESUME], 200 * NS_PER_MS));
+	all_back(2);
+}
+
 Test(power, reads_return_at_once_while_resuming)
 {
 	begin(2);
