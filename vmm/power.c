@@ -18,6 +18,12 @@
 #define SHALLOW_AGAIN_NS   (50 * POWER_NS_PER_MS)
 #define SHALLOW_SLOW_NS	   (1000 * POWER_NS_PER_MS)
 #define SHALLOW_FAST_TRIES 20U
+/*
+ * A guest that has come back by itself is not asked twice, but may try again:
+ * one with autosleep takes the press of the button for a wake event, if it was
+ * on its way already, and goes to sleep right after that.
+ */
+#define REFUSED_NS (1000 * POWER_NS_PER_MS)
 /* So many looks in a row without a vCPU asleep: the guest has come back. */
 #define AWAKE_LOOKS 2U
 
@@ -291,8 +297,10 @@ static void came_back(struct power *power)
 	/* Here it is what the launcher wanted. */
 	power_taken(power, &power->launcher);
 	power_tell(power, POWER_RUNNING, NULL);
-	power_requests_end(
-		power, power->wake_seen ? POWER_ABORTED : POWER_REFUSED, NULL);
+	if (power->wake_seen)
+		power_requests_end(power, POWER_ABORTED, NULL);
+	else if (power->requests)
+		timer_set(power, POWER_TIMER_REFUSED, REFUSED_NS);
 	power->wake_seen = false;
 	power->wake_source = NULL;
 }
@@ -497,6 +505,7 @@ static void on_entered(struct power *power)
 		power->wake_source = NULL;
 	}
 	power->press_wanted = false; /* it went by itself */
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
 	if (power->told != POWER_SUSPENDING)
 		power_stats_begun(&power->stats, POWER_BY_GUEST,
 				  power->ops->now_ns(power->ctx));
@@ -598,6 +607,10 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 		break;
 	case POWER_TIMER_REQUEST:
 		power_requests_deadline(power);
+		break;
+	case POWER_TIMER_REFUSED:
+		if (power_get_step(power) == STEP(AWAKE))
+			power_requests_end(power, POWER_REFUSED, NULL);
 		break;
 	case POWER_TIMER_STORM:
 		power_storm_over(power);

@@ -103,6 +103,7 @@ enum power_timer {
 	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */
 	POWER_TIMER_RESUME,  /* end of RESUMING without LPS0 exit */
 	POWER_TIMER_REQUEST, /* the first deadline of a request */
+	POWER_TIMER_REFUSED, /* it came back and does not try again */
 	POWER_TIMER_STORM,   /* a source that stormed may wake again */
 	POWER_NR_TIMERS,
 };
@@ -172,7 +173,7 @@ struct power_ops {
 
 enum power_outcome {
 	POWER_ASLEEP,
-	POWER_REFUSED, /* the guest began and came back by itself */
+	POWER_REFUSED, /* it began, came back and stayed awake */
 	POWER_TIMEOUT,
 	POWER_ABORTED,	 /* by power_request.source */
 	POWER_CANCELLED, /* by power_cancel() */

@@ -157,6 +157,7 @@ bool power_press(struct power *power)
 	if (!awake)
 		return true;
 	power->cancelled_until_ns = 0;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
 	power->wake_seen = false;

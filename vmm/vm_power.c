@@ -350,6 +350,11 @@ static void on_timer_request(struct loop_timer *timer)
 	on_timer(timer, POWER_TIMER_REQUEST);
 }
 
+static void on_timer_refused(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_REFUSED);
+}
+
 static void on_timer_storm(struct loop_timer *timer)
 {
 	on_timer(timer, POWER_TIMER_STORM);
@@ -361,6 +366,7 @@ static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
 		[POWER_TIMER_SHALLOW] = on_timer_shallow,
 		[POWER_TIMER_RESUME] = on_timer_resume,
 		[POWER_TIMER_REQUEST] = on_timer_request,
+		[POWER_TIMER_REFUSED] = on_timer_refused,
 		[POWER_TIMER_STORM] = on_timer_storm,
 	};
 	struct vm *vm = ctx;

@@ -52,7 +52,7 @@ Test(power_request, s1_let_go_early_has_wak_sts_too)
 	model_order(&m, 0, ORDER_S1);
 	all_back(1);
 	cr_assert(status(ACPI_PM1_WAK));
-	MODEL_UNTIL(&m, a.calls == 1);
+	stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 	cr_assert(eq(int, state(), POWER_RUNNING));
 }
@@ -151,9 +151,44 @@ Test(power_request, a_guest_that_comes_back_by_itself_refused)
 	ask(&a, SECOND);
 	power_lps0(&m.power, true);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, a.calls == 1);
+	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	cr_assert(eq(u32, a.calls, 0), "it may try again");
+	stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 	cr_assert(eq(int, state(), POWER_RUNNING));
+}
+
+/* Autosleep takes the press for a wake event, and sleeps a moment later. */
+Test(power_request, a_guest_that_comes_back_and_tries_again_sleeps)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	power_lps0(&m.power, true);
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	power_lps0(&m.power, true);
+	fall_asleep();
+	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
+	cr_assert(a.req.by_itself);
+	cr_assert(not(m.armed[POWER_TIMER_REFUSED]));
+}
+
+Test(power_request, a_guest_that_comes_back_may_still_time_out)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, SECOND / 2);
+	power_lps0(&m.power, true);
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
+	model_fire(&m, POWER_TIMER_REFUSED);
+	cr_assert(eq(u32, a.calls, 1));
 }
 
 Test(power_request, devices_that_come_back_are_a_refusal)
@@ -169,6 +204,7 @@ Test(power_request, devices_that_come_back_are_a_refusal)
 	power_device_live(&m.power);
 	cr_assert(eq(u32, a.calls, 0));
 	power_device_live(&m.power);
+	stays_awake();
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 }
@@ -323,7 +359,7 @@ Test(power_request, the_late_exit_of_a_slow_guest_is_no_refusal)
 	/* The next exit is one. */
 	power_lps0(&m.power, true);
 	power_lps0(&m.power, false);
-	power_poll(&m.power);
+	stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 }
 

@@ -228,7 +228,7 @@ Test(power_stats_of, a_requested_sleep_and_its_wake_up)
 	cr_assert(eq(u64, m.power.last_wake_latency_ns, 13 * NS_PER_MS));
 }
 
-/* RUNNING is told after 20 ms whatever the guest does: that is no latency. */
+/* RUNNING is told after 200 ms whatever the guest does: that is no latency. */
 Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
 {
 	struct power_stats *s = &m.power.stats;
@@ -245,8 +245,8 @@ Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
 	m.now_ns += SECOND;
 	lps0_exit();
 	cr_assert(eq(u64, s->wake_running.count, 1));
-	cr_assert(
-		eq(u64, m.power.last_wake_latency_ns, SECOND + 20 * NS_PER_MS));
+	cr_assert(eq(u64, m.power.last_wake_latency_ns,
+		     SECOND + 200 * NS_PER_MS));
 	/* The next wake event: not known again. */
 	press_and_sleep(&a);
 	power_wake(&m.power, &m.power.powerbtn);
@@ -270,7 +270,7 @@ Test(power_stats_of, an_exit_after_the_next_request_ends_the_old_wake_up)
 	power_lps0(&m.power, false);
 	MODEL_UNTIL(&m, !m.power.note_old_exit);
 	cr_assert(eq(u64, s->wake_running.count, 1));
-	cr_assert(eq(u64, s->wake_running.sum_ns, SECOND + 20 * NS_PER_MS));
+	cr_assert(eq(u64, s->wake_running.sum_ns, SECOND + 200 * NS_PER_MS));
 	m.now_ns += SECOND;
 	fall_asleep();
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 2));
@@ -330,6 +330,7 @@ Test(power_stats_of, requests_that_do_not_end_asleep_are_counted_by_reason)
 	ask(&b, SECOND);
 	power_lps0(&m.power, true);
 	lps0_exit();
+	stays_awake();
 	cr_assert(eq(u64, s->requests[POWER_REFUSED], 2));
 	ask(&a, SECOND);
 	power_lps0(&m.power, true);

@@ -71,6 +71,13 @@ static inline void all_back(unsigned int n)
 		MODEL_UNTIL(&m, model_done(&m, i) >= n);
 }
 
+/* It has come back, and does not try again. */
+static inline void stays_awake(void)
+{
+	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
+	model_fire(&m, POWER_TIMER_REFUSED);
+}
+
 static inline bool status(uint16_t bits)
 {
 	return (acpi_pm_get(&m.pm).pm1_sts & bits) != 0;
