@@ -141,6 +141,11 @@ make_payload() {
 	esac
 	echo "INTERACTIVE=$interactive ROWS=${size% *} COLS=${size#* }
 export LONG='${LONG-}' SEED='${SEED-}'" >"$work/root/run/job.env"
+	# Of the tests on bare-metal payloads: how many, how long.
+	for var in RACES CYCLES ASLEEP; do
+		eval "value=\${$var-}"
+		[ -z "$value" ] || echo "export $var='$value'"
+	done >>"$work/root/run/job.env"
 	initramfs_pack "$work/root" "$work/payload.cpio"
 }
 
