@@ -121,7 +121,8 @@ for_each_user() {
 }
 
 as_user() {
-	as=(setpriv "--reuid=$ORDINARY" "--regid=$ORDINARY"
+	# By its path: busybox' shell has one of its own, which knows less.
+	as=("$(command -v setpriv)" "--reuid=$ORDINARY" "--regid=$ORDINARY"
 	    "--groups=$(stat -c %g /dev/kvm)")
 	who=", as a user"
 	run_dir_make
