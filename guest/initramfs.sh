@@ -56,6 +56,6 @@ initramfs_busybox() {
 initramfs_pack() {
 	find "$1" -exec touch -h -d @0 {} +
 	(cd "$1" && find . | LC_ALL=C sort |
-		cpio -o -H newc --quiet --reproducible -R 0:0) >"$2.new"
-	mv "$2.new" "$2"
+		cpio -o -H newc --quiet --reproducible -R 0:0) >"$2.$$"
+	mv "$2.$$" "$2"
 }

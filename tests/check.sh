@@ -57,6 +57,8 @@ guests() {
 # Once for all that boot guests.
 eval "$(tests/harness/run-guests.sh --decide)"
 export NESTED
+# Once, not by several at a time.
+[ "$NESTED" = 0 ] && [ -e /dev/kvm ] || tests/harness/packages.sh guest nested
 [ "$NESTED" = 0 ] || echo "No KVM here that runs Linux: guests run on an" \
 	"emulated host."
 
@@ -81,6 +83,7 @@ if [ -e /dev/kvm ] || [ "$(nproc)" = 1 ]; then
 	baremetal
 else
 	{
+		# shellcheck disable=SC2030
 		broken= repeated=
 		baremetal
 		echo "$broken" >"$out/side.broken"
@@ -115,6 +118,7 @@ if [ -n "$side" ]; then
 	wait "$side"
 	side=
 	cat "$out/side"
+	# shellcheck disable=SC2031
 	broken="$broken$(cat "$out/side.broken")"
 	repeated="$repeated$(cat "$out/side.repeated")"
 fi
