@@ -419,7 +419,9 @@ wrong_options() {
 }
 
 all_tests() {
-	[ ${#as[@]} != 0 -a "$(how_many 1 0 1)" = 0 ] || wrong_options
+	if [ ${#as[@]} = 0 ] || [ "$(how_many 1 0 1)" = 1 ]; then
+		wrong_options
+	fi
 	taps
 	host
 	[ ${#as[@]} = 0 ] || no_permission
