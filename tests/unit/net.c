@@ -92,31 +92,26 @@ static void frame_fill(uint8_t *frame, size_t len)
 		frame[i] = (uint8_t)(i * 7 + i / 256);
 }
 
-/* From the wire: header @hdr and @len bytes of frame. */
-static void wire_send(struct nic *t, const struct virtio_net_hdr_v1 *hdr,
-		      size_t len)
+/* From the wire: header @hdr and @len bytes of frame, to @mac if there is one.
+ */
+static void wire_send_to(struct nic *t, const struct virtio_net_hdr_v1 *hdr,
+			 size_t len, const uint8_t *mac)
 {
 	static uint8_t buf[80 << 10];
 
 	memcpy(buf, hdr, sizeof(*hdr));
 	frame_fill(buf + sizeof(*hdr), len);
+	if (mac)
+		memcpy(buf + sizeof(*hdr), mac, ETH_ALEN);
 	cr_assert(eq(sz, (size_t)send(t->peer, buf, sizeof(*hdr) + len, 0),
 		     sizeof(*hdr) + len));
 }
 
+#define wire_send(t, hdr, len) wire_send_to(t, hdr, len, NULL)
+
 static const struct virtio_net_hdr_v1 no_hdr;
 
-/* From the wire: a frame of @len bytes to the device's own address. */
-static void wire_send_own(struct nic *t, size_t len)
-{
-	static uint8_t buf[80 << 10];
-
-	memset(buf, 0, sizeof(no_hdr));
-	frame_fill(buf + sizeof(no_hdr), len);
-	memcpy(buf + sizeof(no_hdr), our_mac, sizeof(our_mac));
-	cr_assert(eq(sz, (size_t)send(t->peer, buf, sizeof(no_hdr) + len, 0),
-		     sizeof(no_hdr) + len));
-}
+#define wire_send_own(t, len) wire_send_to(t, &no_hdr, len, our_mac)
 
 /* What has arrived on the wire. Return: bytes of frame, -1 if nothing. */
 static ssize_t wire_recv(struct nic *t, struct virtio_net_hdr_v1 *hdr,
