@@ -12,7 +12,7 @@ fs_pid=
 
 fs_start() {
 	mkdir -p "$dir/mnt"
-	head -c 1M /dev/urandom >"$dir/backing"
+	head -c 1048576 /dev/urandom >"$dir/backing"
 	"$tools/slowfs" "$dir/backing" "$dir/mnt" $DELAY_MS >"$dir/fs.log" 2>&1 &
 	fs_pid=$!
 	within 10 grep -q ^mounted "$dir/fs.log"
@@ -24,7 +24,7 @@ fs_stop() {
 }
 
 image_sum() {
-	cksum <"$dir/backing"
+	md5sum <"$dir/backing"
 }
 
 # steps WORD: how often the file system has said so.
