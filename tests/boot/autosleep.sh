@@ -77,7 +77,7 @@ up() {
 		not_ok "$1: wakes" "see above"
 		ctl state
 		echo "$ctl_out" | sed 's/^/  | /'
-		ctl resume
+		ctl wake
 		vm_console_wait "TORPOR: awake again*" $GO_S
 		return 1
 	fi
@@ -171,7 +171,6 @@ sources() {
 	once "power button" PNP0C0D:00 powerbtn ctl powerbtn
 	once "sleep button" PNP0C0D:00 sleepbtn ctl sleepbtn
 	once "launcher" PNP0C0D:00 launcher ctl wake
-	once "resume" PNP0C0D:00 launcher ctl resume
 	once "packet" "$net_dev" net0 ping_guest
 	once "serial byte" ttyS0 serial serial_byte
 	prepare="echo +$((3 + 3 * SLOW)) >/sys/class/rtc/rtc0/wakealarm"
@@ -180,18 +179,22 @@ sources() {
 }
 
 # A request to a guest that sleeps, and to one that is about to. Its button is
-# an event to the latter, which may wake it: then it sleeps after that. Such a
-# sleep is no sleep to the coordinator, so this is not in the sums.
+# an event to the latter, which may wake it: then it sleeps after that, and the
+# request waits for it. Such a first sleep is none to the coordinator, so this is
+# not in the sums.
 requests() {
 	give_back
 	asleep "request" || return
 	vm_suspend
 	expect_eq "request: asleep already: $ctl_out" $? 0
+	# Nobody asked it to sleep, so there is nothing to take back.
+	ctl resume
+	expect_eq "resume: leaves it asleep" "$(vm_state)" SUSPENDED
 	by launcher ctl wake
 	up "request" || return
 	give_back
 	vm_suspend
-	echo "  a request to a guest about to sleep: $ctl_out"
+	expect_eq "request to one about to sleep: $ctl_out" $? 0
 	asleep "request to one about to sleep" || return
 	by launcher ctl wake
 	up "request to one about to sleep"
