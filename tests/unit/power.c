@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power, .fini = teardown, .timeout = 30);
+TestSuite(power, .fini = teardown, .timeout = 120);
 
 /* ----------------------------------------------------- the diagram */
 
@@ -583,7 +583,7 @@ Test(power, a_halted_vcpu_with_an_interrupt_pending_is_not_asleep)
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
 
-Test(power, a_thousand_wakes_race_the_way_down, .timeout = 120)
+Test(power, a_thousand_wakes_race_the_way_down)
 {
 	unsigned int slept = power_race(&m, 1000, 1);
 
