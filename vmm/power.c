@@ -483,12 +483,12 @@ static void on_census_ok(struct power *power)
 		power->kind = POWER_SLEEP_SHALLOW;
 	power_unlock(power);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	if (quiesce)
+	if (quiesce) {
 		trace_begin(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
-	if (quiesce)
 		power->ops->quiesce(power->ctx);
-	else if (last)
+	} else if (last) {
 		last_look(power);
+	}
 }
 
 static void on_entered(struct power *power)

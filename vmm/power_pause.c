@@ -30,11 +30,8 @@ static bool devices_rest(enum power_step step)
 	       step == POWER_STEP_ASLEEP || step == POWER_STEP_RELEASED;
 }
 
-/* Not of one that a device ended before it was there. */
 static void tell(struct power *power, bool paused)
 {
-	if (power->pause_told == paused)
-		return;
 	power->pause_told = paused;
 	trace_record(power->trace, paused ? TRACE_BEGIN : TRACE_END,
 		     TRACE_REQUEST, "paused", NULL, TRACE_NO_VALUE);
@@ -73,6 +70,7 @@ static void is_off(struct power *power)
 					   power->paused_at_ns);
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);
+	/* Not told: a device ended it before it was there. */
 	if (power->pause_told)
 		tell(power, false);
 	else
