@@ -131,6 +131,7 @@ VMM_SRC = \
 	vmm/trace_view.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
+	vmm/vm_devices.c \
 	vmm/vm_power.c \
 	vmm/vm_virtio.c
 
