@@ -38,7 +38,8 @@ BASE_SRC = \
 	vmm/base/err.c \
 	vmm/base/fd.c \
 	vmm/base/log.c \
-	vmm/base/loop.c
+	vmm/base/loop.c \
+	vmm/base/unix_socket.c
 
 # What a device process is made of.
 VIRTIO_SRC = \
@@ -69,7 +70,13 @@ VIRTIO_SRC = \
 	virtio/rng.c \
 	virtio/roles.c \
 	virtio/vhost_user.c \
-	virtio/virtq.c
+	virtio/virtq.c \
+	virtio/vsock.c \
+	virtio/vsock_bytes.c \
+	virtio/vsock_conn.c \
+	virtio/vsock_dial.c \
+	virtio/vsock_rx.c \
+	virtio/vsock_tx.c
 
 SANDBOX_SRC = \
 	sandbox/caps.c \
@@ -105,6 +112,7 @@ VMM_SRC = \
 	vmm/config_kv.c \
 	vmm/config_options.c \
 	vmm/config_share.c \
+	vmm/config_vsock.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -133,7 +141,8 @@ VMM_SRC = \
 	vmm/vm.c \
 	vmm/vm_devices.c \
 	vmm/vm_power.c \
-	vmm/vm_virtio.c
+	vmm/vm_virtio.c \
+	vmm/vsock_socket.c
 
 DEVICES_SRC = \
 	devices/acpi_pm.c \
@@ -318,12 +327,13 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. posix_cases runs in a guest,
-# which has no libraries.
+# Programs of the tests that boot Linux guests. posix_cases and vsock_peer run in
+# a guest, which has no libraries.
 BOOT_TOOLS = \
 	$(B)/tests/boot/clients \
 	$(B)/tests/boot/posix_cases \
-	$(B)/tests/boot/race
+	$(B)/tests/boot/race \
+	$(B)/tests/boot/vsock_peer
 
 boot-tools: $(BOOT_TOOLS)
 
@@ -339,6 +349,8 @@ $(B)/tests/boot/race: tests/boot/race.c
 		-ljansson
 
 $(B)/tests/boot/posix_cases: tests/boot/posix_cases.c
+$(B)/tests/boot/vsock_peer: tests/boot/vsock_peer.c
+$(B)/tests/boot/posix_cases $(B)/tests/boot/vsock_peer:
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
 		-Wno-conversion -o $@ $<

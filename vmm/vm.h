@@ -32,6 +32,7 @@
 #include "vmm/power.h"
 #include "vmm/trace.h"
 #include "vmm/vcpu.h"
+#include "vmm/vsock_socket.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
 enum vm_exit {
@@ -68,6 +69,7 @@ struct vm_virtio {
 	bool has_image;
 	bool in_set; /* transport initialised */
 	char mac[18];
+	struct vsock_socket *vsock; /* vsock only; owned */
 };
 
 struct vm {

@@ -8,6 +8,7 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
+#include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -34,6 +35,11 @@ static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
 					    sizeof(struct virtio_fs_config) };
 static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
 					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
+
+static const struct device_type type_vsock = {
+	"vsock", VIRTIO_ID_VSOCK, VSOCK_QUEUE_SIZE, VSOCK_NR_QUEUES,
+	sizeof(struct virtio_vsock_config)
+};
 
 static void add_word(struct device_plan *plan, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -212,10 +218,40 @@ static int create_rng(struct vm *vm, struct err *err)
 	return vm_virtio_spawn(vm, dev, &plan, err);
 }
 
+static int create_vsock(struct vm *vm, struct err *err)
+{
+	const struct vm_config *cfg = vm->cfg;
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1);
+	struct device_plan plan;
+	char path[PATH_MAX];
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	dev->vsock = malloc(sizeof(*dev->vsock));
+	if (!dev->vsock)
+		return err_set_errno(err, -ENOMEM, "device %s", dev->name);
+	config_vsock_path(cfg, path, sizeof(path));
+	r = vsock_socket_open(dev->vsock, &vm->loop, path, err);
+	if (r < 0)
+		return r;
+	plan_init(&plan, &type_vsock);
+	add_word(&plan, "cid=%u", cfg->vsock.cid);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = dev->vsock->stream.fd;
+	plan.req.backend_fds[plan.req.nr_backend_fds++] =
+		dev->vsock->seqpacket.fd;
+	plan.req.backend_fds[plan.req.nr_backend_fds++] =
+		dev->vsock->device_dial_fd;
+	r = vm_virtio_spawn(vm, dev, &plan, err);
+	/* The end of the process shall be the end of the channel. */
+	fd_close(&dev->vsock->device_dial_fd);
+	return r;
+}
+
 unsigned int vm_devices_count(const struct vm_config *cfg)
 {
 	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + cfg->rng;
+	       cfg->nr_shares + (cfg->vsock.cid != 0) + cfg->rng;
 }
 
 int vm_devices_create(struct vm *vm, struct err *err)
@@ -231,6 +267,8 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_console(vm, i, err);
 	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
 		r = create_fs(vm, i, err);
+	if (r == 0 && cfg->vsock.cid)
+		r = create_vsock(vm, err);
 	if (r == 0 && cfg->rng)
 		r = create_rng(vm, err);
 	return r;

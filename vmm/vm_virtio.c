@@ -112,6 +112,9 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
+	/* So that who connects is told, and does not wait for nobody. */
+	if (dev->vsock)
+		vsock_socket_close(dev->vsock);
 	virtio_mmio_died(&dev->mmio, "died");
 	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
 	look_at_fence(&dev->fence_timer);
@@ -417,6 +420,9 @@ void vm_virtio_destroy(struct vm *vm)
 		fd_close(&dev->page_fd);
 		if (dev->has_image)
 			disk_image_finish(&dev->image);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		free(dev->vsock);
 	}
 	if (vm->pages)
 		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *

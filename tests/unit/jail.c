@@ -192,7 +192,7 @@ static int vmm_threads(void)
 	EXPECT(pthread_barrier_init(&v.barrier, NULL, 2) == 0);
 	EXPECT(pthread_create(&thread, NULL, vcpu_main, &v) == 0);
 	(void)pthread_barrier_wait(&v.barrier);
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)pthread_barrier_wait(&v.barrier);
 	EXPECT(pthread_join(thread, NULL) == 0);
 	EXPECT(v.denied == EPERM);
@@ -218,7 +218,7 @@ static int vmm_works(void)
 	int pair[2];
 	int fd;
 
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	if (kvm >= 0)
 		EXPECT(ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION);
 	/* A back end's image, anew; an eventfd; a channel; a late vCPU. */
@@ -250,21 +250,21 @@ static int vmm_execs(void)
 {
 	char *const argv[] = { NULL };
 
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)execve("/bin/true", argv, argv);
 	return 0;
 }
 
 static int vmm_traces(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)syscall(SYS_ptrace, 0, 0, 0, 0);
 	return 0;
 }
 
 static int vmm_unshares(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)syscall(SYS_unshare, 0);
 	return 0;
 }
@@ -280,7 +280,7 @@ Test(jail, vmm_that_would_run_a_program_dies, .timeout = 30)
 
 static int vmm_forks(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	EXPECT_ERRNO(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
 	return 0;
 }

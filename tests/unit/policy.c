@@ -61,8 +61,8 @@ static void no_rule_twice(const struct policy_table *table, const char *name)
 
 Test(policy, every_role_of_the_program_has_a_table, .timeout = 30)
 {
-	static const char *const roles[] = { "blk", "console", "fs", "net",
-					     "rng" };
+	static const char *const roles[] = { "blk", "console", "fs",
+					     "net", "rng",     "vsock" };
 
 	cr_assert(eq(u32, policy_nr_roles, ARRAY_SIZE(roles)));
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)

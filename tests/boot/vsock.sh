@@ -1,0 +1,176 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Connections over vsock of a stock guest: from either side, streams and records,
+# four at a time, all bytes checked (vsock_peer.c); what is refused; a sleeping
+# guest is woken by a connection, which it then gets.
+. tests/boot/lib.sh
+
+base=/tmp/vsock
+peer=$B/tests/boot/vsock_peer
+sock=$base/s
+
+# The guest's programs and one more.
+make_initrd() {
+	rm -rf $base
+	mkdir -p $base/root/bin
+	cp "$peer" $base/root/bin/
+	(cd $base/root && echo bin/vsock_peer | cpio -o -H newc 2>/dev/null) |
+		cat "$B/guest/initramfs.cpio" - >$base/initramfs.cpio
+	GUEST_INITRD=$base/initramfs.cpio
+}
+
+# guest_peer ARG...: in the guest, in the background; output in its /tmp/peer.
+guest_peer() {
+	guest "rm -f /tmp/peer /tmp/peer-code; (vsock_peer guest $*
+		>/tmp/peer 2>&1; echo \$? >/tmp/peer-code) >/dev/null 2>&1 &"
+}
+
+# guest_listens: the guest's end does.
+guest_listens() {
+	guest 'n=0; while ! grep -q listening /tmp/peer && [ $n -lt 200 ]; do
+		n=$((n + 1)); usleep 20000; done; grep -q listening /tmp/peer'
+}
+
+# guest_done: the status of the guest's end, once it has one.
+guest_done() {
+	guest 'n=0; while [ ! -s /tmp/peer-code ] && [ $n -lt 500 ]; do
+		n=$((n + 1)); usleep 20000; done; cat /tmp/peer-code' |
+		tr -d '\r'
+}
+
+# both_right NAME: four connections, whose ends both have seen all bytes.
+both_right() {
+	expect_eq "$1: the host has all bytes" \
+		"$(grep -c 'sent .* received ' $base/host)" 4
+	expect_eq "$1: and so has the guest" "$(guest_done)" 0 ||
+		guest 'cat /tmp/peer'
+}
+
+# from_host NAME OPTION...
+from_host() {
+	fh_name=$1
+	shift
+	guest_peer listen 5000 4 "$@"
+	guest_listens
+	"$peer" host connect $sock 5000 4 "$@" >$base/host 2>&1
+	expect_eq "$fh_name: status" $? 0 || cat $base/host
+	both_right "$fh_name"
+}
+
+# from_guest NAME OPTION...
+from_guest() {
+	fg_name=$1
+	shift
+	"$peer" host listen $sock 6000 4 "$@" >$base/host 2>&1 &
+	fg_pid=$!
+	while ! grep -q listening $base/host; do
+		usleep 10000
+	done
+	guest_peer connect 6000 4 "$@"
+	wait $fg_pid
+	expect_eq "$fg_name: status" $? 0 || cat $base/host
+	both_right "$fg_name"
+}
+
+# What leads nowhere ends at once, with an error.
+refused() {
+	expect_eq "$1: nobody at the guest's port" \
+		"$("$peer" host connect $sock 4999 1 bytes=1 2>&1)" \
+		"vsock_peer: no OK: Connection refused"
+	expect_eq "$1: nobody at the host's port" \
+		"$(guest 'vsock_peer guest connect 4999 1 bytes=1 2>&1' |
+			tr -d '\r')" \
+		"vsock_peer: connect to the host: Connection reset by peer"
+}
+
+# woken NAME OPTION...: by a connection, which is then one like any other.
+woken() {
+	wo_name=$1
+	shift
+	guest_peer listen 5001 1 bytes=100000 "$@"
+	guest_listens
+	asleep "$wo_name" || return
+	"$peer" host connect $sock 5001 1 bytes=100000 "$@" \
+		>$base/host 2>&1 &
+	wo_pid=$!
+	awake "$wo_name" vsock
+	wait $wo_pid
+	expect_eq "$wo_name: the connection is delivered" $? 0 ||
+		cat $base/host
+	expect_eq "$wo_name: the guest has all bytes" "$(guest_done)" 0
+}
+
+# It loses what is open, says Linux' driver; the host is told.
+loses() {
+	guest_peer listen 5002 1
+	guest_listens
+	"$peer" host connect $sock 5002 1 hold >$base/host 2>&1 &
+	lo_pid=$!
+	guest 'while ! netstat -n >/dev/null || [ ! -s /tmp/peer ]; do :; done'
+	asleep "$1" || return
+	wait $lo_pid
+	ok "$1: an open connection ends with a stock guest's sleep"
+	ctl wake
+	awake "$1" launcher
+}
+
+start() {
+	st_name=$1
+	shift
+	rm -f $sock*
+	if ! vm_start "torpor.wake=LNRO0005:00" --no-rng \
+		--vsock "cid=5,socket=$sock" "$@"; then
+		not_ok "$st_name: boots" "see above"
+		return 1
+	fi
+	vm_events_start
+}
+
+the_end() {
+	expect_no_warning "$1"
+	expect_eq "$1: no device was killed" \
+		"$(grep -c 'killed:' "$vm_dir/err")" 0
+	guest_send "poweroff -f"
+	vm_exit 30
+	expect_eq "$1: powers off" "$code" 0
+	expect_eq "$1: its sockets are gone" "$(ls $base | grep '^s$\|^s\.')" ""
+}
+
+make_initrd
+if start stock; then
+	from_host "host connects, stream" bytes=1000000
+	from_guest "guest connects, stream" bytes=1000000
+	from_host "host connects, seqpacket" seqpacket bytes=1000000
+	from_guest "guest connects, seqpacket" seqpacket bytes=1000000
+	refused stock
+	woken "woken by a stream"
+	woken "woken by seqpacket" seqpacket
+	at_rest "at rest" 5 s2idle
+	from_host "after sleeps" bytes=100000
+	the_end stock
+fi
+
+# As an ordinary user.
+if [ "$(id -u)" = 0 ] && grep -q '^user:' /etc/passwd; then
+	cat >/tmp/as-user <<-END
+		#!/bin/sh
+		chown user /tmp/vm.* $base
+		exec su user -c "exec $PWD/$torpor \$(for word in "\$@"; do
+			printf "'%s' " "\$word"; done)"
+	END
+	chmod 755 /tmp/as-user
+	chmod 777 /tmp
+	torpor_root=$torpor
+	torpor=/tmp/as-user
+	if start "ordinary user"; then
+		from_host "ordinary user: host connects" bytes=100000
+		from_guest "ordinary user: guest connects" bytes=100000
+		woken "ordinary user"
+		the_end "ordinary user"
+	fi
+	torpor=$torpor_root
+else
+	skip "ordinary user" "this is one, or there is no other"
+fi
+tests_end vsock
