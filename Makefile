@@ -248,7 +248,8 @@ UNIT_TESTS = \
 	spawner \
 	trace \
 	trace_view \
-	virtq
+	virtq \
+	vsock
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
@@ -274,7 +275,8 @@ FUZZERS = \
 	kernel \
 	mmio \
 	net \
-	virtq
+	virtq \
+	vsock
 
 FUZZ_HELPERS = \
 	tests/fuzz/fuzz.c \
