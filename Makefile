@@ -249,7 +249,8 @@ UNIT_TESTS = \
 	trace \
 	trace_view \
 	virtq \
-	vsock
+	vsock \
+	vsock_life
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)

@@ -464,9 +464,9 @@ static uint32_t new_host_port(struct virtio_vsock *vs,
 	return port;
 }
 
-static void line_complete(struct vsock_conn *conn)
+static void line_over(struct vsock_conn *conn, bool complete)
 {
-	if (parse_line(conn) < 0) {
+	if (!complete || parse_line(conn) < 0) {
 		log_limited(&conn->vs->host_limit,
 			    "vsock: a connection of the host does not begin "
 			    "with 'CONNECT <port>'; closed");
@@ -515,7 +515,7 @@ static void hello(struct vsock_conn *conn)
 	}
 	conn->line_len += (uint8_t)n;
 	if (complete || conn->line_len == VSOCK_LINE_MAX)
-		line_complete(conn);
+		line_over(conn, complete);
 }
 
 /* ----------------------------------------------------------------- polling */
