@@ -67,6 +67,7 @@ struct vm_virtio {
 	struct disk_image image; /* blk only */
 	bool has_image;
 	bool in_set; /* transport initialised */
+	bool gone;   /* not live any more, as the coordinator knows */
 	char mac[18];
 };
 

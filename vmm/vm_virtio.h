@@ -22,6 +22,7 @@ struct device_plan { /* what the process is given */
 	struct spawn_request req;
 	char words[SPAWN_MAX_ARGS][48];
 	unsigned int nr_words;
+	enum suspend_mode suspend;
 };
 
 /* --- vm_devices.c --- */
