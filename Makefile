@@ -98,6 +98,8 @@ VMM_SRC = \
 	virtio/mmio.c \
 	virtio/mmio_page.c \
 	virtio/mmio_queue.c \
+	virtio/mmio_quiesce.c \
+	virtio/mmio_suspend.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
 	vmm/cli.c \
@@ -108,6 +110,7 @@ VMM_SRC = \
 	vmm/commands_stats.c \
 	vmm/commands_trace.c \
 	vmm/config.c \
+	vmm/config_devices.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
 	vmm/config_options.c \
@@ -230,6 +233,7 @@ UNIT_TESTS = \
 	mmio \
 	mmio_life \
 	mmio_quiesce \
+	mmio_suspend \
 	net \
 	net_wake \
 	net_wake_arm \
@@ -330,10 +334,11 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. posix_cases and vsock_peer run in
-# a guest, which has no libraries.
+# Programs of the tests that boot Linux guests. keep_open, posix_cases and
+# vsock_peer run in a guest, which has no libraries.
 BOOT_TOOLS = \
 	$(B)/tests/boot/clients \
+	$(B)/tests/boot/keep_open \
 	$(B)/tests/boot/posix_cases \
 	$(B)/tests/boot/race \
 	$(B)/tests/boot/vsock_peer
@@ -351,9 +356,8 @@ $(B)/tests/boot/race: tests/boot/race.c
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-ljansson
 
-$(B)/tests/boot/posix_cases: tests/boot/posix_cases.c
-$(B)/tests/boot/vsock_peer: tests/boot/vsock_peer.c
-$(B)/tests/boot/posix_cases $(B)/tests/boot/vsock_peer:
+$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases \
+$(B)/tests/boot/vsock_peer: $(B)/tests/boot/%: tests/boot/%.c
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
 		-Wno-conversion -o $@ $<

@@ -20,21 +20,35 @@
 #include "vmm/shared_dir.h"
 #include "vmm/vm_virtio.h"
 
-static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK,
-					     BLK_QUEUE_SIZE, BLK_NR_QUEUES,
-					     sizeof(struct virtio_blk_config) };
-static const struct device_type type_net = { "net", VIRTIO_ID_NET,
-					     NET_QUEUE_SIZE, NET_NR_QUEUES,
-					     sizeof(struct virtio_net_config) };
+static const struct device_type type_blk = { "blk",
+					     VIRTIO_ID_BLOCK,
+					     BLK_QUEUE_SIZE,
+					     BLK_NR_QUEUES,
+					     sizeof(struct virtio_blk_config),
+					     false };
+static const struct device_type type_net = { "net",
+					     VIRTIO_ID_NET,
+					     NET_QUEUE_SIZE,
+					     NET_NR_QUEUES,
+					     sizeof(struct virtio_net_config),
+					     false };
 static const struct device_type type_console = {
-	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
-	sizeof(struct virtio_console_config)
+	"console",
+	VIRTIO_ID_CONSOLE,
+	CONSOLE_QUEUE_SIZE,
+	CONSOLE_NR_QUEUES,
+	sizeof(struct virtio_console_config),
+	false
 };
-static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
+static const struct device_type type_fs = { "fs",
+					    VIRTIO_ID_FS,
+					    FS_QUEUE_SIZE,
 					    FS_NR_QUEUES,
-					    sizeof(struct virtio_fs_config) };
-static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
-					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
+					    sizeof(struct virtio_fs_config),
+					    true };
+static const struct device_type type_rng = {
+	"rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0, false
+};
 
 static const struct device_type type_vsock = {
 	"vsock", VIRTIO_ID_VSOCK, VSOCK_QUEUE_SIZE, VSOCK_NR_QUEUES,
@@ -56,10 +70,12 @@ static void add_word(struct device_plan *plan, const char *fmt, ...)
 	plan->req.args[plan->nr_words++] = word;
 }
 
-static void plan_init(struct device_plan *plan, const struct device_type *type)
+static void plan_init(struct device_plan *plan, const struct device_type *type,
+		      enum suspend_mode suspend)
 {
 	memset(plan, 0, sizeof(*plan));
 	plan->type = type;
+	plan->suspend = suspend;
 	plan->req.role = type->role;
 	plan->req.ctl_fd = plan->req.regpage_fd = plan->req.wake_fd = -1;
 	plan->req.vhost_fd = -1;
@@ -92,7 +108,7 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 	fd = r = disk_image_open(&dev->image, cfg->path, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_blk);
+	plan_init(&plan, &type_blk, cfg->suspend);
 	if (cfg->ro)
 		add_word(&plan, "ro");
 	if (cfg->o_direct)
@@ -147,7 +163,7 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 	(void)snprintf(dev->mac, sizeof(dev->mac),
 		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		       mac[3], mac[4], mac[5]);
-	plan_init(&plan, &type_net);
+	plan_init(&plan, &type_net, cfg->suspend);
 	add_word(&plan, "mac=%s", dev->mac);
 	if (cfg->wake_unicast)
 		add_word(&plan, "wake=unicast");
@@ -169,7 +185,7 @@ static int create_console(struct vm *vm, unsigned int i, struct err *err)
 	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_console);
+	plan_init(&plan, &type_console, vm->cfg->consoles[i].suspend);
 	plan.req.backend_fds[plan.req.nr_backend_fds++] = in;
 	plan.req.backend_fds[plan.req.nr_backend_fds++] = out;
 	return vm_virtio_spawn(vm, dev, &plan, err);
@@ -189,7 +205,7 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 	fd = shared_dir_open(cfg->path, path, err);
 	if (fd < 0)
 		return fd;
-	plan_init(&plan, &type_fs);
+	plan_init(&plan, &type_fs, cfg->suspend);
 	add_word(&plan, "tag=%s", cfg->tag);
 	add_word(&plan, "cache=%s", caches[cfg->cache]);
 	if (cfg->timeout_set)
@@ -214,7 +230,7 @@ static int create_rng(struct vm *vm, struct err *err)
 
 	if (!dev)
 		return too_many(err);
-	plan_init(&plan, &type_rng);
+	plan_init(&plan, &type_rng, vm->cfg->rng_suspend);
 	return vm_virtio_spawn(vm, dev, &plan, err);
 }
 

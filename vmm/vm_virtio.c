@@ -44,18 +44,51 @@ static void op_release(struct virtio_mmio *mmio)
 	vcpu_set_release(&owner(mmio)->vm->vcpus);
 }
 
-static void op_was_reset(struct virtio_mmio *mmio)
+static void gone(struct vm_virtio *dev)
 {
-	power_device_reset(&owner(mmio)->vm->power);
+	if (!dev->gone)
+		power_device_gone(&dev->vm->power);
+	dev->gone = true;
 }
 
-static void op_went_live(struct virtio_mmio *mmio)
+static void live(struct vm_virtio *dev)
 {
-	struct vm_virtio *dev = owner(mmio);
-
 	/* What it held is delivered through its rings now. */
 	power_taken(&dev->vm->power, &dev->wake);
+	dev->gone = false;
 	power_device_live(&dev->vm->power);
+}
+
+static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
+{
+	struct vm_virtio *dev = owner(mmio);
+	struct trace *trace = &dev->vm->trace;
+
+	switch (event) {
+	case VIRTIO_MMIO_WENT_LIVE:
+		live(dev);
+		break;
+	case VIRTIO_MMIO_WAS_RESET:
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_SUSPENDING:
+		trace_begin(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		break;
+	case VIRTIO_MMIO_SUSPENDED:
+		trace_end(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_RESUMED:
+		if (!dev->gone) { /* it was not to suspend after all */
+			trace_end(trace, TRACE_DEVICE(dev->index),
+				  TRACE_SUSPENDS);
+			break;
+		}
+		trace_instant(trace, TRACE_DEVICE(dev->index), TRACE_RESUMED,
+			      NULL);
+		live(dev);
+		break;
+	}
 }
 
 static void kill_process(struct vm_virtio *dev)
@@ -80,8 +113,7 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 static const struct virtio_mmio_ops mmio_ops = {
 	.hold = op_hold,
 	.release = op_release,
-	.was_reset = op_was_reset,
-	.went_live = op_went_live,
+	.event = op_event,
 	.failed = op_failed,
 };
 
@@ -184,6 +216,18 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 		dev->arm_acked = dev->arm_generation;
 }
 
+const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->vetoes && virtio_mmio_is_live(&dev->mmio) &&
+		    !(dev->mmio.acked & VIRTIO_MMIO_SUSPEND_BOTH))
+			return dev;
+	}
+	return NULL;
+}
+
 /* ------------------------------------------------------ making a device */
 
 /* The device's page, mapped at its place among all pages. */
@@ -239,8 +283,15 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 }
 
 static int start_transport(struct vm *vm, struct vm_virtio *dev,
-			   const struct device_type *type, int vhost_fd)
+			   const struct device_plan *plan, int vhost_fd)
 {
+	static const uint64_t suspend[] = {
+		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
+		[SUSPEND_DRAFT] = VIRTIO_MMIO_SUSPEND_DRAFT,
+		[SUSPEND_BOTH] = VIRTIO_MMIO_SUSPEND_BOTH,
+		[SUSPEND_OFF] = 0,
+	};
+	const struct device_type *type = plan->type;
 	const struct virtio_mmio_config cfg = {
 		.name = dev->name,
 		.device_id = type->id,
@@ -252,6 +303,8 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		.page = (struct virtio_regpage *)vm->pages + dev->index,
 		.vhost_fd = vhost_fd,
 		.deadline_ns = ANSWER_DEADLINE_NS,
+		.suspend = suspend[plan->suspend],
+		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
 	};
 	int r;
 
@@ -277,6 +330,7 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 	*dev = (struct vm_virtio){
 		.vm = vm,
 		.role = type->role,
+		.vetoes = type->vetoes,
 		.index = vm->nr_virtio,
 		.gsi = (uint32_t)gsi,
 		.page_fd = -1,
@@ -332,7 +386,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 	dev->ctl_fd = TAKE_FD(ctl[0]);
 	r = watch_device(vm, dev);
 	if (r == 0)
-		r = start_transport(vm, dev, plan->type, vhost[0]);
+		r = start_transport(vm, dev, plan, vhost[0]);
 	if (r == 0) {
 		vhost[0] = -1;
 		vm->options_used = true;

@@ -15,6 +15,8 @@ struct device_type {
 	uint16_t queue_size;
 	unsigned int nr_queues;
 	uint32_t config_size;
+	/* Linux' driver refuses to sleep unless it can suspend the device. */
+	bool vetoes;
 };
 
 struct device_plan { /* what the process is given */
@@ -22,6 +24,7 @@ struct device_plan { /* what the process is given */
 	struct spawn_request req;
 	char words[SPAWN_MAX_ARGS][48];
 	unsigned int nr_words;
+	enum suspend_mode suspend;
 };
 
 /* --- vm_devices.c --- */
