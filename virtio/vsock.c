@@ -221,18 +221,14 @@ static void vsock_kick(struct virtio_dev *dev, unsigned int queue)
 		vs->rx_starved = false;
 		break;
 	case VSOCK_TX:
-		if (vsock_live(vs))
-			vsock_tx_run(vs);
+		vsock_tx_run(vs);
 		break;
 	default:
 		break;
 	}
-	vsock_rx_event(vs);
+	if (queue == VSOCK_EVENT || vs->event_owed)
+		vsock_rx_event(vs);
 	vsock_settle(vs);
-	/* It came first and waited for the other. */
-	if (queue == VSOCK_RX && vsock_live(vs) && !vs->tx_blocked &&
-	    virtq_has_work(&dev->queues[VSOCK_TX]))
-		fd_event_signal(dev->queues[VSOCK_TX].kick_fd);
 }
 
 static void vsock_stop_queue(struct virtio_dev *dev, unsigned int queue)

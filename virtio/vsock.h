@@ -269,7 +269,7 @@ void vsock_rx_run(struct virtio_vsock *vs);
  * Only if the connection is owed nothing else.
  */
 void vsock_rx_read(struct vsock_conn *conn);
-/* The process has taken over a driver whose connections it does not have. */
+/* Looks at the event ring; says TRANSPORT_RESET if that is owed. */
 void vsock_rx_event(struct virtio_vsock *vs);
 
 /* --- vsock_tx.c --- */

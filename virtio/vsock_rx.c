@@ -363,7 +363,7 @@ void vsock_rx_event(struct virtio_vsock *vs)
 	struct rx_buf b;
 	int r;
 
-	if (!vs->event_owed || !vs->running[VSOCK_EVENT])
+	if (!vs->running[VSOCK_EVENT])
 		return;
 	do {
 		r = virtq_pop(vq, &b.c, b.iov, ARRAY_SIZE(b.iov));
@@ -373,6 +373,12 @@ void vsock_rx_event(struct virtio_vsock *vs)
 	if (r < 0 || b.c.len_in < sizeof(event)) {
 		virtq_push(vq, b.c.head, 0);
 		virtq_break(vq, "an event buffer without room for an event");
+		return;
+	}
+	if (!vs->event_owed) {
+		/* Nothing to say; but a broken ring is told now. */
+		virtq_unpop(vq, &b.c.head, 1);
+		virtq_disable_kick(vq);
 		return;
 	}
 	(void)iov_write(b.iov + b.c.nr_out, b.c.nr_in, 0, &event,

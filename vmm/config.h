@@ -87,6 +87,7 @@ struct share_config { /* --shared-dir */
 struct vsock_config { /* --vsock */
 	uint32_t cid; /* 0: no device */
 	char *path;   /* of its socket; NULL: see config_vsock_path() */
+	enum suspend_mode suspend;
 };
 
 enum irqchip_mode {

@@ -60,15 +60,14 @@ int config_set_vsock(struct vm_config *cfg, const struct config_kvs *kvs,
 			r = config_set_cid(cfg, kv->value, &why);
 		else if (config_key_is(kv->key, "socket"))
 			r = parse_socket(cfg, kv->value, &why);
+		else if (config_key_is(kv->key, "suspend"))
+			r = config_parse_suspend(kv->value, &cfg->vsock.suspend,
+						 &why);
 		else
-			return err_set(err, -EINVAL,
-				       "unknown key '%.64s'; known: cid, "
-				       "socket (a comma in a path: "
-				       "socket=\"a,b\")",
-				       kv->key);
+			return config_unknown_key(kv, "cid, socket, suspend",
+						  err);
 		if (r < 0)
-			return err_set(err, r, "%s=%.64s: %s", kv->key,
-				       kv->value, why.msg);
+			return config_wrong_value(kv, &why, err);
 	}
 	return 0;
 }

@@ -251,7 +251,7 @@ static int create_vsock(struct vm *vm, struct err *err)
 	r = vsock_socket_open(dev->vsock, &vm->loop, path, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_vsock);
+	plan_init(&plan, &type_vsock, cfg->vsock.suspend);
 	add_word(&plan, "cid=%u", cfg->vsock.cid);
 	plan.req.backend_fds[plan.req.nr_backend_fds++] = dev->vsock->stream.fd;
 	plan.req.backend_fds[plan.req.nr_backend_fds++] =
