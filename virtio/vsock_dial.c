@@ -104,7 +104,7 @@ int vsock_dial_process(const char *path, int *ret_fd)
 		pid = fork();
 		if (pid == 0)
 			serve(theirs, path);
-		_exit(pid < 0);
+		_exit(pid < 0 ? 1 : 0);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;

@@ -122,15 +122,13 @@ static bool send_resets(struct virtio_vsock *vs, struct rx_buf *b)
 	return vs->nr_resets == 0;
 }
 
-/* As much of the record as credit and one buffer allow. Return: see below. */
-static bool send_record(struct vsock_conn *conn, struct rx_buf *b)
+/* As much of the record as credit and the buffer allow. */
+static void send_record(struct vsock_conn *conn, struct rx_buf *b)
 {
 	struct vsock_bytes *rec = &conn->rec;
 	uint32_t n = MIN(vsock_bytes_len(rec), vsock_credit(conn));
 	bool last;
 
-	if (!take(conn->vs, b))
-		return false;
 	n = (uint32_t)MIN(n, b->c.len_in - VSOCK_HDR_BYTES);
 	n = MIN(n, VSOCK_PACKET_BYTES);
 	(void)iov_write(b->iov + b->c.nr_out, b->c.nr_in, VSOCK_HDR_BYTES,
@@ -139,7 +137,6 @@ static bool send_record(struct vsock_conn *conn, struct rx_buf *b)
 	put_conn(conn, b, VIRTIO_VSOCK_OP_RW, last ? VIRTIO_VSOCK_SEQ_EOM : 0,
 		 n);
 	vsock_bytes_skip(rec, n);
-	return true;
 }
 
 static const struct {
@@ -188,17 +185,18 @@ static bool send_owed(struct vsock_conn *conn, struct rx_buf *b)
 		/* The driver knows no such sockets. */
 		vsock_conn_orphan(conn);
 	}
-	while ((i = next_control(conn)) >= 0) {
+	for (;;) {
+		i = next_control(conn);
+		if (i < 0 &&
+		    !(vsock_bytes_len(&conn->rec) && vsock_credit(conn)))
+			break;
 		if (!take(vs, b))
 			return false;
-		send_control(conn, b, i);
+		if (i >= 0)
+			send_control(conn, b, i);
+		else
+			send_record(conn, b);
 	}
-	while (vsock_bytes_len(&conn->rec) && vsock_credit(conn)) {
-		if (!send_record(conn, b))
-			return false;
-	}
-	if (next_control(conn) >= 0)
-		return send_owed(conn, b);
 	/* The rest of a record goes when credit comes. */
 	vs->owing[conn->index / 64] &= ~(1ULL << conn->index % 64);
 	return true;

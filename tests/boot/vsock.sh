@@ -4,7 +4,15 @@
 # Connections over vsock of a stock guest: from either side, streams and records,
 # four at a time, all bytes checked (vsock_peer.c); what is refused; a sleeping
 # guest is woken by a connection, which it then gets.
+#
+#	vsock.sh
+#	vsock.sh suspend [CYCLES]
+#
+# suspend: of a guest that can suspend devices (guest/linux): four streams that
+# stay open and busy over sleeps; idle ones, whose end wakes.
 . tests/boot/lib.sh
+
+mode=${1-stock} cycles=${2:-5}
 
 base=/tmp/vsock
 peer=$B/tests/boot/vsock_peer
@@ -16,7 +24,7 @@ make_initrd() {
 	mkdir -p $base/root/bin
 	cp "$peer" $base/root/bin/
 	(cd $base/root && echo bin/vsock_peer | cpio -o -H newc 2>/dev/null) |
-		cat "$B/guest/initramfs.cpio" - >$base/initramfs.cpio
+		cat "$GUEST_INITRD" - >$base/initramfs.cpio
 	GUEST_INITRD=$base/initramfs.cpio
 }
 
@@ -123,7 +131,7 @@ loses() {
 		"0: sent 0 received 0"
 	ctl wake
 	awake "$1" launcher
-	guest 'kill $(pidof vsock_peer)'
+	guest_done >/dev/null
 }
 
 start() {
@@ -145,8 +153,97 @@ the_end() {
 	guest_send "poweroff -f"
 	vm_exit 30
 	expect_eq "$1: powers off" "$code" 0
-	expect_eq "$1: its sockets are gone" "$(ls $base | grep '^s$\|^s\.')" ""
+	expect_eq "$1: its sockets are gone" "$(echo $base/s $base/s.*)" \
+		"$base/s $base/s.*"
 }
+
+# --------------------------------------------------- a guest that can suspend
+
+# wakeup enabled|disabled: whether the device may wake the guest.
+wakeup() {
+	guest "echo $1 >/sys/devices/platform/LNRO0005:00/power/wakeup"
+}
+
+# vsock_count KEY: of the device in `state`.
+vsock_count() {
+	ctl state --json && echo "$ctl_out" | tr -d ' \n' | tr '{' '\n' |
+		sed -n "s/^\"name\":\"vsock\",\"role\".*\"$1\":\([0-9]*\).*/\1/p"
+}
+
+# all_received WHOSE: bytes that the four connections of that end have got.
+all_received() {
+	awk '/^[0-9]*: sent/ { n += $5 } END { print NR, n }' "$1"
+}
+
+all_sent() {
+	awk '/^[0-9]*: sent/ { n += $3 } END { print NR, n }' "$1"
+}
+
+# Four streams, sent both ways all the time, also while the guest sleeps.
+busy() {
+	wakeup disabled
+	guest_peer listen 5000 4 rate=100000
+	guest_listens
+	"$peer" host connect $sock 5000 4 rate=100000 >$base/host 2>&1 &
+	bu_pid=$!
+	bu_resets=$(vsock_count resets) bu_suspends=$(vsock_count suspends)
+	i=0
+	while [ $i -lt "$cycles" ]; do
+		i=$((i + 1))
+		asleep "busy, sleep $i" || return
+		# The host goes on until its sockets are full.
+		sleep 1
+		ctl wake
+		vm_awake 10
+	done
+	expect_eq "busy: the device was not reset" "$(vsock_count resets)" \
+		"$bu_resets"
+	expect_eq "busy: it was suspended each time" \
+		"$(vsock_count suspends)" $((bu_suspends + cycles))
+	expect "busy: the connections are open" "$(cat $base/host)" \
+		kill -TERM $bu_pid
+	wait $bu_pid
+	expect_eq "busy: the host has all bytes" $? 0 || cat $base/host
+	expect_eq "busy: and so has the guest" "$(guest_done)" 0
+	guest 'grep sent /tmp/peer' | tr -d '\r' >$base/guest
+	grep sent $base/host >$base/host-sums
+	sed 's/^/  host: /' $base/host-sums
+	expect_eq "busy: what the host has sent has come" \
+		"$(all_received $base/guest)" "$(all_sent $base/host-sums)"
+	expect_eq "busy: what the guest has sent has come" \
+		"$(all_received $base/host-sums)" "$(all_sent $base/guest)"
+}
+
+# Open connections that say nothing cost nothing; the end of one wakes.
+idle() {
+	wakeup enabled
+	guest_peer listen 5001 4 hold
+	guest_listens
+	"$peer" host connect $sock 5001 4 hold >$base/host 2>&1 &
+	id_pid=$!
+	guest 'n=0; while [ "$(pidof vsock_peer | wc -w)" -lt 5 ] &&
+		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
+	at_rest "four idle connections" 5 s2idle
+	asleep "idle" || return
+	kill -TERM $id_pid
+	awake "idle, the end of a connection" vsock
+	wait $id_pid
+	expect_eq "idle: the host's ends" $? 0 || cat $base/host
+	expect_eq "idle: the guest's ends" "$(guest_done)" 0
+}
+
+if [ "$mode" = suspend ]; then
+	GUEST_INITRD=$B/guest/initramfs-suspend.cpio
+	make_initrd
+	if start suspend; then
+		busy
+		idle
+		the_end suspend
+	fi
+	tests_end vsock
+fi
+
+# -------------------------------------------------------------- a stock guest
 
 make_initrd
 if start stock; then

@@ -166,8 +166,9 @@ static bool receive_some(struct peer *p)
 		return false;
 	good = right(p->buf, (size_t)n, p->c->received, !o.guest);
 	if (good < (size_t)n) {
+		good += p->c->received;
 		printf("%u: wrong byte at %llu\n", p->number,
-		       (unsigned long long)(p->c->received + good));
+		       (unsigned long long)good);
 		exit(1);
 	}
 	if (o.seqpacket && (size_t)n != record_len(p->in_records) &&
@@ -399,7 +400,7 @@ static int parse(char **argv)
 int main(int argc, char **argv)
 {
 	const struct sigaction sa = { .sa_handler = on_signal };
-	pid_t pids[MAX_CONNS];
+	pid_t pids[MAX_CONNS] = { 0 };
 	unsigned int bad;
 	int listener = -1;
 

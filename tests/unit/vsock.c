@@ -425,11 +425,9 @@ static void overrun(uint16_t type)
 
 		tx_data(type, 8, hport, big, n, VIRTIO_VSOCK_SEQ_EOM);
 		sent += n;
-		while (rx_maybe(&p)) {
+		while (rx_maybe(&p))
 			cr_assert(
 				eq(u16, p.h.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE));
-			fwd = p.h.fwd_cnt;
-		}
 		/* What it knows may be less than it has. */
 		fwd = vs->conns[0]->fwd_cnt;
 	}
@@ -491,10 +489,10 @@ Test(vsock, stream_to_a_slow_host_is_whole)
 	fill_big();
 	while (n < sizeof(big)) {
 		uint32_t room = VSOCK_BUF_BYTES - (c->rx_cnt - c->told_fwd_cnt);
-		uint32_t len =
-			MIN(MIN(room, 60000U), (uint32_t)sizeof(big) - sent);
+		uint32_t len = MIN(room, 60000U);
 		ssize_t r;
 
+		len = MIN(len, (uint32_t)sizeof(big) - sent);
 		if (len)
 			tx_data(STREAM, 8, hport, big + sent, len, 0);
 		sent += len;
