@@ -25,7 +25,7 @@ Test(vsock, config_has_the_cid)
 	cr_assert(eq(u64, f.features & 7, 7));
 }
 
-Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 30)
+Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 60)
 {
 	static const char *const bad[] = {
 		"cid=0", "cid=1",	   "cid=2",

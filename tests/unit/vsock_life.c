@@ -523,7 +523,7 @@ Test(vsock_life, armed_while_live_delivers_and_wakes)
 /* ------------------------------------------------------------------ dialling
  */
 
-Test(vsock_life_dial, answers_what_keeps_to_the_rules, .timeout = 30)
+Test(vsock_life_dial, answers_what_keeps_to_the_rules, .timeout = 60)
 {
 	struct vsock_dial q = { .port = 1, .type = STREAM };
 	int pair[2];
