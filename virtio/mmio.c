@@ -521,6 +521,7 @@ static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
 	static struct log_limit limit;
 	uint32_t value = 0;
 
+	(void)__atomic_fetch_add(&dev->writes, 1, __ATOMIC_RELAXED);
 	if (!register_aligned(offset, len)) {
 		log_limited(&limit, "%s: %u-byte write at %#llx, ignored",
 			    dev->name, len, (unsigned long long)offset);

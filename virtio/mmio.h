@@ -153,6 +153,7 @@ struct virtio_mmio {
 	void (*ready)(struct virtio_mmio *dev, int r);
 	/* Answer to virtio_mmio_quiesce() and _restart(), once; or NULL. */
 	void (*moved)(struct virtio_mmio *dev, int r);
+	uint64_t writes; /* of registers, which are exits; any thread, atomic */
 	uint64_t resets; /* by the driver, of a live or suspended device */
 };
 
