@@ -314,8 +314,8 @@ static int launch(struct vm_virtio *dev, struct err *err)
  */
 static int respawn(struct vm_virtio *dev, struct err *err)
 {
-	_cleanup_fd_ int image_fd = -1, vhost_fd = -1;
-	int r;
+	_cleanup_fd_ int image_fd = -1;
+	int r, vhost_fd;
 
 	if (dev->has_image) {
 		r = image_fd = disk_image_open(&dev->image, dev->name, err);
@@ -325,13 +325,14 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 	}
 	loop_remove(&dev->vm->loop, &dev->ctl_src);
 	fd_close(&dev->ctl_fd);
-	r = vhost_fd = launch(dev, err);
-	if (r < 0)
-		return r;
+	vhost_fd = launch(dev, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
 	r = virtio_mmio_respawn(&dev->mmio, vhost_fd);
-	if (r < 0)
+	if (r < 0) {
+		fd_close(&vhost_fd);
 		return err_set_errno(err, r, "device %s", dev->name);
-	vhost_fd = -1;
+	}
 	return 0;
 }
 
@@ -447,8 +448,7 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 {
-	_cleanup_fd_ int vhost_fd = -1;
-	int r;
+	int r, vhost_fd;
 
 	/* From here on a failure is ours. */
 	vm->options_used = false;
@@ -460,13 +460,15 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 			     on_wake);
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
-	r = vhost_fd = launch(dev, err);
-	if (r < 0)
-		return r;
+	vhost_fd = launch(dev, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
 	r = start_transport(vm, dev, vhost_fd);
-	if (r < 0)
+	if (r < 0) {
+		if (!dev->in_set)
+			fd_close(&vhost_fd);
 		return err_set_errno(err, r, "device %s", dev->name);
-	vhost_fd = -1;
+	}
 	vm->options_used = true;
 	power_add_source(&vm->power, &dev->wake);
 	return 0;
