@@ -99,6 +99,7 @@ VMM_SRC = \
 	virtio/mmio_page.c \
 	virtio/mmio_queue.c \
 	virtio/mmio_quiesce.c \
+	virtio/mmio_respawn.c \
 	virtio/mmio_suspend.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
@@ -233,6 +234,7 @@ UNIT_TESTS = \
 	mmio \
 	mmio_life \
 	mmio_quiesce \
+	mmio_respawn \
 	mmio_suspend \
 	net \
 	net_wake \

@@ -124,6 +124,7 @@ static int send_bytes(struct frontend *fe, const void *buf, size_t len,
 {
 	ssize_t n = fd_sendmsg(fe->fd, buf, len, fds, n_fds);
 
+	fe->messages++;
 	if (n == (ssize_t)len)
 		return 0;
 	fe->send_failed = true;
@@ -496,7 +497,10 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 		expect(fe, VHOST_USER_GET_VRING_BASE, i);
 		n++;
 	}
-	return n ? send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0) : 0;
+	if (n == 0)
+		return 0;
+	fe->messages += n - 1; /* the last one is counted as it is sent */
+	return send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0);
 }
 
 void frontend_stop(struct frontend *fe, uint32_t mask,

@@ -48,6 +48,7 @@ struct frontend {
 	int (*next)(struct frontend *fe); /* continues after the replies */
 	int result;
 	bool busy, failed, send_failed;
+	uint64_t messages; /* sent so far */
 	struct {
 		uint32_t request, ring;
 	} pending[FRONTEND_MAX_PENDING]; /* replies to come, in order */

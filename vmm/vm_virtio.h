@@ -17,14 +17,8 @@ struct device_type {
 	uint32_t config_size;
 	/* Linux' driver refuses to sleep unless it can suspend the device. */
 	bool vetoes;
-};
-
-struct device_plan { /* what the process is given */
-	const struct device_type *type;
-	struct spawn_request req;
-	char words[SPAWN_MAX_ARGS][48];
-	unsigned int nr_words;
-	enum suspend_mode suspend;
+	/* It keeps nothing but what is in its rings. */
+	bool respawns;
 };
 
 /* --- vm_devices.c --- */
@@ -39,8 +33,8 @@ int vm_devices_create(struct vm *vm, struct err *err) must_check;
  */
 struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 				int number) must_check;
-/* Spawns the process of @plan for @dev and connects it. */
+/* Spawns the process of dev->plan and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
-		    struct device_plan *plan, struct err *err) must_check;
+		    struct err *err) must_check;
 
 #endif

@@ -32,7 +32,7 @@ static enum dialect dialect;
 	static void name##_(void)
 
 TestSuite(mmio_suspend, .init = setup_suspend, .fini = teardown,
-	  .timeout = 120);
+	  .timeout = 600);
 
 static uint64_t feature(void)
 {
