@@ -256,7 +256,8 @@ UNIT_TESTS = \
 	trace_view \
 	virtq \
 	vsock \
-	vsock_life
+	vsock_life \
+	vsock_socket
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
@@ -591,11 +592,14 @@ guest-suspend-kernel:
 # feature; and that the patches for 6.12 compile.
 check-guest-suspend: guest-suspend
 	$(Q)tests/harness/packages.sh build nested
-	$(Q)$(REMAKE) programs
+	$(Q)$(REMAKE) programs boot-tools
 	$(Q)B=$(B) guest/linux/selftest/run.sh v14
 	$(Q)B=$(B) guest/linux/selftest/run.sh draft
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
 		-a $(B)/guest/initramfs-suspend.cpio tests/boot/suspend.sh fallback
+	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
+		-a $(B)/guest/initramfs-suspend.cpio \
+		-a $(B)/tests/boot/vsock_peer tests/boot/vsock.sh suspend
 	$(Q)tests/harness/kernel-source.sh 6.12
 	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
 	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft

@@ -65,8 +65,13 @@ static const struct device_type type_rng = {
 };
 
 static const struct device_type type_vsock = {
-	"vsock", VIRTIO_ID_VSOCK, VSOCK_QUEUE_SIZE, VSOCK_NR_QUEUES,
-	sizeof(struct virtio_vsock_config)
+	.role = "vsock",
+	.id = VIRTIO_ID_VSOCK,
+	.queue_size = VSOCK_QUEUE_SIZE,
+	.nr_queues = VSOCK_NR_QUEUES,
+	.config_size = sizeof(struct virtio_vsock_config),
+	/* Its connections are lost, and the new one says so. */
+	.respawns = true,
 };
 
 static void add_word(struct device_plan *plan, const char *fmt, ...)
@@ -243,7 +248,6 @@ static int create_vsock(struct vm *vm, struct err *err)
 {
 	const struct vm_config *cfg = vm->cfg;
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1);
-	struct device_plan plan;
 	char path[PATH_MAX];
 	int r;
 
@@ -256,17 +260,13 @@ static int create_vsock(struct vm *vm, struct err *err)
 	r = vsock_socket_open(dev->vsock, &vm->loop, path, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_vsock, cfg->vsock.suspend);
-	add_word(&plan, "cid=%u", cfg->vsock.cid);
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = dev->vsock->stream.fd;
-	plan.req.backend_fds[plan.req.nr_backend_fds++] =
-		dev->vsock->seqpacket.fd;
-	plan.req.backend_fds[plan.req.nr_backend_fds++] =
-		dev->vsock->device_dial_fd;
-	r = vm_virtio_spawn(vm, dev, &plan, err);
-	/* The end of the process shall be the end of the channel. */
-	fd_close(&dev->vsock->device_dial_fd);
-	return r;
+	dev->plan.suspend = cfg->vsock.suspend;
+	add_word(&dev->plan, "cid=%u", cfg->vsock.cid);
+	add_fd(&dev->plan, dev->vsock->stream.fd);
+	add_fd(&dev->plan, dev->vsock->seqpacket.fd);
+	/* The channel is made for each process, see vm_virtio.c. */
+	add_fd(&dev->plan, -1);
+	return vm_virtio_spawn(vm, dev, err);
 }
 
 unsigned int vm_devices_count(const struct vm_config *cfg)

@@ -71,13 +71,9 @@ static int open_both(struct vsock_socket *sock, struct err *err)
 int vsock_socket_open(struct vsock_socket *sock, struct loop *loop,
 		      const char *path, struct err *err)
 {
-	int pair[2];
-	int r;
-
 	*sock = (struct vsock_socket){ .loop = loop,
 				       .stream = { .fd = -1, .dir_fd = -1 },
 				       .seqpacket = { .fd = -1, .dir_fd = -1 },
-				       .device_dial_fd = -1,
 				       .dial_fd = -1,
 				       .dial_src.fd = -1 };
 	if (strlen(path) > VSOCK_PATH_MAX)
@@ -86,24 +82,37 @@ int vsock_socket_open(struct vsock_socket *sock, struct loop *loop,
 				      "shorter path",
 			       path, VSOCK_PATH_MAX);
 	(void)snprintf(sock->path, sizeof(sock->path), "%s", path);
-	r = open_both(sock, err);
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		       0, pair) < 0)
-		return err_set_errno(err, -errno, OPTION " '%s'", path);
-	sock->dial_fd = pair[0];
-	sock->device_dial_fd = pair[1];
-	r = watch(sock);
-	return r < 0 ? err_set_errno(err, r, OPTION " '%s'", path) : 0;
+	return open_both(sock, err);
 }
 
-void vsock_socket_close(struct vsock_socket *sock)
+static void end_dialling(struct vsock_socket *sock)
 {
 	loop_timer_cancel(sock->loop, &sock->pause);
 	loop_remove(sock->loop, &sock->dial_src);
 	fd_close(&sock->dial_fd);
-	fd_close(&sock->device_dial_fd);
+}
+
+int vsock_socket_dials(struct vsock_socket *sock, struct err *err)
+{
+	_cleanup_fd_ int theirs = -1;
+	int pair[2];
+	int r;
+
+	end_dialling(sock);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		       0, pair) < 0)
+		return err_set_errno(err, -errno, OPTION " '%s'", sock->path);
+	sock->dial_fd = pair[0];
+	theirs = pair[1];
+	r = watch(sock);
+	if (r < 0)
+		return err_set_errno(err, r, OPTION " '%s'", sock->path);
+	return TAKE_FD(theirs);
+}
+
+void vsock_socket_close(struct vsock_socket *sock)
+{
+	end_dialling(sock);
 	control_socket_close(&sock->stream);
 	control_socket_close(&sock->seqpacket);
 }

@@ -17,8 +17,7 @@
 struct vsock_socket {
 	char path[VSOCK_PATH_MAX + 1];
 	struct control_socket stream, seqpacket;
-	int device_dial_fd; /* the device's end; closed once it is spawned */
-	int dial_fd;
+	int dial_fd; /* of the channel with the process; -1: none */
 	struct loop *loop;
 	struct loop_source dial_src;
 	struct loop_timer pause;
@@ -33,6 +32,12 @@ struct vsock_socket {
  */
 int vsock_socket_open(struct vsock_socket *sock, struct loop *loop,
 		      const char *path, struct err *err) must_check;
+/**
+ * vsock_socket_dials() - make the channel with a process, in place of the last
+ *
+ * Return: the process's end, the caller's; or -errno with @err.
+ */
+int vsock_socket_dials(struct vsock_socket *sock, struct err *err) must_check;
 /* The device is gone, or all is: removes the files. Idempotent. */
 void vsock_socket_close(struct vsock_socket *sock);
 

@@ -232,12 +232,42 @@ idle() {
 	expect_eq "idle: the guest's ends" "$(guest_done)" 0
 }
 
+# Its process dies while the guest sleeps: another takes its place, connections
+# are lost, and both sides are told.
+dies() {
+	guest_peer listen 5003 2 hold
+	guest_listens
+	"$peer" host connect $sock 5003 2 hold >$base/host 2>&1 &
+	di_pid=$!
+	guest 'n=0; while [ "$(pidof vsock_peer | wc -w)" -lt 3 ] &&
+		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
+	asleep "dies" || return
+	kill -9 "$(vsock_count pid)"
+	wait $di_pid
+	expect_eq "dies: the host sees the ends" "$(grep -c sent $base/host)" 2
+	n=0
+	while ! grep -q "vsock: another process" "$vm_dir/err" &&
+		[ $n -lt 100 ]; do
+		n=$((n + 1))
+		usleep 50000
+	done
+	expect "dies: another in its place" "$(cat "$vm_dir/err")" \
+		grep -q "vsock: another process" "$vm_dir/err"
+	expect_eq "dies: it sleeps on" "$(vm_state)" SUSPENDED
+	ctl wake
+	awake "dies" launcher
+	expect "dies: the guest sees the ends" "status '$(guest_done)'" \
+		[ -n "$(guest_done)" ]
+	woken "dies, and the new one"
+}
+
 if [ "$mode" = suspend ]; then
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio
 	make_initrd
 	if start suspend; then
 		busy
 		idle
+		dies
 		the_end suspend
 	fi
 	tests_end vsock

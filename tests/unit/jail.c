@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -244,6 +245,39 @@ static int vmm_works(void)
 Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 30)
 {
 	cr_assert(zero(int, run(vmm_works)));
+}
+
+/* Connects to nothing, but where a guest has a vsock device: to UNIX sockets.
+ */
+static int vmm_does_not_connect(void)
+{
+	EXPECT(jail_vmm(false) == 0);
+	EXPECT_ERRNO(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	return 0;
+}
+
+static int vmm_connects(void)
+{
+	const struct sockaddr_un sa = { .sun_family = AF_UNIX,
+					.sun_path = "/nonexistent/s_1" };
+	int fd;
+
+	EXPECT(jail_vmm(true) == 0);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	EXPECT(fd >= 0);
+	EXPECT_ERRNO(connect(fd, (const struct sockaddr *)&sa, sizeof(sa)),
+		     ENOENT);
+	EXPECT_ERRNO(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), EPERM);
+	EXPECT_ERRNO(listen(fd, 1), EPERM);
+	return 0;
+}
+
+Test(jail, vmm_filter_connects_only_for_vsock, .timeout = 30)
+{
+	cr_assert(zero(int, run(vmm_does_not_connect)));
+	cr_assert(zero(int, run(vmm_connects)));
 }
 
 static int vmm_execs(void)
