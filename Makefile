@@ -589,7 +589,7 @@ guest-suspend-kernel:
 	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
 
 # The patches' own tests, in QEMU; guests of torpor, whose devices do not offer the
-# feature; and that the patches for 6.12 compile.
+# feature, or whose socket device does; and that the patches for 6.12 compile.
 check-guest-suspend: guest-suspend
 	$(Q)tests/harness/packages.sh build nested
 	$(Q)$(REMAKE) programs boot-tools
