@@ -104,6 +104,8 @@ static void add_tx(struct virtio_vsock *vs, struct fuzz_in *in)
 	uint64_t gpas[2] = { FUZZ_BUF_GPA, FUZZ_BUF_GPA + 64 };
 	int32_t lens[2] = { VSOCK_HDR_BYTES, 0 };
 	uint8_t how = fuzz_u8(in), port = fuzz_u8(in);
+	uint32_t alloc = fuzz_u16(in) * 8U, fwd = fuzz_u16(in);
+	uint32_t len = fuzz_u16(in);
 	struct virtio_vsock_hdr h = {
 		.src_cid = how == 0xff ? 9 : GUEST_CID,
 		.dst_cid = VSOCK_HOST_CID,
@@ -115,9 +117,9 @@ static void add_tx(struct virtio_vsock *vs, struct fuzz_in *in)
 				   : VIRTIO_VSOCK_TYPE_STREAM,
 		.op = how & 15,
 		.flags = how >> 4 & 3,
-		.buf_alloc = fuzz_u16(in) * 8U,
-		.fwd_cnt = fuzz_u16(in),
-		.len = fuzz_u16(in),
+		.buf_alloc = alloc,
+		.fwd_cnt = fwd,
+		.len = len,
 	};
 	void *hva;
 
@@ -192,7 +194,7 @@ static void dial(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
 	struct vsock_dial q;
-	int pair[2];
+	int pair[2], small = 4096;
 
 	if (recv(dial_fd, &q, sizeof(q), MSG_DONTWAIT) != sizeof(q) &&
 	    how != 0xfe)
@@ -202,6 +204,9 @@ static void dial(struct fuzz_in *in)
 				      (how & 4 ? SOCK_SEQPACKET : SOCK_STREAM) |
 					      SOCK_CLOEXEC | SOCK_NONBLOCK,
 				      0, pair) == 0);
+		/* Soon full. */
+		(void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small,
+				 sizeof(small));
 		(void)!fd_sendmsg(dial_fd, &q, sizeof(q), &pair[0], 1);
 		(void)close(pair[0]);
 		fd_close(&hosts[how >> 3 & 7]);
@@ -357,6 +362,31 @@ void fuzz_one(struct fuzz_in *in)
 			   DEVFD_BACKEND + i);
 }
 
+/*
+ * The guest connects to port 1, sends more than the host's socket takes, and
+ * its end; the host reads. @kind: 0x40 records, 0 a stream.
+ */
+static void seed_slow_host(uint8_t kind, uint8_t len_high)
+{
+	uint8_t buf[256] = { 0 }, *p = buf + 1;
+	const uint8_t request[] = { 5, 0x81 | kind, 5, 0, 16, 0, 0, 0, 0 };
+	const uint8_t rw[] = { 5, 0x95 | kind, 5, 0, 16, 0, 0, 0, len_high };
+	const uint8_t end[] = { 5, 0xa4 | kind, 5, 0, 16, 0, 0, 0, 0 };
+	const uint8_t dialled[] = { 10, kind ? 5 : 1, 14 };
+	const uint8_t read_all[] = { 8, 0x60, 14, 8, 0x60, 14 };
+
+	p = mempcpy(p, request, sizeof(request));
+	p = mempcpy(p, dialled, sizeof(dialled));
+	for (int i = 0; i < 10; i++)
+		p = mempcpy(p, rw, sizeof(rw));
+	p = mempcpy(p, read_all, sizeof(read_all));
+	for (int i = 0; i < 6; i++)
+		p = mempcpy(p, rw, sizeof(rw));
+	p = mempcpy(p, end, sizeof(end));
+	p = mempcpy(p, read_all, sizeof(read_all));
+	fuzz_seed(buf, (size_t)(p - buf));
+}
+
 void fuzz_seeds(void)
 {
 	/* rx buffers; the host connects to port 1; RESPONSE; both talk; end */
@@ -380,4 +410,6 @@ void fuzz_seeds(void)
 
 	fuzz_seed(from_host, sizeof(from_host));
 	fuzz_seed(from_guest, sizeof(from_guest));
+	seed_slow_host(0, 0x20);
+	seed_slow_host(0x40, 4);
 }
