@@ -38,7 +38,8 @@ BASE_SRC = \
 	vmm/base/err.c \
 	vmm/base/fd.c \
 	vmm/base/log.c \
-	vmm/base/loop.c
+	vmm/base/loop.c \
+	vmm/base/unix_socket.c
 
 # What a device process is made of.
 VIRTIO_SRC = \
@@ -69,7 +70,13 @@ VIRTIO_SRC = \
 	virtio/rng.c \
 	virtio/roles.c \
 	virtio/vhost_user.c \
-	virtio/virtq.c
+	virtio/virtq.c \
+	virtio/vsock.c \
+	virtio/vsock_bytes.c \
+	virtio/vsock_conn.c \
+	virtio/vsock_dial.c \
+	virtio/vsock_rx.c \
+	virtio/vsock_tx.c
 
 SANDBOX_SRC = \
 	sandbox/caps.c \
@@ -109,6 +116,7 @@ VMM_SRC = \
 	vmm/config_kv.c \
 	vmm/config_options.c \
 	vmm/config_share.c \
+	vmm/config_vsock.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -137,7 +145,8 @@ VMM_SRC = \
 	vmm/vm.c \
 	vmm/vm_devices.c \
 	vmm/vm_power.c \
-	vmm/vm_virtio.c
+	vmm/vm_virtio.c \
+	vmm/vsock_socket.c
 
 DEVICES_SRC = \
 	devices/acpi_pm.c \
@@ -245,7 +254,10 @@ UNIT_TESTS = \
 	spawner \
 	trace \
 	trace_view \
-	virtq
+	virtq \
+	vsock \
+	vsock_life \
+	vsock_socket
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
@@ -271,7 +283,8 @@ FUZZERS = \
 	kernel \
 	mmio \
 	net \
-	virtq
+	virtq \
+	vsock
 
 FUZZ_HELPERS = \
 	tests/fuzz/fuzz.c \
@@ -324,13 +337,14 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. keep_open and posix_cases run in
-# a guest, which has no libraries.
+# Programs of the tests that boot Linux guests. keep_open, posix_cases and
+# vsock_peer run in a guest, which has no libraries.
 BOOT_TOOLS = \
 	$(B)/tests/boot/clients \
 	$(B)/tests/boot/keep_open \
 	$(B)/tests/boot/posix_cases \
-	$(B)/tests/boot/race
+	$(B)/tests/boot/race \
+	$(B)/tests/boot/vsock_peer
 
 boot-tools: $(BOOT_TOOLS)
 
@@ -345,8 +359,8 @@ $(B)/tests/boot/race: tests/boot/race.c
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-ljansson
 
-$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases: \
-		$(B)/tests/boot/%: tests/boot/%.c
+$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases \
+$(B)/tests/boot/vsock_peer: $(B)/tests/boot/%: tests/boot/%.c
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
 		-Wno-conversion -o $@ $<
@@ -575,14 +589,17 @@ guest-suspend-kernel:
 	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
 
 # The patches' own tests, in QEMU; guests of torpor, whose devices do not offer the
-# feature; and that the patches for 6.12 compile.
+# feature, or whose socket device does; and that the patches for 6.12 compile.
 check-guest-suspend: guest-suspend
 	$(Q)tests/harness/packages.sh build nested
-	$(Q)$(REMAKE) programs
+	$(Q)$(REMAKE) programs boot-tools
 	$(Q)B=$(B) guest/linux/selftest/run.sh v14
 	$(Q)B=$(B) guest/linux/selftest/run.sh draft
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
 		-a $(B)/guest/initramfs-suspend.cpio tests/boot/suspend.sh fallback
+	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
+		-a $(B)/guest/initramfs-suspend.cpio \
+		-a $(B)/tests/boot/vsock_peer tests/boot/vsock.sh suspend
 	$(Q)tests/harness/kernel-source.sh 6.12
 	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
 	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft

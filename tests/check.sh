@@ -106,6 +106,8 @@ guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
 	tests/boot/clients.sh
 guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
+guests vsock tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/vsock_peer" \
+	tests/boot/vsock.sh
 
 # The long parts.
 if [ "${LONG-0}" = 1 ]; then

@@ -471,6 +471,9 @@ static json_t *devices_json(const struct vm *vm)
 		if (dev->mac[0])
 			(void)json_object_set_new(obj, "mac",
 						  json_string(dev->mac));
+		if (dev->vsock)
+			(void)json_object_set_new(
+				obj, "cid", json_integer(vm->cfg->vsock.cid));
 		(void)json_array_append_new(list, obj);
 	}
 	return list;

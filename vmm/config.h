@@ -84,6 +84,12 @@ struct share_config { /* --shared-dir */
 	enum suspend_mode suspend;
 };
 
+struct vsock_config { /* --vsock */
+	uint32_t cid; /* 0: no device */
+	char *path;   /* of its socket; NULL: see config_vsock_path() */
+	enum suspend_mode suspend;
+};
+
 enum irqchip_mode {
 	IRQCHIP_SPLIT,
 	IRQCHIP_KERNEL
@@ -120,6 +126,7 @@ struct vm_config {
 	unsigned int nr_nets;
 	struct share_config shares[CONFIG_MAX_SHARES];
 	unsigned int nr_shares;
+	struct vsock_config vsock;
 	struct char_config serial; /* default CHAR_STDIO */
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
 	unsigned int nr_consoles;
@@ -157,5 +164,8 @@ int config_parse_file(struct vm_config *cfg, const char *path,
 
 /* Checks what belongs together (kernel given, device count, ...). */
 int config_check(const struct vm_config *cfg, struct err *err) must_check;
+
+/* The socket of --vsock: as given, or beside the control socket. */
+void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size);
 
 #endif

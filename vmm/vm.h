@@ -32,6 +32,7 @@
 #include "vmm/power.h"
 #include "vmm/trace.h"
 #include "vmm/vcpu.h"
+#include "vmm/vsock_socket.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
 enum vm_exit {
@@ -83,6 +84,7 @@ struct vm_virtio {
 	bool gone;   /* not live any more, as the coordinator knows */
 	bool vetoes; /* as its type does, see struct device_type */
 	char mac[18];
+	struct vsock_socket *vsock; /* vsock only; owned */
 };
 
 struct vm {

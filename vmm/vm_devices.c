@@ -8,6 +8,7 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
+#include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -60,6 +61,16 @@ static const struct device_type type_rng = {
 	.id = VIRTIO_ID_RNG,
 	.queue_size = RNG_QUEUE_SIZE,
 	.nr_queues = RNG_NR_QUEUES,
+	.respawns = true,
+};
+
+static const struct device_type type_vsock = {
+	.role = "vsock",
+	.id = VIRTIO_ID_VSOCK,
+	.queue_size = VSOCK_QUEUE_SIZE,
+	.nr_queues = VSOCK_NR_QUEUES,
+	.config_size = sizeof(struct virtio_vsock_config),
+	/* Its connections are lost, and the new one says so. */
 	.respawns = true,
 };
 
@@ -233,10 +244,35 @@ static int create_rng(struct vm *vm, struct err *err)
 	return vm_virtio_spawn(vm, dev, err);
 }
 
+static int create_vsock(struct vm *vm, struct err *err)
+{
+	const struct vm_config *cfg = vm->cfg;
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1);
+	char path[PATH_MAX];
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	dev->vsock = malloc(sizeof(*dev->vsock));
+	if (!dev->vsock)
+		return err_set_errno(err, -ENOMEM, "device %s", dev->name);
+	config_vsock_path(cfg, path, sizeof(path));
+	r = vsock_socket_open(dev->vsock, &vm->loop, path, err);
+	if (r < 0)
+		return r;
+	dev->plan.suspend = cfg->vsock.suspend;
+	add_word(&dev->plan, "cid=%u", cfg->vsock.cid);
+	add_fd(&dev->plan, dev->vsock->stream.fd);
+	add_fd(&dev->plan, dev->vsock->seqpacket.fd);
+	/* The channel is made for each process, see vm_virtio.c. */
+	add_fd(&dev->plan, -1);
+	return vm_virtio_spawn(vm, dev, err);
+}
+
 unsigned int vm_devices_count(const struct vm_config *cfg)
 {
 	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + cfg->rng;
+	       cfg->nr_shares + (cfg->vsock.cid != 0) + cfg->rng;
 }
 
 int vm_devices_create(struct vm *vm, struct err *err)
@@ -252,6 +288,8 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_console(vm, i, err);
 	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
 		r = create_fs(vm, i, err);
+	if (r == 0 && cfg->vsock.cid)
+		r = create_vsock(vm, err);
 	if (r == 0 && cfg->rng)
 		r = create_rng(vm, err);
 	return r;

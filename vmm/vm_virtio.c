@@ -138,6 +138,9 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
 	virtio_mmio_died(&dev->mmio, "died");
+	/* So that who connects is told, and does not wait for nobody. */
+	if (dev->vsock && !dev->mmio.respawning)
+		vsock_socket_close(dev->vsock);
 	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
 	look_at_fence(&dev->fence_timer);
 }
@@ -275,6 +278,7 @@ static int launch(struct vm_virtio *dev, struct err *err)
 	struct vm *vm = dev->vm;
 	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
 	struct spawn_result res = { .pidfd = -1 };
+	_cleanup_fd_ int dial = -1;
 	int r = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
@@ -285,7 +289,11 @@ static int launch(struct vm_virtio *dev, struct err *err)
 	req->ctl_fd = ctl[1];
 	req->regpage_fd = dev->page_fd;
 	req->wake_fd = dev->wake_fd;
-	if (r == 0)
+	if (r == 0 && dev->vsock) {
+		r = dial = vsock_socket_dials(dev->vsock, err);
+		req->backend_fds[req->nr_backend_fds - 1] = dial;
+	}
+	if (r >= 0)
 		r = spawner_spawn(vm->spawner, req, &res, err);
 	if (r == 0) {
 		dev->pid = res.pid;
@@ -348,6 +356,8 @@ static int op_respawn(struct virtio_mmio *mmio)
 	r = respawn(dev, &err);
 	if (r < 0) {
 		log_err("%s: %s", dev->name, err.msg);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
 		return r;
 	}
 	log_warn("%s: another process, %d, in its place", dev->name, dev->pid);
@@ -548,6 +558,9 @@ void vm_virtio_destroy(struct vm *vm)
 		fd_close(&dev->plan.kept_fds[1]);
 		if (dev->has_image)
 			disk_image_finish(&dev->image);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		free(dev->vsock);
 	}
 	if (vm->pages)
 		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *
