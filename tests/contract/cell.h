@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A test that runs for each device type in each dialect. */
+#ifndef TORPOR_TESTS_CONTRACT_CELL_H
+#define TORPOR_TESTS_CONTRACT_CELL_H
+
+#include <criterion/parameterized.h>
+
+#include "tests/contract/rig.h"
+
+#define CELL_MAX 64
+
+/* One number says both; a parameter may hold no pointer. */
+static inline struct criterion_test_params cell_all(void)
+{
+	static int numbers[CELL_MAX];
+	int n = (int)contract_nr * NR_DIALECTS;
+
+	for (int i = 0; i < n; i++)
+		numbers[i] = i;
+	return cr_make_param_array(int, numbers, (size_t)n);
+}
+
+#define CELL_(name, live, seconds)                                       \
+	static void name(void);                                          \
+	ParameterizedTestParameters(suspend, name)                       \
+	{                                                                \
+		return cell_all();                                       \
+	}                                                                \
+	ParameterizedTest(int *i, suspend, name, .timeout = (seconds),   \
+			  .fini = rig_finish)                            \
+	{                                                                \
+		rig_start(contract_types[*i / NR_DIALECTS],              \
+			  (enum dialect)(*i % NR_DIALECTS));             \
+		if (live)                                                \
+			rig_live();                                      \
+		name();                                                  \
+	}                                                                \
+	static void name(void)
+
+/* Begins with a live device. */
+#define CELL(name) CELL_(name, true, 120)
+/* The same in INIT. */
+#define CELL_INIT(name) CELL_(name, false, 120)
+
+#endif
