@@ -199,6 +199,7 @@ SUSPEND_TESTS = \
 CONTRACT_SRC = \
 	tests/contract/rig.c \
 	tests/contract/rig_process.c \
+	tests/contract/stores.c \
 	tests/contract/type_blk.c \
 	tests/contract/type_console.c \
 	tests/contract/type_fs.c \

@@ -63,7 +63,8 @@ static void on_ready(struct virtio_mmio *dev, int r)
 	rig.ready = r;
 }
 
-/* ------------------------------------------------------- vhost-user messages */
+/* ------------------------------------------------------- vhost-user messages
+ */
 
 ssize_t __real_fd_sendmsg(int sock, const void *buf, size_t len, const int *fds,
 			  size_t n_fds);
@@ -77,8 +78,8 @@ ssize_t __wrap_fd_sendmsg(int sock, const void *buf, size_t len, const int *fds,
 	const uint8_t *p = buf;
 	struct vhost_user_hdr hdr;
 
-	for (size_t at = 0; rig.dev.loop && sock == rig.dev.fe.fd &&
-			    at + sizeof(hdr) <= len;
+	for (size_t at = 0;
+	     rig.dev.loop && sock == rig.dev.fe.fd && at + sizeof(hdr) <= len;
 	     at += sizeof(hdr) + hdr.size) {
 		memcpy(&hdr, p + at, sizeof(hdr));
 		if (hdr.request < ARRAY_SIZE(rig.sent))
@@ -101,7 +102,8 @@ void rig_messages_clear(void)
 	memset(rig.sent, 0, sizeof(rig.sent));
 }
 
-/* --------------------------------------------------------------- the process */
+/* --------------------------------------------------------------- the process
+ */
 
 static void on_ctl(struct loop_source *src, uint32_t events)
 {
@@ -280,9 +282,9 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 	cfg.vhost_fd = spawn(&req);
 	cfg.page = rig.page;
 	rig.dev.ops = &ops;
-	cr_assert(zero(int, virtio_mmio_init(&rig.dev, &cfg, &rig.loop,
-					     &rig.mailbox, &rig.g.gm,
-					     on_ready)));
+	cr_assert(
+		zero(int, virtio_mmio_init(&rig.dev, &cfg, &rig.loop,
+					   &rig.mailbox, &rig.g.gm, on_ready)));
 	watch();
 	while (rig.ready == 1)
 		rig_turn();

@@ -58,9 +58,9 @@ struct rig {
 	struct loop_source pid_src, ctl_src, irq_src, host_src;
 	uint32_t generation, acked; /* of the control channel */
 
-	int ready;		   /* answer to the handshake; 1: not yet */
-	bool impatient;		   /* a slow drain lets the vCPU go, as in a VM */
-	bool hold_config;	   /* do not read the control channel's news */
+	int ready;	  /* answer to the handshake; 1: not yet */
+	bool impatient;	  /* a slow drain lets the vCPU go, as in a VM */
+	bool hold_config; /* do not read the control channel's news */
 	unsigned int config_held;  /* changes told meanwhile */
 	unsigned int failures;	   /* the transport gave the process up */
 	unsigned int nr_suspended; /* times, as told by the transport */

@@ -145,10 +145,10 @@ static void each_task(void (*fn)(const char *stat, uint64_t *sum),
 	d = opendir(path);
 	cr_assert(d != NULL);
 	while ((e = readdir(d))) {
-		const char *stat = e->d_name[0] == '.'
-					   ? NULL
-					   : task_stat(e->d_name, text,
-						       sizeof(text));
+		const char *stat =
+			e->d_name[0] == '.'
+				? NULL
+				: task_stat(e->d_name, text, sizeof(text));
 
 		if (stat)
 			fn(stat, sum);

@@ -50,6 +50,18 @@ struct contract_type {
 	 */
 	void (*change)(void);
 	bool (*changed)(void);
+	/*
+	 * The back end goes away, which an armed process notices, and its
+	 * config space says so: vanished(). Optional.
+	 */
+	void (*vanish)(void);
+	bool (*vanished)(void);
+	/*
+	 * Begins a request that waits for the host, lets it go on. Optional: a
+	 * type whose requests never wait has none.
+	 */
+	void (*hold)(void);
+	void (*release)(void);
 	/* What the process keeps for the driver is still there. Optional. */
 	void (*kept)(void);
 	/* The dead process has nothing in flight. Optional. */

@@ -18,7 +18,7 @@
 
 #define DEPTH	  64U /* as many as the device takes */
 #define SLOTS	  80U /* requests at a time, and parts of the image */
-#define DATA_SIZE 4096U
+#define DATA_SIZE 1024U
 #define SLOT_SIZE (DATA_SIZE + 512U) /* header, status, data */
 
 struct request {
@@ -51,9 +51,8 @@ static void open_image(struct spawn_request *req)
 	(void)unlink(dir);
 	cr_assert(zero(int, ftruncate(fd, (off_t)SLOTS * DATA_SIZE)));
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	cr_assert(
-		zero(int, disk_image_init(&image, path, false, false, &err)),
-		"%s", err.msg);
+	cr_assert(zero(int, disk_image_init(&image, path, false, false, &err)),
+		  "%s", err.msg);
 	has_image = true;
 	req->backend_fds[0] = disk_image_open(&image, path, &err);
 	cr_assert(ge(int, req->backend_fds[0], 0), "%s", err.msg);
@@ -201,24 +200,16 @@ static unsigned int collect(void)
 }
 
 /* Its config space is as it was, which is in the register dump. */
-#define CONTRACT_BLK(engine)                                 \
-	{                                                    \
-		.name = "blk " #engine,                      \
-		.role = "blk",                               \
-		.id = VIRTIO_ID_BLOCK,                       \
-		.queue_size = BLK_QUEUE_SIZE,                \
-		.nr_queues = BLK_NR_QUEUES,                  \
-		.config_size = sizeof(struct virtio_blk_config), \
-		.features = 1ULL << VIRTIO_BLK_F_FLUSH |     \
-			    1ULL << VIRTIO_BLK_F_SEG_MAX,    \
-		.depth = DEPTH,                              \
-		.open = open_##engine,                       \
-		.close = close_image,                        \
-		.live = live,                                \
-		.begin = begin,                              \
-		.flood = flood,                              \
-		.collect = collect,                          \
-		.fenced = fenced,                            \
+#define CONTRACT_BLK(engine)                                                  \
+	{                                                                     \
+		.name = "blk " #engine, .role = "blk", .id = VIRTIO_ID_BLOCK, \
+		.queue_size = BLK_QUEUE_SIZE, .nr_queues = BLK_NR_QUEUES,     \
+		.config_size = sizeof(struct virtio_blk_config),              \
+		.features = 1ULL << VIRTIO_BLK_F_FLUSH |                      \
+			    1ULL << VIRTIO_BLK_F_SEG_MAX,                     \
+		.depth = DEPTH, .open = open_##engine, .close = close_image,  \
+		.live = live, .begin = begin, .flood = flood,                 \
+		.collect = collect, .fenced = fenced,                         \
 	}
 
 const struct contract_type contract_blk_uring = CONTRACT_BLK(uring);

@@ -36,7 +36,7 @@ struct request {
 
 static char dir[] = "/tmp/torpor-contract-XXXXXX";
 static bool has_dir;
-static int dir_fd = -1;
+static int dir_fd = -1, host_fd = -1;
 static uint64_t bufs, unique, node, handle;
 static struct request requests[FS_QUEUE_SIZE]; /* by head */
 static unsigned int nr_pending, next_slot;
@@ -97,6 +97,7 @@ static void close_dir(void)
 	remove_files();
 	(void)rmdir(dir);
 	fd_close(&dir_fd);
+	fd_close(&host_fd);
 	has_dir = false;
 }
 
@@ -119,10 +120,10 @@ static void flood(void)
 	content[SLOTS] = ++version;
 	for (unsigned int i = 0; i < DATA_SIZE; i++)
 		data[i] = pattern(SLOTS, content[SLOTS], i);
-	cr_assert(eq(sz,
-		     (size_t)pwrite(fd, data, DATA_SIZE,
-				    (off_t)SLOTS * DATA_SIZE),
-		     DATA_SIZE));
+	cr_assert(eq(
+		sz,
+		(size_t)pwrite(fd, data, DATA_SIZE, (off_t)SLOTS * DATA_SIZE),
+		DATA_SIZE));
 }
 
 /* --- requests --- */
@@ -294,9 +295,42 @@ static unsigned int collect(void)
 			continue;
 		cr_assert(eq(u32, h.len, sizeof(h) + DATA_SIZE));
 		check_data(r->slot, guest_ptr(&rig.g, at_slot(r->slot) + REPLY +
-							     sizeof(h)));
+							      sizeof(h)));
 	}
 	return nr_pending;
+}
+
+static int host_lock(short type)
+{
+	struct flock fl = { .l_type = type,
+			    .l_whence = SEEK_SET,
+			    .l_start = 1000,
+			    .l_len = 1 };
+
+	return fcntl(host_fd, F_OFD_SETLK, &fl);
+}
+
+/* For a lock that the host has. Nobody else may touch the file's end then. */
+static void hold(void)
+{
+	const struct fuse_lk_in in = {
+		.fh = handle,
+		.owner = OWNER,
+		.lk = { .start = 1000, .end = 1000, .type = F_WRLCK, .pid = 1 }
+	};
+	unsigned int slot = next_slot;
+
+	host_fd = openat(dir_fd, "file", O_RDWR | O_CLOEXEC);
+	cr_assert(ge(int, host_fd, 0));
+	cr_assert(zero(int, host_lock(F_WRLCK)));
+	writing[slot] = content[slot];
+	post(slot, FUSE_SETLKW, node, &in, sizeof(in), NULL, 0);
+	rig_kick(REQUESTS);
+}
+
+static void release(void)
+{
+	cr_assert(zero(int, host_lock(F_UNLCK)));
 }
 
 /* The lock holds against the host; the handle reads what the host wrote. */
@@ -332,5 +366,7 @@ const struct contract_type contract_fs = {
 	.begin = begin,
 	.flood = flood,
 	.collect = collect,
+	.hold = hold,
+	.release = release,
 	.kept = kept,
 };

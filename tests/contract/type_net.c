@@ -11,6 +11,8 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <sched.h>
@@ -26,7 +28,7 @@
 
 #define RX	   0U
 #define TX	   1U
-#define COMMANDS	   2U
+#define COMMANDS   2U
 #define HDR	   12U
 #define BUF_SIZE   256U
 #define FRAME_SIZE 90U
@@ -45,7 +47,7 @@ struct frame {
 static const uint8_t macs[2][ETH_ALEN] = { { 0x52, 0x54, 0, 1, 2, 3 },
 					   { 0x52, 0x54, 0, 1, 2, 4 } };
 static const char name[] = "torpor0";
-static int tap = -1, sock = -1;
+static int tap = -1, sock = -1, if_index;
 static uint64_t rx_bufs, tx_bufs, ctrl_buf;
 static uint32_t tx_sent, tx_seen, host_sent, rx_seen;
 static bool tx_pending[NET_QUEUE_SIZE];
@@ -101,6 +103,7 @@ static void bring_up(void)
 	ifr.ifr_flags |= IFF_UP;
 	cr_assert(zero(int, ioctl(sock, SIOCSIFFLAGS, &ifr)));
 	cr_assert(zero(int, ioctl(sock, SIOCGIFINDEX, &ifr)));
+	if_index = ifr.ifr_ifindex;
 	sll.sll_ifindex = ifr.ifr_ifindex;
 	cr_assert(zero(int, bind(sock, (struct sockaddr *)&sll, sizeof(sll))));
 	/* A carrier is noticed by a work item; what comes before is lost. */
@@ -288,6 +291,38 @@ static bool changed(void)
 		       ETH_ALEN);
 }
 
+/* The interface is deleted under the device. */
+static void vanish(void)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg info;
+	} m = { .h = { .nlmsg_len = sizeof(m),
+		       .nlmsg_type = RTM_DELLINK,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+		.info = { .ifi_index = if_index } };
+	_cleanup_fd_ int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct {
+		struct nlmsghdr h;
+		struct nlmsgerr e;
+	} answer;
+
+	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(sz, (size_t)send(fd, &m, sizeof(m), 0), sizeof(m)));
+	cr_assert(ge(sz, (size_t)recv(fd, &answer, sizeof(answer), 0),
+		     sizeof(answer.h) + sizeof(answer.e.error)));
+	cr_assert(zero(int, answer.e.error));
+}
+
+static bool vanished(void)
+{
+	const struct virtio_net_config *config =
+		(const void *)(rig.page->bytes + VIRTIO_MMIO_CONFIG_SPACE);
+
+	return !(config->status & VIRTIO_NET_S_LINK_UP);
+}
+
 const struct contract_type contract_net = {
 	.name = "net",
 	.role = "net",
@@ -310,4 +345,6 @@ const struct contract_type contract_net = {
 	.collect = collect,
 	.change = change,
 	.changed = changed,
+	.vanish = vanish,
+	.vanished = vanished,
 };

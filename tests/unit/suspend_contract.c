@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tests/contract/cell.h"
+#include "tests/contract/stores.h"
 #include "vmm/base/fd.h"
 
 static struct snapshot first, before, after;
@@ -61,6 +62,25 @@ CELL(suspends_within_the_write_and_resumes_as_it_was)
 	rig_finish_io();
 	if (rig.type->kept)
 		rig.type->kept();
+}
+
+/* A reader that does not exit sees no state in between: there is none. */
+CELL(each_change_of_status_is_one_store)
+{
+	uint32_t seen[16];
+	unsigned int n;
+
+	rig_finish_io();
+	stores_begin();
+	for (unsigned int i = 0; i < 3; i++) {
+		rig_suspend();
+		rig_resume();
+	}
+	n = stores_end(seen, ARRAY_SIZE(seen));
+	cr_assert(eq(uint, n, 6));
+	for (unsigned int i = 0; i < n; i++)
+		cr_assert(eq(u32, seen[i], i % 2 ? RIG_LIVE : rig_suspended()),
+			  "change %u", i);
 }
 
 /* ------------------------------------------------------------------ drain */
@@ -155,7 +175,8 @@ CELL(suspended_registers_and_config_space_do_not_take_writes)
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "registers written");
-	cr_assert(zero(uint, rig_messages()), "the process does not hear of it");
+	cr_assert(zero(uint, rig_messages()),
+		  "the process does not hear of it");
 	cr_assert(eq(u64, rig.dev.acked, acked));
 	cr_assert(eq(u32, rig.dev.queues[0].size, rig.type->queue_size));
 	rig_resume();
@@ -179,9 +200,9 @@ CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
 	rig_kick(0);
 	rig_round_trip();
 	cr_assert(not(rig.dev.fe.rings[0].started));
-	cr_assert(zero(int, memcmp(before.ram + (rig.ring[0].used_gpa -
-						 GUEST_RAM_GPA),
-				   rig.ring[0].used, 4)));
+	cr_assert(zero(
+		int, memcmp(before.ram + (rig.ring[0].used_gpa - GUEST_RAM_GPA),
+			    rig.ring[0].used, 4)));
 	rig_reset();
 }
 
@@ -191,8 +212,8 @@ CELL(suspended_interrupt_status_can_be_acknowledged)
 	while (!rig_get(VIRTIO_MMIO_INT_STATUS_REG))
 		rig_turn();
 	rig_suspend();
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG),
-		     VIRTIO_INT_USED));
+	cr_assert(
+		eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_USED));
 	rig_ack(VIRTIO_INT_USED);
 	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
 	rig_round_trip();
@@ -229,8 +250,8 @@ CELL(a_config_change_is_told_once_on_resume)
 	isr = rig_get(VIRTIO_MMIO_INT_STATUS_REG);
 	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
 		     generation + real));
-	cr_assert(eq(u32, isr & VIRTIO_INT_CONFIG,
-		     real ? VIRTIO_INT_CONFIG : 0));
+	cr_assert(
+		eq(u32, isr & VIRTIO_INT_CONFIG, real ? VIRTIO_INT_CONFIG : 0));
 	if (real) {
 		cr_assert(gt(u64, rig_irqs(), before.irqs));
 		cr_assert(rig.type->changed());
@@ -263,7 +284,55 @@ CELL(a_config_change_is_dropped_by_a_reset)
 	rig_finish_io();
 }
 
+/* Only an armed process looks, and tells the VMM at once. */
+CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
+{
+	uint32_t generation;
+
+	rig_finish_io();
+	rig_suspend();
+	rig_arm(true);
+	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	snapshot_take(&before);
+	rig.type->vanish();
+	rig_round_trip();
+	cr_assert(rig.dev.config_read_wanted, "the VMM was told");
+	snapshot_take(&after);
+	snapshot_same(&before, &after, "vanished");
+	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
+	rig_until_idle();
+	rig_round_trip();
+	cr_assert(rig.type->vanished());
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
+		     generation + 1));
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG),
+		     VIRTIO_INT_CONFIG));
+	cr_assert(gt(u64, rig_irqs(), before.irqs));
+}
+
 /* -------------------------------------------------------------- state kept */
+
+/* It is in flight over the suspension, which its ring knows. */
+CELL_WITH(a_request_that_waits_for_the_host_waits_on, hold)
+{
+	unsigned int q = rig.type->nr_queues - 1;
+
+	rig_finish_io();
+	rig.type->hold();
+	rig_round_trip();
+	suspend_into(&before);
+	cr_assert(eq(u16, rig.dev.fe.rings[q].base,
+		     (uint16_t)(rig.ring[q].used->idx + 1)));
+	rig.type->release();
+	rig_round_trip();
+	snapshot_take(&after);
+	snapshot_same(&before, &after, "what it waits for has come");
+	cr_assert(eq(uint, rig.type->collect(), 1));
+	rig_resume();
+	rig_finish_io();
+	rig.type->begin(rig.type->depth);
+	rig_finish_io();
+}
 
 CELL(no_handshake_again)
 {

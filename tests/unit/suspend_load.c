@@ -10,44 +10,6 @@
 
 #define CYCLES 1000U
 
-/* Looks at Status all the time, as a vCPU that polls. */
-struct watcher {
-	pthread_t thread;
-	atomic_bool stop;
-	uint32_t wrong; /* what it may not have seen */
-};
-
-static bool is_allowed(uint32_t status)
-{
-	return status == RIG_LIVE || status == rig_suspended();
-}
-
-static void *watcher_main(void *arg)
-{
-	struct watcher *w = arg;
-
-	while (!atomic_load(&w->stop)) {
-		uint32_t status = rig_status();
-
-		if (!is_allowed(status))
-			w->wrong = status;
-	}
-	return NULL;
-}
-
-static void watcher_begin(struct watcher *w)
-{
-	*w = (struct watcher){ .wrong = 0 };
-	cr_assert(zero(int, pthread_create(&w->thread, NULL, watcher_main, w)));
-}
-
-static void watcher_end(struct watcher *w)
-{
-	atomic_store(&w->stop, true);
-	(void)pthread_join(w->thread, NULL);
-	cr_assert(zero(u32, w->wrong), "status");
-}
-
 static void cycle(unsigned int i)
 {
 	rig.type->begin(rig.type->depth / 2);
@@ -60,7 +22,6 @@ static void cycle(unsigned int i)
 
 CELL(a_thousand_times_under_load_nothing_is_lost)
 {
-	static struct watcher watcher;
 	unsigned int fds;
 	uint64_t kib;
 
@@ -69,10 +30,8 @@ CELL(a_thousand_times_under_load_nothing_is_lost)
 	rig_until_idle();
 	fds = rig_fds();
 	kib = rig_anon_kib();
-	watcher_begin(&watcher);
 	for (unsigned int i = 0; i < CYCLES; i++)
 		cycle(i);
-	watcher_end(&watcher);
 	rig_until_idle();
 	cr_assert(eq(uint, rig_fds(), fds));
 	rig_assert_flat(kib);
@@ -100,6 +59,11 @@ static void *storm_main(void *arg)
 				       &storm->values[i & 1], 4);
 	atomic_store(&storm->done, true);
 	return NULL;
+}
+
+static bool is_allowed(uint32_t status)
+{
+	return status == RIG_LIVE || status == rig_suspended();
 }
 
 static void storm(struct storm *a, struct storm *b)

@@ -112,7 +112,8 @@ CELL(live_reset_with_requests_in_flight)
 	anew();
 }
 
-/* ------------------------------------------------- SUSPENDED, and no further */
+/* ------------------------------------------------- SUSPENDED, and no further
+ */
 
 CELL(suspend_twice_resume_twice)
 {
