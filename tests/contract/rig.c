@@ -272,8 +272,6 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 			    .host_src.fd = -1,
 			    .ready = 1 };
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (type->prepare)
-		type->prepare();
 	spawner_begin();
 	cr_assert(zero(int, loop_init(&rig.loop)));
 	cr_assert(zero(int, mailbox_init(&rig.mailbox, &rig.loop)));

@@ -23,8 +23,6 @@ struct contract_type {
 	uint64_t features;    /* accepted besides those of rings */
 	unsigned int depth;   /* requests that begin() takes at a time */
 
-	/* Before there is a second process: namespaces. Optional. */
-	void (*prepare)(void);
 	/* The host's side; adds words, and fds that are closed here once the
 	 * process has them. */
 	void (*open)(struct spawn_request *req);

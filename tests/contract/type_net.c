@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
@@ -47,7 +48,7 @@ struct frame {
 static const uint8_t macs[2][ETH_ALEN] = { { 0x52, 0x54, 0, 1, 2, 3 },
 					   { 0x52, 0x54, 0, 1, 2, 4 } };
 static const char name[] = "torpor0";
-static int tap = -1, sock = -1, if_index;
+static int sock = -1, link_sock = -1, if_index;
 static uint64_t rx_bufs, tx_bufs, ctrl_buf;
 static uint32_t tx_sent, tx_seen, host_sent, rx_seen;
 static bool tx_pending[NET_QUEUE_SIZE];
@@ -55,29 +56,12 @@ static unsigned int nr_tx, mac;
 
 /* --- the host's side --- */
 
-static void write_file(const char *path, const char *text)
-{
-	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	cr_assert(ge(int, fd, 0), "%s", path);
-	cr_assert(zero(int, fd_write_all(fd, text, strlen(text))), "%s", path);
-}
-
-static void prepare(void)
-{
-	char map[64];
-	unsigned int uid = geteuid(), gid = getegid();
-
-	if (unshare(CLONE_NEWNET) == 0)
-		return;
-	cr_assert(zero(int, unshare(CLONE_NEWUSER | CLONE_NEWNET)), "%s",
-		  strerror(errno));
-	write_file("/proc/self/setgroups", "deny");
-	(void)snprintf(map, sizeof(map), "0 %u 1", uid);
-	write_file("/proc/self/uid_map", map);
-	(void)snprintf(map, sizeof(map), "0 %u 1", gid);
-	write_file("/proc/self/gid_map", map);
-}
+enum {
+	TAP,
+	SOCK,
+	LINK,
+	NR_FDS
+};
 
 static void name_to(struct ifreq *ifr)
 {
@@ -85,56 +69,109 @@ static void name_to(struct ifreq *ifr)
 	memcpy(ifr->ifr_name, name, sizeof(name));
 }
 
-static void bring_up(void)
+static int write_file(const char *path, const char *text)
 {
-	char path[80];
-	struct ifreq ifr;
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+}
+
+/* A network of its own; who may not have one gets to be its root first. */
+static int enter_network(void)
+{
+	char uid_map[64], gid_map[64];
+
+	if (unshare(CLONE_NEWNET) == 0)
+		return 0;
+	(void)snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
+	(void)snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return -errno;
+	if (write_file("/proc/self/setgroups", "deny") < 0 ||
+	    write_file("/proc/self/gid_map", gid_map) < 0)
+		return -EPERM;
+	return write_file("/proc/self/uid_map", uid_map);
+}
+
+/* Attached before it is up, so no frame is lost for want of a carrier. */
+static int make_tap(int *fds, int *ret_index)
+{
 	struct sockaddr_ll sll = { .sll_family = AF_PACKET,
 				   .sll_protocol = htons(ETH_OURS) };
+	struct ifreq ifr;
 
-	(void)snprintf(path, sizeof(path),
-		       "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
-	if (access(path, W_OK) == 0)
-		write_file(path, "1");
-	sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	cr_assert(ge(int, sock, 0));
+	fds[TAP] = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	name_to(&ifr);
-	cr_assert(zero(int, ioctl(sock, SIOCGIFFLAGS, &ifr)));
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (fds[TAP] < 0 || ioctl(fds[TAP], TUNSETIFF, &ifr) < 0)
+		return -errno;
+	/* No packets of the kernel's own; a kernel without IPv6 has none. */
+	(void)write_file("/proc/sys/net/ipv6/conf/torpor0/disable_ipv6", "1");
+	fds[SOCK] =
+		socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fds[LINK] = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	name_to(&ifr);
+	if (fds[SOCK] < 0 || fds[LINK] < 0 ||
+	    ioctl(fds[SOCK], SIOCGIFFLAGS, &ifr) < 0)
+		return -errno;
 	ifr.ifr_flags |= IFF_UP;
-	cr_assert(zero(int, ioctl(sock, SIOCSIFFLAGS, &ifr)));
-	cr_assert(zero(int, ioctl(sock, SIOCGIFINDEX, &ifr)));
-	if_index = ifr.ifr_ifindex;
-	sll.sll_ifindex = ifr.ifr_ifindex;
-	cr_assert(zero(int, bind(sock, (struct sockaddr *)&sll, sizeof(sll))));
-	/* A carrier is noticed by a work item; what comes before is lost. */
-	name_to(&ifr);
-	do {
-		(void)sched_yield();
-		cr_assert(zero(int, ioctl(sock, SIOCGIFFLAGS, &ifr)));
-	} while (!(ifr.ifr_flags & IFF_RUNNING));
+	if (ioctl(fds[SOCK], SIOCSIFFLAGS, &ifr) < 0 ||
+	    ioctl(fds[SOCK], SIOCGIFINDEX, &ifr) < 0)
+		return -errno;
+	*ret_index = sll.sll_ifindex = ifr.ifr_ifindex;
+	return bind(fds[SOCK], (struct sockaddr *)&sll, sizeof(sll)) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* In a process of one thread, which may enter namespaces. */
+static void helper(int channel)
+{
+	int fds[NR_FDS], answer[2] = { 0, 0 };
+	int r = enter_network();
+
+	if (r == 0)
+		r = make_tap(fds, &answer[1]);
+	answer[0] = r;
+	_exit(fd_sendmsg(channel, answer, sizeof(answer), fds,
+			 r == 0 ? NR_FDS : 0) < 0);
 }
 
 static void open_tap(struct spawn_request *req)
 {
 	static char word[] = "mac=52:54:00:01:02:03";
-	struct ifreq ifr;
+	int channel[2], fds[NR_FDS], answer[2];
+	size_t n = 0;
+	pid_t pid;
 
-	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	cr_assert(ge(int, tap, 0), "/dev/net/tun: %s", strerror(errno));
-	name_to(&ifr);
-	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	cr_assert(zero(int, ioctl(tap, TUNSETIFF, &ifr)), "%s",
-		  strerror(errno));
-	bring_up();
+	cr_assert(zero(int, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC,
+				       0, channel)));
+	pid = fork();
+	cr_assert(ge(int, pid, 0));
+	if (pid == 0)
+		helper(channel[1]);
+	(void)close(channel[1]);
+	cr_assert(eq(sz,
+		     (size_t)fd_recvmsg(channel[0], answer, sizeof(answer), fds,
+					NR_FDS, &n, 0),
+		     sizeof(answer)));
+	(void)close(channel[0]);
+	cr_assert(eq(int, waitpid(pid, NULL, 0), pid));
+	if (answer[0] < 0)
+		cr_skip("no tap can be made here: %s", strerror(-answer[0]));
+	cr_assert(eq(sz, n, NR_FDS));
+	sock = fds[SOCK];
+	link_sock = fds[LINK];
+	if_index = answer[1];
 	req->args[0] = word;
-	req->backend_fds[req->nr_backend_fds++] = TAKE_FD(tap);
+	req->backend_fds[req->nr_backend_fds++] = fds[TAP];
 	rig_watch_host(sock);
 }
 
 static void close_tap(void)
 {
-	fd_close(&tap);
 	fd_close(&sock);
+	fd_close(&link_sock);
 }
 
 /* --- frames --- */
@@ -301,16 +338,13 @@ static void vanish(void)
 		       .nlmsg_type = RTM_DELLINK,
 		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
 		.info = { .ifi_index = if_index } };
-	_cleanup_fd_ int fd =
-		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	struct {
 		struct nlmsghdr h;
 		struct nlmsgerr e;
 	} answer;
 
-	cr_assert(ge(int, fd, 0));
-	cr_assert(eq(sz, (size_t)send(fd, &m, sizeof(m), 0), sizeof(m)));
-	cr_assert(ge(sz, (size_t)recv(fd, &answer, sizeof(answer), 0),
+	cr_assert(eq(sz, (size_t)send(link_sock, &m, sizeof(m), 0), sizeof(m)));
+	cr_assert(ge(sz, (size_t)recv(link_sock, &answer, sizeof(answer), 0),
 		     sizeof(answer.h) + sizeof(answer.e.error)));
 	cr_assert(zero(int, answer.e.error));
 }
@@ -336,7 +370,6 @@ const struct contract_type contract_net = {
 		    1ULL << VIRTIO_NET_F_CTRL_RX |
 		    1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR,
 	.depth = DEPTH,
-	.prepare = prepare,
 	.open = open_tap,
 	.close = close_tap,
 	.live = live,
