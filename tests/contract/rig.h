@@ -161,8 +161,8 @@ void rig_freeze(void);
 void rig_thaw(void);
 /* SIGKILL, and until the transport knows. */
 void rig_kill(void);
-/* CPU time of all its tasks, clock ticks. */
-uint64_t rig_cpu(void);
+/* Until it waits for something: a process that polls or spins never does. */
+void rig_until_asleep(void);
 unsigned int rig_fds(void);
 uint64_t rig_anon_kib(void);
 /* Its own memory is not noticeably more than @kib. */

@@ -161,37 +161,31 @@ static void add_running(const char *stat, uint64_t *sum)
 	*sum += stat[0] != 'T';
 }
 
-static void add_cpu(const char *stat, uint64_t *sum)
+static void add_awake(const char *stat, uint64_t *sum)
 {
-	unsigned long utime = 0, stime = 0;
-
-	cr_assert(eq(int,
-		     sscanf(stat,
-			    "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-			    "%lu %lu",
-			    &utime, &stime),
-		     2));
-	*sum += utime + stime;
+	*sum += stat[0] == 'R';
 }
 
-uint64_t rig_cpu(void)
+static void until_none(void (*fn)(const char *stat, uint64_t *sum))
 {
-	uint64_t sum = 0;
+	uint64_t sum;
 
-	each_task(add_cpu, &sum);
-	return sum;
+	do {
+		sum = 0;
+		(void)sched_yield();
+		each_task(fn, &sum);
+	} while (sum);
+}
+
+void rig_until_asleep(void)
+{
+	until_none(add_awake);
 }
 
 void rig_freeze(void)
 {
-	uint64_t running;
-
 	signal_process(SIGSTOP);
-	do {
-		running = 0;
-		(void)sched_yield();
-		each_task(add_running, &running);
-	} while (running);
+	until_none(add_running);
 }
 
 void rig_thaw(void)

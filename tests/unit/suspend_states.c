@@ -331,7 +331,8 @@ CELL(a_ring_broken_while_suspended_needs_reset_on_resume)
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "broken while suspended");
-	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
+	/* Live, which may be over before the vCPU looks. */
+	(void)rig_put_status(rig_resume_value());
 	while (rig_status() == RIG_LIVE)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
