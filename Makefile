@@ -200,6 +200,23 @@ PAYLOAD_LIB_SRC = \
 	guest/payloads/start.S \
 	guest/payloads/virtio.c
 
+# The suspend contract, on real processes, and what its programs share.
+SUSPEND_TESTS = \
+	suspend_contract \
+	suspend_load \
+	suspend_states
+
+CONTRACT_SRC = \
+	tests/contract/rig.c \
+	tests/contract/rig_process.c \
+	tests/contract/stores.c \
+	tests/contract/type_blk.c \
+	tests/contract/type_console.c \
+	tests/contract/type_fs.c \
+	tests/contract/type_net.c \
+	tests/contract/type_rng.c \
+	tests/contract/types.c
+
 # One Criterion program a file; each is linked with all libraries.
 UNIT_TESTS = \
 	acpi \
@@ -252,6 +269,7 @@ UNIT_TESTS = \
 	serial \
 	small_devices \
 	spawner \
+	$(SUSPEND_TESTS) \
 	trace \
 	trace_view \
 	virtq \
@@ -429,16 +447,19 @@ $(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
 # ---------------------------------------------------------------- tests
 
 # Criterion's macros trip -Wconversion.
-$(B)/obj/tests/unit/%.o: tests/unit/%.c $(B)/flags
-	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-conversion -MMD -MP \
-		-c -o $@ $<
+$(B)/obj/tests/unit/%.o $(B)/obj/tests/contract/%.o: \
+	private ALL_CFLAGS += -Wno-conversion
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_HELPERS) $(LIBS)
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
-		$< $(UNIT_HELPERS) -Wl,--start-group $(LIBS) -Wl,--end-group \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(WRAP) -o $@ \
+		$(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group \
 		$(TEST_LIBS)
+
+# These count what is sent to the process that they start.
+$(SUSPEND_TESTS:%=$(B)/tests/unit/%): private WRAP = -Wl,--wrap=fd_sendmsg
+$(SUSPEND_TESTS:%=$(B)/tests/unit/%): $(call obj,$(CONTRACT_SRC)) \
+	| $(B)/torpor-device
 
 # The DSDT: C preprocessor, then iasl, then a C array. Remark 2173 is about the
 # speed of methods that make names.
