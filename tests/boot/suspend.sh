@@ -3,13 +3,14 @@
 #
 # Sleeps and wakes, many times, of a guest whose kernel can suspend virtio devices
 # (guest/linux), with files open on a mounted disk and on a directory of the host,
-# where one is locked too, and disk, directory, network, console and rng busy:
+# where one is locked too, four connections to the host that never end, and disk,
+# directory, network, console, rng and connections busy:
 #
 #	suspend.sh fallback|v14|draft [CYCLES]
 #
 # fallback: the devices do not offer VIRTIO_F_SUSPEND, and are reset by each sleep,
-# once; and no directory, since its driver would refuse to sleep. v14, draft: they
-# do, bit 43 or 42, and are never reset.
+# once; no directory, since its driver would refuse to sleep, and no connections,
+# since they would end. v14, draft: they do, bit 43 or 42, and are never reset.
 . tests/boot/lib.sh
 
 mode=$1 cycles=${2:-20}
@@ -63,9 +64,45 @@ rng_load='(while [ ! -e /tmp/stop ]; do
 	done | wc -c >/tmp/rng-bytes) &'
 
 # A file that is open and locked all the time; the program is there too.
-share_load='mkdir /share && mount -t virtiofs data /share &&
-	( cd /share; ./keep_open kept /tmp/stop /tmp/share-rounds;
+share_load='( cd /share; ./keep_open kept /tmp/stop /tmp/share-rounds;
 	echo $? >/tmp/share-done ) >/tmp/share-said 2>&1 &'
+
+# Four streams, both ways; every byte is checked by its place (vsock_peer.c).
+streams_load='( cd /share; ./vsock_peer guest listen 5000 4 rate=20000;
+	echo $? >/tmp/streams-done ) >/tmp/streams-said 2>&1 &'
+
+streams_begin() {
+	guest "$streams_load"
+	guest 'n=0; while ! grep -q listening /tmp/streams-said &&
+		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
+	$B/tests/boot/vsock_peer host connect /tmp/vsock 5000 4 rate=20000 \
+		>/tmp/streams-host 2>&1 &
+	streams_pid=$!
+}
+
+# sums FIELD FILE: connections, and what they have sent (3) or received (5).
+sums() {
+	tr -d '\r' <"$2" |
+		awk -v f="$1" '/^[0-9]*: sent/ { n++; s += $f } END { print n, s }'
+}
+
+streams_end() {
+	expect "$mode: the connections are open" "$(cat /tmp/streams-host)" \
+		kill -TERM $streams_pid
+	wait $streams_pid
+	expect_eq "$mode: the host has all bytes" $? 0
+	expect_eq "$mode: and so has the guest" "$(guest 'n=0;
+		while [ ! -s /tmp/streams-done ] && [ $n -lt 500 ]; do
+		n=$((n + 1)); usleep 20000; done; cat /tmp/streams-done')" 0
+	guest 'cat /tmp/streams-said' >/tmp/streams-guest
+	echo "  4 connections: $(sums 3 /tmp/streams-host | cut -d' ' -f2) bytes" \
+		"to the guest, $(sums 5 /tmp/streams-host | cut -d' ' -f2) back"
+	expect_eq "$mode: what the host has sent has come" \
+		"$(sums 5 /tmp/streams-guest)" "$(sums 3 /tmp/streams-host)"
+	expect_eq "$mode: what the guest has sent has come" \
+		"$(sums 5 /tmp/streams-host)" "$(sums 3 /tmp/streams-guest)"
+	expect_eq "$mode: all four" "$(sums 3 /tmp/streams-host | cut -d' ' -f1)" 4
+}
 
 # is_locked: does somebody have the lock of the guest's file?
 is_locked() {
@@ -93,7 +130,7 @@ features() {
 
 # said TEXT: how many lines of the guest's log have it.
 said() {
-	guest "dmesg | grep -E '^\[[ 0-9.]*\] virtio[_a-z]* virtio[0-9]+: ' |
+	guest "dmesg | grep -E '^\[[ 0-9.]*\] [_a-z]+ virtio[0-9]+: ' |
 		grep -c '$1'"
 }
 
@@ -165,8 +202,9 @@ one_cycle() {
 rm -f /tmp/hvc0
 if [ -n "$share" ]; then
 	mkdir -p $share
-	cp $B/tests/boot/keep_open $share
-	set -- --shared-dir "$share:data:locks=true:suspend=$suspend"
+	cp $B/tests/boot/keep_open $B/tests/boot/vsock_peer $share
+	set -- --shared-dir "$share:data:locks=true:suspend=$suspend" \
+		--vsock "cid=3,socket=/tmp/vsock,suspend=$suspend"
 else
 	set --
 fi
@@ -196,7 +234,12 @@ guest "$disk_load"
 guest "$(echo "$net_load" | sed "s/HOST/$HOST_IP/")"
 guest "$rng_load"
 guest "$console_load"
-[ -z "$share" ] || guest "$share_load"
+if [ -n "$share" ]; then
+	expect "$mode: mounts the directory" "it does not" \
+		guest 'mkdir /share && mount -t virtiofs data /share'
+	guest "$share_load"
+	streams_begin
+fi
 resets >/tmp/resets
 
 slept=0 unlocked=0 lost=0 aborted=0 i=0
@@ -234,6 +277,7 @@ expect_eq "$mode: all that were suspended were resumed" "$resumed" "$suspended"
 expect_eq "$mode: no device was given up" \
 	"$(said 'has to be reset\|lost (\|still not suspended')" 0
 
+[ -z "$share" ] || streams_end
 guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
 	[ ! -e /tmp/share-rounds ] || [ -e /tmp/share-done ] &&
 	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && [ -s /tmp/rng-bytes ] &&
