@@ -202,6 +202,7 @@ UNIT_TESTS = \
 	control \
 	control_socket \
 	cpuid \
+	device_socket \
 	disk_image \
 	fd \
 	frontend \
@@ -469,6 +470,9 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 
 $(B)/tests/unit/spawner: | $(PROBE)
 
+# Executed by it.
+$(B)/tests/unit/device_socket: | $(B)/torpor-device
+
 fuzzers: $(FUZZERS:%=$(B)/bin/%)
 
 $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
@@ -613,7 +617,7 @@ demo:
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 300 tests/boot/demo.sh
 
 check:
-	$(Q)tests/harness/packages.sh build check guest
+	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		boot-tools unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
@@ -624,7 +628,7 @@ LONG_NEEDS = \
 
 # All of that and the long parts. ONLY="sleep autosleep" runs only these.
 check-all:
-	$(Q)tests/harness/packages.sh build check guest
+	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
 		$(LONG_NEEDS) unit-tests
 	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)

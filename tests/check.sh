@@ -63,6 +63,9 @@ export NESTED
 	"emulated host."
 
 part unit tests/run-unit.sh "$@"
+# QEMU drives the device processes; it emulates the processor, so never nested.
+part interop env NESTED=0 tests/harness/run-guests.sh -t 300 \
+	tests/interop/qemu.sh
 # On this machine's own /dev/kvm, whatever it can do; where there is none, on the
 # emulated host.
 baremetal() {

@@ -3,8 +3,8 @@
 #
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#	packages.sh build check guest guest-linux guest-kernel nested autosleep
-#		bench fuzz lint
+#	packages.sh build check guest guest-linux guest-kernel nested interop
+#		autosleep bench fuzz lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -37,6 +37,10 @@ packages_of() {
 	nested)
 		echo qemu-system-x86
 		;;
+	interop)
+		# virtiofsd is in qemu-system-common.
+		echo qemu-system-common qemu-system-x86
+		;;
 	autosleep)
 		echo bc bison flex gcc libc6-dev libelf-dev linux-source lz4 \
 			make perl xz-utils
@@ -53,7 +57,8 @@ packages_of() {
 		;;
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
-			"guest-linux, guest-kernel, nested, autosleep, bench, fuzz or lint" >&2
+			"guest-linux, guest-kernel, nested, interop," \
+			"autosleep, bench, fuzz or lint" >&2
 		exit 2
 		;;
 	esac
