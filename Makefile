@@ -91,6 +91,8 @@ VMM_SRC = \
 	virtio/mmio.c \
 	virtio/mmio_page.c \
 	virtio/mmio_queue.c \
+	virtio/mmio_quiesce.c \
+	virtio/mmio_suspend.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
 	vmm/cli.c \
@@ -101,6 +103,7 @@ VMM_SRC = \
 	vmm/commands_stats.c \
 	vmm/commands_trace.c \
 	vmm/config.c \
+	vmm/config_devices.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
 	vmm/config_options.c \
@@ -131,6 +134,7 @@ VMM_SRC = \
 	vmm/trace_view.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
+	vmm/vm_devices.c \
 	vmm/vm_power.c \
 	vmm/vm_virtio.c
 
@@ -221,6 +225,7 @@ UNIT_TESTS = \
 	mmio \
 	mmio_life \
 	mmio_quiesce \
+	mmio_suspend \
 	net \
 	net_wake \
 	net_wake_arm \

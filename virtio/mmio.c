@@ -6,6 +6,7 @@
 #include <linux/virtio_mmio.h>
 #include <string.h>
 
+#include "virtio/mmio_int.h"
 #include "virtio/mmio_page.h"
 #include "virtio/mmio_queue.h"
 #include "vmm/base/fd.h"
@@ -20,8 +21,8 @@
 /*
  * Bits of a back end that are not the guest's: between it and us (24, 26, 30),
  * or of what this transport does not do: packed rings (34), SR-IOV (37),
- * notification data (38, 39), ring reset (40), administration (41), suspend
- * (42, 43).
+ * notification data (38, 39), ring reset (40), administration (41); or what it
+ * does itself: suspend (42, 43).
  */
 #define FEATURES_HIDDEN                                                     \
 	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24 | \
@@ -38,14 +39,13 @@ struct reg_write {
 };
 
 static void op_done(struct frontend *fe, int r);
-static void next_work(struct virtio_mmio *dev);
 
 /* --------------------------------------------------------- state */
 
 bool virtio_mmio_is_live(const struct virtio_mmio *dev)
 {
 	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
-	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	       !(dev->status & (VIRTIO_CONFIG_S_NEEDS_RESET | MMIO_S_SUSPEND));
 }
 
 static uint32_t ready_mask(const struct virtio_mmio *dev)
@@ -57,7 +57,7 @@ static uint32_t ready_mask(const struct virtio_mmio *dev)
 	return mask;
 }
 
-static bool any_started(const struct virtio_mmio *dev)
+bool mmio_any_started(const struct virtio_mmio *dev)
 {
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		if (dev->fe.rings[i].started)
@@ -66,8 +66,7 @@ static bool any_started(const struct virtio_mmio *dev)
 	return false;
 }
 
-/* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
-static void needs_reset(struct virtio_mmio *dev, const char *why)
+void mmio_needs_reset(struct virtio_mmio *dev, const char *why)
 {
 	static struct log_limit limit;
 
@@ -75,15 +74,18 @@ static void needs_reset(struct virtio_mmio *dev, const char *why)
 		return;
 	log_limited(&limit, "%s needs reset: %s", dev->name, why);
 	mmio_publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
-	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
+	/* A suspended one must not notify; its driver looks when it resumes. */
+	if (!mmio_is_suspended(dev) && mmio_is_up(dev))
 		mmio_raise_config(dev);
+	mmio_suspend_forget(dev);
 	dev->break_wanted = true;
 }
 
 static void clear_state(struct virtio_mmio *dev)
 {
-	bool was_live = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	bool was_up = mmio_is_up(dev);
 
+	mmio_suspend_forget(dev);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		dev->queues[i] = (struct virtio_mmio_queue){ 0 };
 		dev->fe.rings[i].base = 0;
@@ -96,14 +98,15 @@ static void clear_state(struct virtio_mmio *dev)
 	dev->driver_sel = 0;
 	dev->queue_sel = 0;
 	dev->break_wanted = false;
+	dev->config_read_wanted = false;
 	mmio_publish_features(dev);
 	mmio_publish_queue(dev);
 	regpage_ack(dev->page, UINT32_MAX);
 	/* Last: a driver that sees 0 may reuse the rings' memory. */
 	mmio_publish_status(dev, 0);
-	if (was_live) {
+	if (was_up) {
 		dev->resets++;
-		dev->ops->was_reset(dev);
+		dev->ops->event(dev, VIRTIO_MMIO_WAS_RESET);
 	}
 }
 
@@ -114,12 +117,28 @@ static void begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
 	dev->op_item = item;
 }
 
+void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		      struct mailbox_item *item)
+{
+	begin(dev, op, item);
+	dev->used = true;
+	frontend_start(&dev->fe, dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH,
+		       ready_mask(dev), op_done);
+}
+
+void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
+{
+	begin(dev, op, NULL);
+	frontend_stop(&dev->fe, UINT32_MAX, op_done);
+}
+
 /* --------------------------------------------------------- Status writes */
 
 static bool features_ok(const struct virtio_mmio *dev)
 {
 	return !dev->acked_unknown && !(dev->acked & ~dev->offered) &&
-	       dev->acked >> VIRTIO_F_VERSION_1 & 1;
+	       dev->acked >> VIRTIO_F_VERSION_1 & 1 &&
+	       mmio_suspend_features_ok(dev);
 }
 
 static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
@@ -136,8 +155,7 @@ static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
 		ring->avail_gpa = q->driver_gpa;
 		ring->used_gpa = q->device_gpa;
 	}
-	begin(dev, VIRTIO_OP_START, item);
-	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
+	mmio_start_rings(dev, VIRTIO_OP_START, item);
 }
 
 static void finish_reset(struct virtio_mmio *dev)
@@ -160,9 +178,9 @@ static void write_zero(struct virtio_mmio *dev, struct mailbox_item *item)
 		begin(dev, VIRTIO_OP_RESET, item); /* until the fence */
 		return;
 	}
-	if ((any_started(dev) || dev->config_written) && !dev->dead) {
+	if (dev->used && !dev->dead) {
 		begin(dev, VIRTIO_OP_RESET, item);
-		dev->config_written = false;
+		dev->used = false;
 		frontend_reset(&dev->fe, op_done);
 		return;
 	}
@@ -179,6 +197,13 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 
 	if (value == 0) {
 		write_zero(dev, item);
+		return;
+	}
+	if (mmio_is_up(dev)) {
+		if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET))
+			mmio_publish_status(
+				dev, status | (set & VIRTIO_CONFIG_S_FAILED));
+		mmio_suspend_write(dev, value, item);
 		return;
 	}
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
@@ -199,7 +224,7 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 	}
 	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
 	if (dev->dead) {
-		needs_reset(dev, "its process has died");
+		mmio_needs_reset(dev, "its process has died");
 		mailbox_complete(item);
 		return;
 	}
@@ -213,8 +238,7 @@ static void finish_ring(struct virtio_mmio *dev)
 {
 	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
-	if (q && !(dev->dead && !dev->fenced &&
-		   dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (q && !(dev->dead && !dev->fenced && mmio_is_up(dev)))
 		q->ready = false;
 	mmio_publish_queue(dev);
 }
@@ -227,7 +251,7 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 
 	if (q && value == 0 && q->ready) {
 		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
-		    dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
+		    mmio_is_up(dev)) {
 			begin(dev, VIRTIO_OP_RING, item); /* until the fence */
 			return;
 		}
@@ -239,9 +263,8 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 		finish_ring(dev);
 	} else if (q && value == 1 && !q->ready &&
 		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
-		   !(dev->status & (VIRTIO_CONFIG_S_DRIVER_OK |
-				    VIRTIO_CONFIG_S_NEEDS_RESET)) &&
-		   mmio_queue_valid(dev, q)) {
+		   !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
+		   !mmio_is_up(dev) && mmio_queue_valid(dev, q)) {
 		q->ready = true;
 		mmio_publish_queue(dev);
 	}
@@ -284,7 +307,8 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
 	case VIRTIO_MMIO_QUEUE_DEVICE_LO_REG:
 	case VIRTIO_MMIO_QUEUE_DEVICE_HI_REG:
-		mmio_queue_write(dev, offset, value);
+		if (!mmio_is_suspended(dev))
+			mmio_queue_write(dev, offset, value);
 		break;
 	default: /* QueueNotify of no queue, read-only or unknown: ignored */
 		break;
@@ -297,13 +321,13 @@ static void write_config(struct virtio_mmio *dev, const struct reg_write *w,
 	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
 
 	if (dev->dead || offset >= dev->config_size ||
-	    w->len > dev->config_size - offset ||
+	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
 	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) {
 		mailbox_complete(item);
 		return;
 	}
 	begin(dev, VIRTIO_OP_CONFIG, item);
-	dev->config_written = true;
+	dev->used = true;
 	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
 }
 
@@ -329,36 +353,65 @@ static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
 
 /* --------------------------------------------------------- scheduling */
 
-static void next_work(struct virtio_mmio *dev)
+/* Config space stays as it is while the guest or the VMM has it stopped. */
+static bool may_read_config(const struct virtio_mmio *dev)
 {
-	while (dev->op == VIRTIO_OP_NONE) {
-		struct mailbox_item *item = dev->waiting;
+	return !dev->dead && !dev->quiesced && !dev->suspend.wanted;
+}
 
-		if (dev->break_wanted && !dev->dead && any_started(dev)) {
-			dev->break_wanted = false;
-			begin(dev, VIRTIO_OP_BREAK, NULL);
-			frontend_stop(&dev->fe, UINT32_MAX, op_done);
-			return;
-		}
-		/* Not while it is quiesced: its restart must find it idle. */
-		if (dev->config_read_wanted && !dev->dead && !dev->quiesced) {
-			dev->config_read_wanted = false;
-			begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
-			frontend_get_config(&dev->fe, op_done);
-			return;
-		}
-		if (dev->quiesce_wanted) {
-			dev->quiesce_wanted = false;
-			virtio_mmio_quiesce(dev, dev->moved);
-			continue;
-		}
-		if (!item || dev->frozen)
-			return;
-		dev->waiting = item->next;
-		if (!dev->waiting)
-			dev->waiting_tail = &dev->waiting;
-		run_write(dev, item);
+/* Begins one thing that is due. Return: false if there is none. */
+static bool one_work(struct virtio_mmio *dev)
+{
+	struct mailbox_item *item = dev->waiting;
+
+	if (dev->break_wanted && !dev->dead && mmio_any_started(dev)) {
+		dev->break_wanted = false;
+		mmio_stop_rings(dev, VIRTIO_OP_BREAK);
+		return true;
 	}
+	if (mmio_suspend_go_down(dev))
+		return true;
+	if (dev->config_read_wanted && may_read_config(dev)) {
+		dev->config_read_wanted = false;
+		begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
+		frontend_get_config(&dev->fe, op_done);
+		return true;
+	}
+	/* After that: the driver hears of the change before any buffer. */
+	if (mmio_suspend_go_up(dev))
+		return true;
+	if (dev->quiesce_wanted) {
+		dev->quiesce_wanted = false;
+		virtio_mmio_quiesce(dev, dev->moved);
+		return true;
+	}
+	if (!item || dev->frozen)
+		return false;
+	dev->waiting = item->next;
+	if (!dev->waiting)
+		dev->waiting_tail = &dev->waiting;
+	run_write(dev, item);
+	return true;
+}
+
+void mmio_next_work(struct virtio_mmio *dev)
+{
+	while (dev->op == VIRTIO_OP_NONE && one_work(dev))
+		;
+}
+
+/* Status, while it suspends or resumes: the driver may change its mind. */
+static bool overtakes(struct virtio_mmio *dev, const struct reg_write *w)
+{
+	uint32_t value;
+
+	if (w->offset != VIRTIO_MMIO_STATUS_REG || dev->frozen ||
+	    !mmio_suspend_moving(dev))
+		return false;
+	memcpy(&value, w->data, sizeof(value));
+	if (value == 0)
+		mmio_suspend_reset_waits(dev);
+	return value != 0;
 }
 
 static void on_write(struct mailbox_item *item)
@@ -366,10 +419,14 @@ static void on_write(struct mailbox_item *item)
 	struct reg_write *w = container_of(item, struct reg_write, item);
 	struct virtio_mmio *dev = w->dev;
 
+	if (overtakes(dev, w)) {
+		run_write(dev, item);
+		return;
+	}
 	item->next = NULL;
 	*dev->waiting_tail = item;
 	dev->waiting_tail = &item->next;
-	next_work(dev);
+	mmio_next_work(dev);
 }
 
 static void handshake_done(struct virtio_mmio *dev, int r)
@@ -377,40 +434,14 @@ static void handshake_done(struct virtio_mmio *dev, int r)
 	void (*ready)(struct virtio_mmio * dev, int r) = dev->ready;
 
 	dev->ready = NULL;
-	dev->offered = dev->fe.features & ~FEATURES_HIDDEN;
+	dev->offered =
+		(dev->fe.features & ~FEATURES_HIDDEN) | dev->suspend.offered;
 	if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))
 		r = -EPROTONOSUPPORT;
 	mmio_publish_features(dev);
 	mmio_publish_config(dev, false);
 	if (ready)
 		ready(dev, r);
-}
-
-static void tell_moved(struct virtio_mmio *dev, int r)
-{
-	void (*moved)(struct virtio_mmio * dev, int r) = dev->moved;
-
-	dev->moved = NULL;
-	if (moved)
-		moved(dev, r);
-}
-
-static void start_again(struct virtio_mmio *dev)
-{
-	begin(dev, VIRTIO_OP_RESTART, NULL);
-	frontend_start(&dev->fe, dev->acked, ready_mask(dev), op_done);
-}
-
-static void quiesce_done(struct virtio_mmio *dev, int r)
-{
-	bool restart = dev->restart_wanted;
-
-	dev->restart_wanted = false;
-	dev->quiesced = r == 0 && !restart;
-	if (!restart)
-		tell_moved(dev, r);
-	else if (r == 0 && virtio_mmio_is_live(dev))
-		start_again(dev);
 }
 
 static void op_done(struct frontend *fe, int r)
@@ -435,9 +466,9 @@ static void op_done(struct frontend *fe, int r)
 		break;
 	case VIRTIO_OP_START:
 		if (r < 0)
-			needs_reset(dev, "its rings were refused");
+			mmio_needs_reset(dev, "its rings were refused");
 		else
-			dev->ops->went_live(dev);
+			dev->ops->event(dev, VIRTIO_MMIO_WENT_LIVE);
 		break;
 	case VIRTIO_OP_RESET:
 		finish_reset(dev);
@@ -449,17 +480,17 @@ static void op_done(struct frontend *fe, int r)
 		mmio_publish_config(dev, true);
 		break;
 	case VIRTIO_OP_QUIESCE:
-		quiesce_done(dev, r);
+		mmio_quiesce_done(dev, r);
 		break;
 	case VIRTIO_OP_RESTART:
-		if (r < 0)
-			needs_reset(dev, "it did not come back");
-		/* Or it is to stop again, whose answer comes later. */
-		if (!dev->quiesce_wanted)
-			tell_moved(dev, r);
+		mmio_restart_done(dev, r);
 		break;
 	case VIRTIO_OP_RING:
 		finish_ring(dev);
+		break;
+	case VIRTIO_OP_SUSPEND:
+	case VIRTIO_OP_RESUME:
+		mmio_suspend_done(dev, op, r);
 		break;
 	case VIRTIO_OP_BREAK:
 	case VIRTIO_OP_NONE:
@@ -467,7 +498,7 @@ static void op_done(struct frontend *fe, int r)
 	}
 	if (item)
 		mailbox_complete(item);
-	next_work(dev);
+	mmio_next_work(dev);
 }
 
 /* --------------------------------------------------------- vCPU threads */
@@ -528,10 +559,10 @@ static void on_ring_error(struct loop_source *src, uint32_t events)
 
 	(void)fd_event_drain(dev->err_fd);
 	/* A stale one, of rings that were reset since, means nothing. */
-	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (!mmio_is_up(dev))
 		return;
-	needs_reset(dev, "the driver broke a ring");
-	next_work(dev);
+	mmio_needs_reset(dev, "the driver broke a ring");
+	mmio_next_work(dev);
 }
 
 static void on_frontend_failed(struct frontend *fe, const char *why)
@@ -548,11 +579,13 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 	dev->dead = true;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->fe.rings[i].started = false;
-	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		needs_reset(dev, why);
+	if (mmio_is_up(dev)) {
+		mmio_needs_reset(dev, why);
 		/* Its last completions may lack their interrupt. */
-		regpage_raise(dev->page, VIRTIO_INT_USED);
-		fd_event_signal(dev->irq_fd);
+		if (!mmio_is_suspended(dev)) {
+			regpage_raise(dev->page, VIRTIO_INT_USED);
+			fd_event_signal(dev->irq_fd);
+		}
 	}
 	dev->ops->failed(dev, why);
 }
@@ -570,66 +603,13 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 	dev->op = VIRTIO_OP_NONE;
 	mailbox_complete(dev->op_item);
 	dev->op_item = NULL;
-	next_work(dev);
+	mmio_next_work(dev);
 }
 
 void virtio_mmio_config_changed(struct virtio_mmio *dev)
 {
 	dev->config_read_wanted = true;
-	next_work(dev);
-}
-
-/* --------------------------------------------------------- quiesce */
-
-void virtio_mmio_quiesce(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r))
-{
-	dev->moved = moved;
-	dev->frozen = true;
-	if (dev->op == VIRTIO_OP_QUIESCE) { /* still, from the last time */
-		dev->restart_wanted = false;
-		return;
-	}
-	if (dev->op != VIRTIO_OP_NONE) {
-		dev->quiesce_wanted = true;
-		return;
-	}
-	if (dev->dead || !any_started(dev)) {
-		tell_moved(dev, 0);
-		return;
-	}
-	begin(dev, VIRTIO_OP_QUIESCE, NULL);
-	frontend_stop(&dev->fe, UINT32_MAX, op_done);
-}
-
-void virtio_mmio_restart(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r))
-{
-	bool was_quiesced;
-
-	dev->moved = moved;
-	dev->frozen = false;
-	dev->quiesce_wanted = false;
-	if (dev->op == VIRTIO_OP_RESTART) /* still, from the last time */
-		return;
-	if (dev->op == VIRTIO_OP_QUIESCE) {
-		dev->restart_wanted = true;
-		tell_moved(dev, 0);
-		return;
-	}
-	was_quiesced = dev->quiesced;
-	dev->quiesced = false;
-	if (!dev->dead && was_quiesced && virtio_mmio_is_live(dev)) {
-		start_again(dev);
-		return;
-	}
-	tell_moved(dev, 0);
-	next_work(dev);
-}
-
-void virtio_mmio_forget_move(struct virtio_mmio *dev)
-{
-	dev->moved = NULL;
+	mmio_next_work(dev);
 }
 
 /* --------------------------------------------------------- life */
@@ -685,6 +665,8 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		.err_fd = -1,
 		.err_src.fd = -1,
 		.ready = ready,
+		.suspend = { .offered = cfg->suspend,
+			     .deadline_ns = cfg->suspend_deadline_ns },
 	};
 	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
 		dev->kick_fds[i] = -1;
@@ -706,6 +688,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 
 void virtio_mmio_release_waiters(struct virtio_mmio *dev)
 {
+	mmio_suspend_forget(dev);
 	if (dev->op_item)
 		mailbox_complete(dev->op_item);
 	dev->op_item = NULL;

@@ -14,7 +14,8 @@
  *	                  QUIESCED                the process dead and fenced
  *
  * QUIESCED is the VMM's own doing while the guest sleeps with the device
- * live; the guest does not see it.
+ * live; the guest does not see it. What the driver does by VIRTIO_F_SUSPEND is
+ * drawn in virtio/mmio_suspend.c; the two nest.
  */
 #ifndef TORPOR_VIRTIO_MMIO_H
 #define TORPOR_VIRTIO_MMIO_H
@@ -26,14 +27,21 @@
 
 struct virtio_mmio;
 
+/* What the driver has done with the device. */
+enum virtio_mmio_event {
+	VIRTIO_MMIO_WENT_LIVE,
+	VIRTIO_MMIO_WAS_RESET, /* live or suspended before */
+	VIRTIO_MMIO_SUSPENDING,
+	VIRTIO_MMIO_SUSPENDED,
+	VIRTIO_MMIO_RESUMED, /* or is not to suspend any more */
+};
+
 /* What the transport needs of the VM around it; main loop. */
 struct virtio_mmio_ops {
 	/* No vCPU in guest mode between the two (config changes). */
 	void (*hold)(struct virtio_mmio *dev);
 	void (*release)(struct virtio_mmio *dev);
-	/* A live device was reset by its driver; went live. */
-	void (*was_reset)(struct virtio_mmio *dev);
-	void (*went_live)(struct virtio_mmio *dev);
+	void (*event)(struct virtio_mmio *dev, enum virtio_mmio_event event);
 	/*
 	 * The back end is gone or hung: end its process and call
 	 * virtio_mmio_fenced() once nothing of it can touch memory any more.
@@ -51,7 +59,19 @@ struct virtio_mmio_config {
 	struct virtio_regpage *page; /* borrowed, zeroed */
 	int vhost_fd;		     /* owned on success */
 	uint64_t deadline_ns;	     /* for an answer of the back end */
+	uint64_t suspend;	     /* features: of VIRTIO_MMIO_SUSPEND_BOTH */
+	uint64_t suspend_deadline_ns; /* then it needs a reset */
 };
+
+/*
+ * VIRTIO_F_SUSPEND as ratified (virtio 1.4, 6) and in the draft of 2024. In
+ * virtio 1.x bit 42 belongs to the device type, and for old network drivers of
+ * Windows it means something else.
+ */
+#define VIRTIO_MMIO_SUSPEND_V14	  (1ULL << 43)
+#define VIRTIO_MMIO_SUSPEND_DRAFT (1ULL << 42)
+#define VIRTIO_MMIO_SUSPEND_BOTH \
+	(VIRTIO_MMIO_SUSPEND_V14 | VIRTIO_MMIO_SUSPEND_DRAFT)
 
 #define VIRTIO_MMIO_MAX_QUEUES FRONTEND_MAX_RINGS
 
@@ -66,6 +86,20 @@ enum virtio_mmio_op {
 	VIRTIO_OP_BREAK,       /* stop rings after a fault */
 	VIRTIO_OP_QUIESCE,
 	VIRTIO_OP_RESTART,
+	VIRTIO_OP_SUSPEND, /* stop rings for the driver's SUSPEND */
+	VIRTIO_OP_RESUME,
+};
+
+struct virtio_mmio_suspend {
+	uint64_t offered; /* features */
+	uint64_t deadline_ns;
+	bool wanted;		   /* the driver wants it suspended */
+	bool stopped;		   /* its rings were stopped for that */
+	bool reset_waits;	   /* Status 0 came while they were moved */
+	struct mailbox_item *item; /* the write that waits for it */
+	struct loop_timer timer;
+	uint64_t count; /* times it was */
+	uint64_t kicks; /* by a driver that must not, while it was */
 };
 
 struct virtio_mmio_queue {
@@ -113,12 +147,13 @@ struct virtio_mmio {
 	bool quiesce_wanted;
 	bool restart_wanted; /* as soon as the quiesce has been answered */
 	bool quiesced;
-	bool config_written; /* by the driver, since the last reset */
+	bool used; /* the back end has been started or written to since reset */
+	struct virtio_mmio_suspend suspend;
 	/* Ready for guests, or not (r < 0); once. */
 	void (*ready)(struct virtio_mmio *dev, int r);
 	/* Answer to virtio_mmio_quiesce() and _restart(), once; or NULL. */
 	void (*moved)(struct virtio_mmio *dev, int r);
-	uint64_t resets; /* by the driver, of a live device */
+	uint64_t resets; /* by the driver, of a live or suspended device */
 };
 
 /**
@@ -161,6 +196,7 @@ void virtio_mmio_forget_move(struct virtio_mmio *dev);
 /* The VM ends: lets every waiting vCPU go. */
 void virtio_mmio_release_waiters(struct virtio_mmio *dev);
 
+/* DRIVER_OK, and neither suspended nor in need of a reset. */
 bool virtio_mmio_is_live(const struct virtio_mmio *dev);
 
 #endif

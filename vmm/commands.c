@@ -436,11 +436,13 @@ static json_t *devices_json(const struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		const struct vm_virtio *dev = &vm->virtio[i];
 		json_t *obj = json_pack(
-			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I}", "name",
+			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I}", "name",
 			dev->name, "role", dev->role, "pid", dev->pid, "status",
 			(int)dev->mmio.status, "live",
 			virtio_mmio_is_live(&dev->mmio), "dead", dev->mmio.dead,
-			"resets", (json_int_t)dev->mmio.resets);
+			"resets", (json_int_t)dev->mmio.resets, "suspends",
+			(json_int_t)dev->mmio.suspend.count, "stray_kicks",
+			(json_int_t)dev->mmio.suspend.kicks);
 
 		if (dev->mac[0])
 			(void)json_object_set_new(obj, "mac",

@@ -20,6 +20,14 @@
 #define CONFIG_MAX_CONSOLES 4
 #define CONFIG_MAX_SHARES   8
 
+/* Which VIRTIO_F_SUSPEND a device offers: bit 43, bit 42, both, none. */
+enum suspend_mode {
+	SUSPEND_V14,
+	SUSPEND_DRAFT,
+	SUSPEND_BOTH,
+	SUSPEND_OFF
+};
+
 enum block_engine {
 	BLOCK_ENGINE_AUTO,
 	BLOCK_ENGINE_URING,
@@ -33,6 +41,7 @@ struct block_config {
 	bool sparse; /* discard punches holes; default true */
 	char id[21]; /* GET_ID string; default: none */
 	enum block_engine engine;
+	enum suspend_mode suspend;
 };
 
 struct net_config {
@@ -41,6 +50,7 @@ struct net_config {
 	uint8_t mac[6];
 	bool mac_set;	   /* else a random locally administered one */
 	bool wake_unicast; /* only packets to its own address wake the guest */
+	enum suspend_mode suspend;
 };
 
 enum char_type {
@@ -54,6 +64,7 @@ enum char_type {
 struct char_config { /* --serial, --console: where a line of bytes goes */
 	enum char_type type;
 	char *path; /* CHAR_FILE: output; CHAR_PTY: symlink to make, or NULL */
+	enum suspend_mode suspend; /* --console */
 };
 
 enum share_cache {
@@ -70,6 +81,7 @@ struct share_config { /* --shared-dir */
 	bool timeout_set;
 	bool writeback;
 	bool locks; /* locks of the guest are locks of the host */
+	enum suspend_mode suspend;
 };
 
 enum irqchip_mode {
@@ -101,6 +113,7 @@ struct vm_config {
 	unsigned int cpus;
 	bool hugepages;
 	bool rng; /* default true */
+	enum suspend_mode rng_suspend;
 	struct block_config blocks[CONFIG_MAX_BLOCKS];
 	unsigned int nr_blocks;
 	struct net_config nets[CONFIG_MAX_NETS];

@@ -92,7 +92,30 @@ const char *config_parse_u64(const char *p, uint64_t *ret);
 int config_parse_word(const char *value, const char *const *words,
 		      struct err *err) must_check;
 
-/* --shared-dir, in config_share.c */
+/* Copies a value that must not be empty over @dst, which is freed. */
+int config_set_string(char **dst, const char *value,
+		      struct err *err) must_check;
+int config_unknown_key(const struct config_kv *kv, const char *known,
+		       struct err *err);
+/* Puts the key in front of what the value's parser said. */
+int config_wrong_value(const struct config_kv *kv, const struct err *why,
+		       struct err *err);
+
+/* --- config_devices.c --- */
+/* suspend= of a device. */
+int config_parse_suspend(const char *value, enum suspend_mode *ret,
+			 struct err *err) must_check;
+int config_set_block(struct vm_config *cfg, const struct config_kvs *kvs,
+		     struct err *err) must_check;
+int config_set_net(struct vm_config *cfg, const struct config_kvs *kvs,
+		   struct err *err) must_check;
+int config_set_serial(struct vm_config *cfg, const struct config_kvs *kvs,
+		      struct err *err) must_check;
+int config_set_console(struct vm_config *cfg, const struct config_kvs *kvs,
+		       struct err *err) must_check;
+int config_set_rng(struct vm_config *cfg, const struct config_kvs *kvs,
+		   struct err *err) must_check;
+/* --- config_share.c --- */
 int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,
 		     struct err *err) must_check;
 

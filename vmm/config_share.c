@@ -10,7 +10,7 @@
 
 #include "vmm/config_options.h"
 
-#define KNOWN "path, tag, type, cache, timeout, writeback, locks"
+#define KNOWN "path, tag, type, cache, timeout, writeback, locks, suspend"
 /* A year and a day; what is meant to stay valid needs no more. */
 #define TIMEOUT_MAX_S (366ULL * 86400)
 
@@ -136,13 +136,12 @@ static int share_key(struct share_config *s, const struct config_kv *kv,
 		r = config_parse_bool(kv->value, &s->writeback, &why);
 	else if (config_key_is(kv->key, "locks"))
 		r = config_parse_bool(kv->value, &s->locks, &why);
+	else if (config_key_is(kv->key, "suspend"))
+		r = config_parse_suspend(kv->value, &s->suspend, &why);
 	else
 		return err_set(err, -EINVAL, "unknown key '%.64s'; known: %s",
 			       kv->key, KNOWN);
-	if (r < 0)
-		return err_set(err, r, "%s=%.64s: %s", kv->key, kv->value,
-			       why.msg);
-	return 0;
+	return r < 0 ? config_wrong_value(kv, &why, err) : 0;
 }
 
 static int check_share(const struct vm_config *cfg,

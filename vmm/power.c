@@ -623,7 +623,7 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 
 /* ---------------------------------------------------------------- devices */
 
-void power_device_reset(struct power *power)
+void power_device_gone(struct power *power)
 {
 	if (power->requests)
 		power->devices_gone++;

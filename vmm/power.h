@@ -279,7 +279,7 @@ struct power {
 	unsigned int shallow_tries;
 	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */
-	unsigned int devices_gone; /* live devices reset since the start */
+	unsigned int devices_gone; /* since the request, and not back */
 };
 
 /* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
@@ -344,8 +344,8 @@ void power_unpause(struct power *power);
 /* Main loop. */
 bool power_is_paused(const struct power *power);
 
-/* A live device was reset by its driver, or a device went live again. */
-void power_device_reset(struct power *power);
+/* A live device was reset or suspended by its driver; one is live again. */
+void power_device_gone(struct power *power);
 void power_device_live(struct power *power);
 
 /* Lets every vCPU thread go, ends every request. The VM is ending. */

@@ -2,9 +2,10 @@
 /*
  * One virtual machine, put together: memory, irqchip, devices, vCPUs, the
  * coordinator and the control socket. vmm/vm.c makes and ends it,
- * vmm/vm_virtio.c has its virtio devices and their processes, vmm/vm_power.c
- * connects the coordinator, vmm/commands*.c answer control clients.
- * Everything here belongs to the main thread unless a member says otherwise.
+ * vmm/vm_devices.c and vmm/vm_virtio.c have its virtio devices and their
+ * processes, vmm/vm_power.c connects the coordinator, vmm/commands*.c answer
+ * control clients. Everything here belongs to the main thread unless a member
+ * says otherwise.
  */
 #ifndef TORPOR_VMM_VM_H
 #define TORPOR_VMM_VM_H
@@ -66,6 +67,7 @@ struct vm_virtio {
 	struct disk_image image; /* blk only */
 	bool has_image;
 	bool in_set; /* transport initialised */
+	bool gone;   /* not live any more, as the coordinator knows */
 	char mac[18];
 };
 

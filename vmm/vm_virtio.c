@@ -1,32 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VM's virtio devices: their processes, register pages and fences. */
+/* Looks after virtio devices: their processes, register pages and fences. */
 #define _GNU_SOURCE
-#include <assert.h>
 #include <errno.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_console.h>
-#include <linux/virtio_fs.h>
-#include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "virtio/devctl.h"
-#include "virtio/net_tap.h"
-#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/char_fd.h"
 #include "vmm/kvm.h"
-#include "vmm/shared_dir.h"
-#include "vmm/vm.h"
+#include "vmm/vm_virtio.h"
 
 #define NS_PER_MS 1000000ULL
 
@@ -38,30 +26,6 @@
 /* How long a dead process's I/O may still be in the kernel. */
 #define FENCE_DEADLINE_NS (60000 * NS_PER_MS)
 #define FENCE_POLL_NS	  (5 * NS_PER_MS)
-
-struct device_type {
-	const char *role;
-	uint32_t id;
-	uint16_t queue_size;
-	unsigned int nr_queues;
-	uint32_t config_size;
-};
-
-static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK,
-					     BLK_QUEUE_SIZE, BLK_NR_QUEUES,
-					     sizeof(struct virtio_blk_config) };
-static const struct device_type type_net = { "net", VIRTIO_ID_NET,
-					     NET_QUEUE_SIZE, NET_NR_QUEUES,
-					     sizeof(struct virtio_net_config) };
-static const struct device_type type_console = {
-	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
-	sizeof(struct virtio_console_config)
-};
-static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
-					    FS_NR_QUEUES,
-					    sizeof(struct virtio_fs_config) };
-static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
-					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
 
 /* ----------------------------------------------------- transport's needs */
 
@@ -80,18 +44,51 @@ static void op_release(struct virtio_mmio *mmio)
 	vcpu_set_release(&owner(mmio)->vm->vcpus);
 }
 
-static void op_was_reset(struct virtio_mmio *mmio)
+static void gone(struct vm_virtio *dev)
 {
-	power_device_reset(&owner(mmio)->vm->power);
+	if (!dev->gone)
+		power_device_gone(&dev->vm->power);
+	dev->gone = true;
 }
 
-static void op_went_live(struct virtio_mmio *mmio)
+static void live(struct vm_virtio *dev)
 {
-	struct vm_virtio *dev = owner(mmio);
-
 	/* What it held is delivered through its rings now. */
 	power_taken(&dev->vm->power, &dev->wake);
+	dev->gone = false;
 	power_device_live(&dev->vm->power);
+}
+
+static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
+{
+	struct vm_virtio *dev = owner(mmio);
+	struct trace *trace = &dev->vm->trace;
+
+	switch (event) {
+	case VIRTIO_MMIO_WENT_LIVE:
+		live(dev);
+		break;
+	case VIRTIO_MMIO_WAS_RESET:
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_SUSPENDING:
+		trace_begin(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		break;
+	case VIRTIO_MMIO_SUSPENDED:
+		trace_end(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_RESUMED:
+		if (!dev->gone) { /* it was not to suspend after all */
+			trace_end(trace, TRACE_DEVICE(dev->index),
+				  TRACE_SUSPENDS);
+			break;
+		}
+		trace_instant(trace, TRACE_DEVICE(dev->index), TRACE_RESUMED,
+			      NULL);
+		live(dev);
+		break;
+	}
 }
 
 static void kill_process(struct vm_virtio *dev)
@@ -116,8 +113,7 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 static const struct virtio_mmio_ops mmio_ops = {
 	.hold = op_hold,
 	.release = op_release,
-	.was_reset = op_was_reset,
-	.went_live = op_went_live,
+	.event = op_event,
 	.failed = op_failed,
 };
 
@@ -219,37 +215,6 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 
 /* ------------------------------------------------------ making a device */
 
-struct device_plan { /* what the process is given */
-	const struct device_type *type;
-	struct spawn_request req;
-	char words[SPAWN_MAX_ARGS][48];
-	unsigned int nr_words;
-};
-
-static void add_word(struct device_plan *plan, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add_word(struct device_plan *plan, const char *fmt, ...)
-{
-	char *word = plan->words[plan->nr_words];
-	va_list ap;
-
-	assert(plan->nr_words + 1 < SPAWN_MAX_ARGS);
-	va_start(ap, fmt);
-	(void)vsnprintf(word, sizeof(plan->words[0]), fmt, ap);
-	va_end(ap);
-	plan->req.args[plan->nr_words++] = word;
-}
-
-static void plan_init(struct device_plan *plan, const struct device_type *type)
-{
-	memset(plan, 0, sizeof(*plan));
-	plan->type = type;
-	plan->req.role = type->role;
-	plan->req.ctl_fd = plan->req.regpage_fd = plan->req.wake_fd = -1;
-	plan->req.vhost_fd = -1;
-}
-
 /* The device's page, mapped at its place among all pages. */
 static int map_page(struct vm *vm, struct vm_virtio *dev)
 {
@@ -303,8 +268,15 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 }
 
 static int start_transport(struct vm *vm, struct vm_virtio *dev,
-			   const struct device_type *type, int vhost_fd)
+			   const struct device_plan *plan, int vhost_fd)
 {
+	static const uint64_t suspend[] = {
+		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
+		[SUSPEND_DRAFT] = VIRTIO_MMIO_SUSPEND_DRAFT,
+		[SUSPEND_BOTH] = VIRTIO_MMIO_SUSPEND_BOTH,
+		[SUSPEND_OFF] = 0,
+	};
+	const struct device_type *type = plan->type;
 	const struct virtio_mmio_config cfg = {
 		.name = dev->name,
 		.device_id = type->id,
@@ -316,6 +288,8 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		.page = (struct virtio_regpage *)vm->pages + dev->index,
 		.vhost_fd = vhost_fd,
 		.deadline_ns = ANSWER_DEADLINE_NS,
+		.suspend = suspend[plan->suspend],
+		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
 	};
 	int r;
 
@@ -330,8 +304,8 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 	return connect_kvm(vm, dev);
 }
 
-static struct vm_virtio *
-new_device(struct vm *vm, const struct device_type *type, unsigned int number)
+struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
+				int number)
 {
 	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
@@ -351,10 +325,10 @@ new_device(struct vm *vm, const struct device_type *type, unsigned int number)
 		.wake_src.fd = -1,
 		.pid_src.fd = -1,
 	};
-	if (type == &type_rng)
-		(void)snprintf(dev->name, sizeof(dev->name), "rng");
+	if (number < 0)
+		(void)snprintf(dev->name, sizeof(dev->name), "%s", type->role);
 	else
-		(void)snprintf(dev->name, sizeof(dev->name), "%s%u", type->role,
+		(void)snprintf(dev->name, sizeof(dev->name), "%s%d", type->role,
 			       number);
 	dev->wake.name = dev->name;
 	dev->wake.gpe_bit = 1U << dev->index;
@@ -363,9 +337,8 @@ new_device(struct vm *vm, const struct device_type *type, unsigned int number)
 	return dev;
 }
 
-/* Spawns the process of @plan for @dev and connects it. */
-static int spawn_device(struct vm *vm, struct vm_virtio *dev,
-			struct device_plan *plan, struct err *err)
+int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
+		    struct device_plan *plan, struct err *err)
 {
 	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
 	struct spawn_result res = { .pidfd = -1 };
@@ -397,7 +370,7 @@ static int spawn_device(struct vm *vm, struct vm_virtio *dev,
 	dev->ctl_fd = TAKE_FD(ctl[0]);
 	r = watch_device(vm, dev);
 	if (r == 0)
-		r = start_transport(vm, dev, plan->type, vhost[0]);
+		r = start_transport(vm, dev, plan, vhost[0]);
 	if (r == 0) {
 		vhost[0] = -1;
 		vm->options_used = true;
@@ -411,165 +384,6 @@ out:
 		fd_close(&ctl[i]);
 	}
 	return r;
-}
-
-static int too_many(struct err *err)
-{
-	return err_set(err, -ENOSPC,
-		       "too many virtio devices; the limit is %d "
-		       "(--irqchip split) or 16 (--irqchip kernel)",
-		       LAYOUT_MAX_VIRTIO);
-}
-
-static int create_blk(struct vm *vm, unsigned int i, struct err *err)
-{
-	static const char *const engines[] = { "auto", "uring", "threads" };
-	const struct block_config *cfg = &vm->cfg->blocks[i];
-	struct vm_virtio *dev = new_device(vm, &type_blk, i);
-	struct device_plan plan;
-	_cleanup_fd_ int fd = -1;
-	int r;
-
-	if (!dev)
-		return too_many(err);
-	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
-			    err);
-	if (r < 0)
-		return r;
-	dev->has_image = true;
-	fd = r = disk_image_open(&dev->image, cfg->path, err);
-	if (r < 0)
-		return r;
-	plan_init(&plan, &type_blk);
-	if (cfg->ro)
-		add_word(&plan, "ro");
-	if (cfg->o_direct)
-		add_word(&plan, "direct");
-	if (!cfg->sparse)
-		add_word(&plan, "nodiscard");
-	if (cfg->id[0])
-		add_word(&plan, "id=%s", cfg->id);
-	add_word(&plan, "engine=%s", engines[cfg->engine]);
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
-	return spawn_device(vm, dev, &plan, err);
-}
-
-static int make_mac(const struct net_config *cfg, uint8_t mac[6],
-		    struct err *err)
-{
-	if (cfg->mac_set) {
-		memcpy(mac, cfg->mac, 6);
-		return 0;
-	}
-	if (getrandom(mac, 6, 0) != 6)
-		return err_set_errno(err, -errno, "random MAC address");
-	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
-	return 0;
-}
-
-static int create_net(struct vm *vm, unsigned int i, struct err *err)
-{
-	const struct net_config *cfg = &vm->cfg->nets[i];
-	struct vm_virtio *dev = new_device(vm, &type_net, i);
-	struct device_plan plan;
-	_cleanup_fd_ int opened = -1;
-	uint8_t mac[6];
-	int r, tap = cfg->tap_fd;
-
-	if (!dev)
-		return too_many(err);
-	if (cfg->tap_name) {
-		r = net_tap_open(cfg->tap_name, err);
-		if (r < 0)
-			return r;
-		opened = r;
-		tap = opened;
-	} else {
-		r = net_tap_check(tap, err);
-		if (r < 0)
-			return r;
-	}
-	r = make_mac(cfg, mac, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(dev->mac, sizeof(dev->mac),
-		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
-		       mac[3], mac[4], mac[5]);
-	plan_init(&plan, &type_net);
-	add_word(&plan, "mac=%s", dev->mac);
-	if (cfg->wake_unicast)
-		add_word(&plan, "wake=unicast");
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = tap;
-	return spawn_device(vm, dev, &plan, err);
-}
-
-static int create_console(struct vm *vm, unsigned int i, struct err *err)
-{
-	struct vm_virtio *dev = new_device(vm, &type_console, i);
-	_cleanup_fd_ int in = -1, out = -1;
-	struct device_plan plan;
-	char option[24];
-	int r;
-
-	if (!dev)
-		return too_many(err);
-	(void)snprintf(option, sizeof(option), "--console");
-	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
-	if (r < 0)
-		return r;
-	plan_init(&plan, &type_console);
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = in;
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = out;
-	return spawn_device(vm, dev, &plan, err);
-}
-
-static int create_fs(struct vm *vm, unsigned int i, struct err *err)
-{
-	static const char *const caches[] = { "never", "auto", "always" };
-	const struct share_config *cfg = &vm->cfg->shares[i];
-	struct vm_virtio *dev = new_device(vm, &type_fs, i);
-	struct device_plan plan;
-	_cleanup_fd_ int fd = -1;
-	char path[PATH_MAX];
-
-	if (!dev)
-		return too_many(err);
-	fd = shared_dir_open(cfg->path, path, err);
-	if (fd < 0)
-		return fd;
-	plan_init(&plan, &type_fs);
-	add_word(&plan, "tag=%s", cfg->tag);
-	add_word(&plan, "cache=%s", caches[cfg->cache]);
-	if (cfg->timeout_set)
-		add_word(&plan, "timeout=%llu",
-			 (unsigned long long)cfg->timeout_s);
-	if (cfg->writeback)
-		add_word(&plan, "writeback");
-	if (cfg->locks)
-		add_word(&plan, "locks");
-	/* Only a jail with a root of its own needs it. */
-	if (vm->cfg->sandbox == SANDBOX_FULL)
-		add_word(&plan, "proc");
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
-	plan.req.share = path;
-	return spawn_device(vm, dev, &plan, err);
-}
-
-static int create_rng(struct vm *vm, struct err *err)
-{
-	struct vm_virtio *dev = new_device(vm, &type_rng, 0);
-	struct device_plan plan;
-
-	if (!dev)
-		return too_many(err);
-	plan_init(&plan, &type_rng);
-	return spawn_device(vm, dev, &plan, err);
-}
-
-static unsigned int count_devices(const struct vm_config *cfg)
-{
-	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + cfg->rng;
 }
 
 /* One read-only memslot spans the pages: reads do not exit, writes do. */
@@ -588,9 +402,8 @@ static int map_pages(struct vm *vm, unsigned int nr)
 
 int vm_virtio_create(struct vm *vm, struct err *err)
 {
-	const struct vm_config *cfg = vm->cfg;
-	unsigned int nr = count_devices(cfg);
-	int r = 0;
+	unsigned int nr = vm_devices_count(vm->cfg);
+	int r;
 
 	if (nr == 0)
 		return 0;
@@ -601,16 +414,7 @@ int vm_virtio_create(struct vm *vm, struct err *err)
 		vm->pages = NULL;
 		return err_set_errno(err, -errno, "register pages");
 	}
-	for (unsigned int i = 0; i < cfg->nr_blocks && r == 0; i++)
-		r = create_blk(vm, i, err);
-	for (unsigned int i = 0; i < cfg->nr_nets && r == 0; i++)
-		r = create_net(vm, i, err);
-	for (unsigned int i = 0; i < cfg->nr_consoles && r == 0; i++)
-		r = create_console(vm, i, err);
-	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
-		r = create_fs(vm, i, err);
-	if (r == 0 && cfg->rng)
-		r = create_rng(vm, err);
+	r = vm_devices_create(vm, err);
 	if (r < 0)
 		return r;
 	r = map_pages(vm, nr);
@@ -656,7 +460,7 @@ void vm_virtio_destroy(struct vm *vm)
 			disk_image_finish(&dev->image);
 	}
 	if (vm->pages)
-		(void)munmap(vm->pages, (size_t)count_devices(vm->cfg) *
+		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *
 						VIRTIO_REGPAGE_SIZE);
 	vm->pages = NULL;
 	vm->nr_virtio = 0;

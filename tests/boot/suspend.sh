@@ -10,18 +10,19 @@
 # once. v14, draft: they do, bit 43 or 42, and are never reset.
 . tests/boot/lib.sh
 
-mode=$1 cycles=${2:-20} option=
+mode=$1 cycles=${2:-20}
 case $mode in
 fallback)
-	# None is offered yet.
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=
+	suspend=off net_suspend=off
 	;;
-v14)
-	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43 option=,suspend=v14
+v14) # the default
+	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43
+	suspend=v14 net_suspend=v14
 	;;
 draft)
 	GUEST_INITRD=$B/guest/initramfs-suspend-draft.cpio bit=42
-	option=,suspend=draft
+	suspend=draft net_suspend=force-draft
 	;;
 *)
 	echo "usage: suspend.sh fallback|v14|draft [CYCLES]" >&2
@@ -115,8 +116,10 @@ one_cycle() {
 }
 
 rm -f /tmp/hvc0
-if ! vm_start "torpor.wake=net" --cpus 2 --block "$disk$option" \
-	--console "type=file,path=/tmp/hvc0$option" --net "$NET$option"; then
+if ! vm_start "torpor.wake=net" --cpus 2 \
+	--block "$disk,suspend=$suspend" --rng "suspend=$suspend" \
+	--console "type=file,path=/tmp/hvc0,suspend=$suspend" \
+	--net "$NET,suspend=$net_suspend"; then
 	not_ok "$mode: boot" "see above"
 	tests_end suspend
 fi

@@ -38,6 +38,9 @@ static bool is_ready, fence_due, moving, asleep;
 
 static void play(bool may_write);
 
+#define SUSPEND 0x10U
+#define UP	(VIRTIO_CONFIG_S_DRIVER_OK | SUSPEND)
+
 /* ------------------------------------------------------------- invariants */
 
 static uint32_t page_reg(uint32_t offset)
@@ -54,11 +57,19 @@ static void check_state(void)
 
 	fuzz_check(page_reg(VIRTIO_MMIO_STATUS_REG) == s);
 	fuzz_check(!held);
-	if (s & VIRTIO_CONFIG_S_DRIVER_OK)
+	if (s & UP)
 		fuzz_check(s & VIRTIO_CONFIG_S_FEATURES_OK);
+	/* Status of the two dialects: 0x1b, 0x1f. */
+	if (s & SUSPEND) {
+		fuzz_check(!(s & VIRTIO_CONFIG_S_DRIVER_OK) ==
+			   !(dev.acked & VIRTIO_MMIO_SUSPEND_DRAFT));
+		fuzz_check(dev.acked & VIRTIO_MMIO_SUSPEND_BOTH);
+	}
 	if (s & VIRTIO_CONFIG_S_FEATURES_OK) {
 		fuzz_check(s & VIRTIO_CONFIG_S_DRIVER);
 		fuzz_check(!(dev.acked & ~dev.offered));
+		fuzz_check((dev.acked & VIRTIO_MMIO_SUSPEND_BOTH) !=
+			   VIRTIO_MMIO_SUSPEND_BOTH);
 		fuzz_check(dev.acked >> VIRTIO_F_VERSION_1 & 1);
 	}
 	for (unsigned int i = 0; i < NR_QUEUES; i++) {
@@ -69,7 +80,7 @@ static void check_state(void)
 		if (!dev.fe.rings[i].started)
 			continue;
 		fuzz_check(!dev.dead);
-		fuzz_check(q->ready && s & VIRTIO_CONFIG_S_DRIVER_OK);
+		fuzz_check(q->ready && s & UP && !(s & SUSPEND));
 	}
 	if (asleep && !moving && !dev.dead) {
 		for (unsigned int i = 0; i < NR_QUEUES; i++)
@@ -89,14 +100,20 @@ static void vm_release(struct virtio_mmio *d)
 	fuzz_check(held-- == 1);
 }
 
-static void vm_was_reset(struct virtio_mmio *d)
+static void vm_event(struct virtio_mmio *d, enum virtio_mmio_event event)
 {
-	fuzz_check(d->status == 0);
-}
-
-static void vm_went_live(struct virtio_mmio *d)
-{
-	fuzz_check(d->status & VIRTIO_CONFIG_S_DRIVER_OK);
+	switch (event) {
+	case VIRTIO_MMIO_WAS_RESET:
+		fuzz_check(d->status == 0);
+		break;
+	case VIRTIO_MMIO_SUSPENDED:
+		fuzz_check(d->status & 0x10);
+		break;
+	default:
+		fuzz_check(d->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+			   !(d->status & 0x10));
+		break;
+	}
 }
 
 static void vm_failed(struct virtio_mmio *d, const char *why)
@@ -108,8 +125,7 @@ static void vm_failed(struct virtio_mmio *d, const char *why)
 static const struct virtio_mmio_ops vm_ops = {
 	.hold = vm_hold,
 	.release = vm_release,
-	.was_reset = vm_was_reset,
-	.went_live = vm_went_live,
+	.event = vm_event,
 	.failed = vm_failed,
 };
 
@@ -179,7 +195,8 @@ static void vcpu_write(uint32_t offset, uint64_t value, uint32_t len)
 	if ((uint32_t)value == 0)
 		fuzz_check(!dev.status || dev.unfenced_forever);
 	else
-		fuzz_check((before & dev.status) == before);
+		fuzz_check(((before ^ dev.status) & before &
+			    ~(SUSPEND | VIRTIO_CONFIG_S_DRIVER_OK)) == 0);
 }
 
 static void write_any(struct fuzz_in *in)
@@ -331,16 +348,21 @@ void fuzz_setup(void)
 
 void fuzz_one(struct fuzz_in *in)
 {
+	static const uint64_t dialects[] = { 0, VIRTIO_MMIO_SUSPEND_V14,
+					     VIRTIO_MMIO_SUSPEND_DRAFT,
+					     VIRTIO_MMIO_SUSPEND_BOTH };
 	struct virtio_mmio_config cfg = { .name = "fuzz0",
 					  .device_id = 1,
 					  .queue_size = QUEUE_SIZE,
 					  .nr_queues = NR_QUEUES,
 					  .config_size = CONFIG_SIZE,
 					  .page = &page,
-					  .deadline_ns = 1ULL << 40 };
+					  .deadline_ns = 1ULL << 40,
+					  .suspend_deadline_ns = 1ULL << 40 };
 	int pair[2];
 
 	script = in;
+	cfg.suspend = dialects[fuzz_u8(in) & 3];
 	writes = vcpus = held = 0;
 	is_ready = fence_due = moving = asleep = false;
 	memset(&page, 0, sizeof(page));

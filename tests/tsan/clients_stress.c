@@ -385,7 +385,7 @@ struct device_call {
 static void on_device(struct mailbox_item *item)
 {
 	if (container_of(item, struct device_call, item)->value == GUEST_RESET)
-		power_device_reset(&vm.power);
+		power_device_gone(&vm.power);
 	else
 		power_device_live(&vm.power);
 	mailbox_complete(item);

@@ -49,14 +49,10 @@ static inline void op_release(struct virtio_mmio *d)
 	releases++;
 }
 
-static inline void op_was_reset(struct virtio_mmio *d)
+static inline void op_event(struct virtio_mmio *d, enum virtio_mmio_event event)
 {
-	resets++;
-}
-
-static inline void op_went_live(struct virtio_mmio *d)
-{
-	lives++;
+	resets += event == VIRTIO_MMIO_WAS_RESET;
+	lives += event == VIRTIO_MMIO_WENT_LIVE;
 }
 
 static inline void op_failed(struct virtio_mmio *d, const char *why)
@@ -67,8 +63,7 @@ static inline void op_failed(struct virtio_mmio *d, const char *why)
 static const struct virtio_mmio_ops ops = {
 	.hold = op_hold,
 	.release = op_release,
-	.was_reset = op_was_reset,
-	.went_live = op_went_live,
+	.event = op_event,
 	.failed = op_failed,
 };
 
@@ -82,6 +77,8 @@ static inline void turn(void)
 	cr_assert(eq(int, loop_turn(&loop, 10), 0));
 }
 
+static uint64_t suspend_offer; /* VIRTIO_F_SUSPEND */
+
 static inline void begin(void)
 {
 	const struct virtio_mmio_config cfg = {
@@ -94,6 +91,8 @@ static inline void begin(void)
 		.page = &page,
 		.vhost_fd = fb.peer,
 		.deadline_ns = 5000 * MS,
+		.suspend = suspend_offer,
+		.suspend_deadline_ns = 1000 * MS,
 	};
 
 	dev.ops = &ops;
@@ -126,6 +125,12 @@ static inline void setup_ready(void)
 	setup();
 	begin();
 	cr_assert(eq(int, ready, 0));
+}
+
+static inline void setup_suspend(void)
+{
+	suspend_offer = VIRTIO_MMIO_SUSPEND_BOTH;
+	setup_ready();
 }
 
 static inline void teardown(void)

@@ -196,11 +196,11 @@ Test(power_request, devices_that_come_back_are_a_refusal)
 	static struct answer a;
 
 	begin(1);
-	power_device_reset(&m.power); /* no request: not counted */
+	power_device_gone(&m.power); /* no request: not counted */
 	power_device_live(&m.power);
 	ask(&a, SECOND);
-	power_device_reset(&m.power);
-	power_device_reset(&m.power);
+	power_device_gone(&m.power);
+	power_device_gone(&m.power);
 	power_device_live(&m.power);
 	cr_assert(eq(u32, a.calls, 0));
 	power_device_live(&m.power);

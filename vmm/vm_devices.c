@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What each virtio device of the configuration is and is given. */
+#define _GNU_SOURCE
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "virtio/net_tap.h"
+#include "virtio/queues.h"
+#include "vmm/base/fd.h"
+#include "vmm/char_fd.h"
+#include "vmm/shared_dir.h"
+#include "vmm/vm_virtio.h"
+
+static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK,
+					     BLK_QUEUE_SIZE, BLK_NR_QUEUES,
+					     sizeof(struct virtio_blk_config) };
+static const struct device_type type_net = { "net", VIRTIO_ID_NET,
+					     NET_QUEUE_SIZE, NET_NR_QUEUES,
+					     sizeof(struct virtio_net_config) };
+static const struct device_type type_console = {
+	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
+	sizeof(struct virtio_console_config)
+};
+static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
+					    FS_NR_QUEUES,
+					    sizeof(struct virtio_fs_config) };
+static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
+					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
+
+static void add_word(struct device_plan *plan, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_word(struct device_plan *plan, const char *fmt, ...)
+{
+	char *word = plan->words[plan->nr_words];
+	va_list ap;
+
+	assert(plan->nr_words + 1 < SPAWN_MAX_ARGS);
+	va_start(ap, fmt);
+	(void)vsnprintf(word, sizeof(plan->words[0]), fmt, ap);
+	va_end(ap);
+	plan->req.args[plan->nr_words++] = word;
+}
+
+static void plan_init(struct device_plan *plan, const struct device_type *type,
+		      enum suspend_mode suspend)
+{
+	memset(plan, 0, sizeof(*plan));
+	plan->type = type;
+	plan->suspend = suspend;
+	plan->req.role = type->role;
+	plan->req.ctl_fd = plan->req.regpage_fd = plan->req.wake_fd = -1;
+	plan->req.vhost_fd = -1;
+}
+
+static int too_many(struct err *err)
+{
+	return err_set(err, -ENOSPC,
+		       "too many virtio devices; the limit is %d "
+		       "(--irqchip split) or 16 (--irqchip kernel)",
+		       LAYOUT_MAX_VIRTIO);
+}
+
+static int create_blk(struct vm *vm, unsigned int i, struct err *err)
+{
+	static const char *const engines[] = { "auto", "uring", "threads" };
+	const struct block_config *cfg = &vm->cfg->blocks[i];
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i);
+	struct device_plan plan;
+	_cleanup_fd_ int fd = -1;
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
+			    err);
+	if (r < 0)
+		return r;
+	dev->has_image = true;
+	fd = r = disk_image_open(&dev->image, cfg->path, err);
+	if (r < 0)
+		return r;
+	plan_init(&plan, &type_blk, cfg->suspend);
+	if (cfg->ro)
+		add_word(&plan, "ro");
+	if (cfg->o_direct)
+		add_word(&plan, "direct");
+	if (!cfg->sparse)
+		add_word(&plan, "nodiscard");
+	if (cfg->id[0])
+		add_word(&plan, "id=%s", cfg->id);
+	add_word(&plan, "engine=%s", engines[cfg->engine]);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
+	return vm_virtio_spawn(vm, dev, &plan, err);
+}
+
+static int make_mac(const struct net_config *cfg, uint8_t mac[6],
+		    struct err *err)
+{
+	if (cfg->mac_set) {
+		memcpy(mac, cfg->mac, 6);
+		return 0;
+	}
+	if (getrandom(mac, 6, 0) != 6)
+		return err_set_errno(err, -errno, "random MAC address");
+	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
+	return 0;
+}
+
+static int create_net(struct vm *vm, unsigned int i, struct err *err)
+{
+	const struct net_config *cfg = &vm->cfg->nets[i];
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i);
+	struct device_plan plan;
+	_cleanup_fd_ int opened = -1;
+	uint8_t mac[6];
+	int r, tap = cfg->tap_fd;
+
+	if (!dev)
+		return too_many(err);
+	if (cfg->tap_name) {
+		r = net_tap_open(cfg->tap_name, err);
+		if (r < 0)
+			return r;
+		opened = r;
+		tap = opened;
+	} else {
+		r = net_tap_check(tap, err);
+		if (r < 0)
+			return r;
+	}
+	r = make_mac(cfg, mac, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(dev->mac, sizeof(dev->mac),
+		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+		       mac[3], mac[4], mac[5]);
+	plan_init(&plan, &type_net, cfg->suspend);
+	add_word(&plan, "mac=%s", dev->mac);
+	if (cfg->wake_unicast)
+		add_word(&plan, "wake=unicast");
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = tap;
+	return vm_virtio_spawn(vm, dev, &plan, err);
+}
+
+static int create_console(struct vm *vm, unsigned int i, struct err *err)
+{
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i);
+	_cleanup_fd_ int in = -1, out = -1;
+	struct device_plan plan;
+	char option[24];
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	(void)snprintf(option, sizeof(option), "--console");
+	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
+	if (r < 0)
+		return r;
+	plan_init(&plan, &type_console, vm->cfg->consoles[i].suspend);
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = in;
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = out;
+	return vm_virtio_spawn(vm, dev, &plan, err);
+}
+
+static int create_fs(struct vm *vm, unsigned int i, struct err *err)
+{
+	static const char *const caches[] = { "never", "auto", "always" };
+	const struct share_config *cfg = &vm->cfg->shares[i];
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i);
+	struct device_plan plan;
+	_cleanup_fd_ int fd = -1;
+	char path[PATH_MAX];
+
+	if (!dev)
+		return too_many(err);
+	fd = shared_dir_open(cfg->path, path, err);
+	if (fd < 0)
+		return fd;
+	plan_init(&plan, &type_fs, cfg->suspend);
+	add_word(&plan, "tag=%s", cfg->tag);
+	add_word(&plan, "cache=%s", caches[cfg->cache]);
+	if (cfg->timeout_set)
+		add_word(&plan, "timeout=%llu",
+			 (unsigned long long)cfg->timeout_s);
+	if (cfg->writeback)
+		add_word(&plan, "writeback");
+	if (cfg->locks)
+		add_word(&plan, "locks");
+	/* Only a jail with a root of its own needs it. */
+	if (vm->cfg->sandbox == SANDBOX_FULL)
+		add_word(&plan, "proc");
+	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
+	plan.req.share = path;
+	return vm_virtio_spawn(vm, dev, &plan, err);
+}
+
+static int create_rng(struct vm *vm, struct err *err)
+{
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_rng, -1);
+	struct device_plan plan;
+
+	if (!dev)
+		return too_many(err);
+	plan_init(&plan, &type_rng, vm->cfg->rng_suspend);
+	return vm_virtio_spawn(vm, dev, &plan, err);
+}
+
+unsigned int vm_devices_count(const struct vm_config *cfg)
+{
+	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
+	       cfg->nr_shares + cfg->rng;
+}
+
+int vm_devices_create(struct vm *vm, struct err *err)
+{
+	const struct vm_config *cfg = vm->cfg;
+	int r = 0;
+
+	for (unsigned int i = 0; i < cfg->nr_blocks && r == 0; i++)
+		r = create_blk(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_nets && r == 0; i++)
+		r = create_net(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_consoles && r == 0; i++)
+		r = create_console(vm, i, err);
+	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
+		r = create_fs(vm, i, err);
+	if (r == 0 && cfg->rng)
+		r = create_rng(vm, err);
+	return r;
+}
