@@ -88,8 +88,10 @@ SANDBOX_SRC = \
 # What the VMM is made of.
 VMM_SRC = \
 	virtio/frontend.c \
+	virtio/frontend_settle.c \
 	virtio/mmio.c \
 	virtio/mmio_page.c \
+	virtio/mmio_relay.c \
 	virtio/mmio_queue.c \
 	virtio/mmio_quiesce.c \
 	virtio/mmio_suspend.c \
@@ -108,6 +110,7 @@ VMM_SRC = \
 	vmm/config_kv.c \
 	vmm/config_options.c \
 	vmm/config_share.c \
+	vmm/config_vhost_user.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -136,6 +139,7 @@ VMM_SRC = \
 	vmm/vm.c \
 	vmm/vm_devices.c \
 	vmm/vm_power.c \
+	vmm/vm_vhost_user.c \
 	vmm/vm_virtio.c
 
 DEVICES_SRC = \

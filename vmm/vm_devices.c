@@ -109,6 +109,11 @@ static int make_mac(const struct net_config *cfg, uint8_t mac[6],
 		memcpy(mac, cfg->mac, 6);
 		return 0;
 	}
+	return vm_devices_random_mac(mac, err);
+}
+
+int vm_devices_random_mac(uint8_t mac[6], struct err *err)
+{
 	if (getrandom(mac, 6, 0) != 6)
 		return err_set_errno(err, -errno, "random MAC address");
 	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
@@ -217,7 +222,7 @@ static int create_rng(struct vm *vm, struct err *err)
 unsigned int vm_devices_count(const struct vm_config *cfg)
 {
 	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + cfg->rng;
+	       cfg->nr_shares + cfg->nr_foreigns + cfg->rng;
 }
 
 int vm_devices_create(struct vm *vm, struct err *err)
@@ -235,5 +240,7 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_fs(vm, i, err);
 	if (r == 0 && cfg->rng)
 		r = create_rng(vm, err);
+	for (unsigned int i = 0; i < cfg->nr_foreigns && r == 0; i++)
+		r = vm_vhost_user_create(vm, i, err);
 	return r;
 }

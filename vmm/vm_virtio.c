@@ -102,12 +102,21 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 {
 	struct vm_virtio *dev = owner(mmio);
 
-	log_err("%s: device process %d: %s", dev->name, dev->pid, why);
+	if (dev->is_foreign)
+		log_err("%s: back end: %s", dev->name, why);
+	else
+		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
 	kill_process(dev);
 	if (dev->vm->control)
 		control_event(dev->vm->control, "DEVICE_DIED",
 			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
 					"pid", dev->pid, "reason", why));
+	/*
+	 * It may live on with all of the guest's memory, and what it has in
+	 * flight has no fence: nobody can ever say that it is over.
+	 */
+	if (dev->is_foreign)
+		virtio_mmio_fenced(mmio, false);
 }
 
 static const struct virtio_mmio_ops mmio_ops = {
@@ -264,7 +273,9 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 
 	dev->vm->handshakes--;
 	if (r < 0)
-		virtio_mmio_died(mmio, "did not answer the handshake");
+		virtio_mmio_died(
+			mmio, mmio->refused ? mmio->refused
+					    : "did not answer the handshake");
 }
 
 static int start_transport(struct vm *vm, struct vm_virtio *dev,
@@ -290,6 +301,7 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		.deadline_ns = ANSWER_DEADLINE_NS,
 		.suspend = suspend[plan->suspend],
 		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
+		.foreign = plan->foreign,
 	};
 	int r;
 
@@ -384,6 +396,25 @@ out:
 		fd_close(&ctl[i]);
 	}
 	return r;
+}
+
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_plan *plan, int vhost_fd,
+		     struct err *err)
+{
+	int r;
+
+	dev->is_foreign = true;
+	/* It has nothing to say it with. */
+	dev->wake.off = true;
+	vm->options_used = false;
+	r = map_page(vm, dev);
+	if (r == 0)
+		r = start_transport(vm, dev, plan, vhost_fd);
+	if (r < 0)
+		return err_set_errno(err, r, "device %s", dev->name);
+	vm->options_used = true;
+	return 0;
 }
 
 /* One read-only memslot spans the pages: reads do not exit, writes do. */

@@ -23,6 +23,7 @@ struct device_plan { /* what the process is given */
 	char words[SPAWN_MAX_ARGS][48];
 	unsigned int nr_words;
 	enum suspend_mode suspend;
+	const struct virtio_mmio_foreign *foreign; /* NULL: a process of ours */
 };
 
 /* --- vm_devices.c --- */
@@ -40,5 +41,19 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 /* Spawns the process of @plan for @dev and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 		    struct device_plan *plan, struct err *err) must_check;
+/*
+ * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
+ * on success. Of @plan, type, suspend and foreign count; that must last.
+ */
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_plan *plan, int vhost_fd,
+		     struct err *err) must_check;
+/* A random one, local and unicast. */
+int vm_devices_random_mac(uint8_t mac[6], struct err *err) must_check;
+
+/* --- vm_vhost_user.c --- */
+/* Number @i of --vhost-user. */
+int vm_vhost_user_create(struct vm *vm, unsigned int i,
+			 struct err *err) must_check;
 
 #endif
