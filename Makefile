@@ -327,10 +327,11 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. posix_cases runs in a guest,
-# which has no libraries.
+# Programs of the tests that boot Linux guests. keep_open and posix_cases run in
+# a guest, which has no libraries.
 BOOT_TOOLS = \
 	$(B)/tests/boot/clients \
+	$(B)/tests/boot/keep_open \
 	$(B)/tests/boot/posix_cases \
 	$(B)/tests/boot/race
 
@@ -347,7 +348,8 @@ $(B)/tests/boot/race: tests/boot/race.c
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-ljansson
 
-$(B)/tests/boot/posix_cases: tests/boot/posix_cases.c
+$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases: \
+		$(B)/tests/boot/%: tests/boot/%.c
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
 		-Wno-conversion -o $@ $<

@@ -241,6 +241,7 @@ static int explain_suspend(const struct cli_invocation *inv,
 	const json_t *data = json_object_get(error, "data");
 	const char *code = json_string_value(json_object_get(error, "code"));
 	const char *source = json_string_value(json_object_get(data, "source"));
+	const char *device = json_string_value(json_object_get(data, "device"));
 
 	if (!code)
 		return server_error(inv, reply);
@@ -250,6 +251,11 @@ static int explain_suspend(const struct cli_invocation *inv,
 				"fall asleep in time ('--timeout MS' gives it "
 				"longer)",
 				inv->timeout_ms);
+	if (!strcmp(code, "refused") && device)
+		return complain(inv,
+				"refused by the guest: its driver of %s cannot "
+				"suspend it (no VIRTIO_F_SUSPEND)",
+				device);
 	if (!strcmp(code, "refused"))
 		return complain(inv, "refused by the guest (its log says why)");
 	if (!strcmp(code, "aborted"))

@@ -92,7 +92,30 @@ static json_t *paused_json(const struct power_request *power,
 struct suspend_call {
 	struct power_request power;
 	struct control_request *req;
+	struct vm *vm;
 };
+
+static void reply_refused(const struct suspend_call *call, long long ms)
+{
+	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+
+	if (!veto) {
+		control_reply_error_data(
+			call->req, "refused",
+			json_pack("{s:I}", "ms", (json_int_t)ms),
+			"the guest began to sleep and came back by itself "
+			"after %lld ms; its kernel log says why",
+			ms);
+		return;
+	}
+	control_reply_error_data(
+		call->req, "refused",
+		json_pack("{s:I, s:s}", "ms", (json_int_t)ms, "device",
+			  veto->name),
+		"the guest came back by itself after %lld ms; its driver of "
+		"%s cannot suspend it (no VIRTIO_F_SUSPEND)",
+		ms, veto->name);
+}
 
 static void suspend_done(struct power_request *power,
 			 enum power_outcome outcome)
@@ -114,12 +137,7 @@ static void suspend_done(struct power_request *power,
 		control_reply(call->req, paused_json(power, outcome, ms));
 		break;
 	case POWER_REFUSED:
-		control_reply_error_data(
-			call->req, "refused",
-			json_pack("{s:I}", "ms", (json_int_t)ms),
-			"the guest began to sleep and came back by itself "
-			"after %lld ms; its kernel log says why",
-			ms);
+		reply_refused(call, ms);
 		break;
 	case POWER_TIMEOUT:
 		control_reply_error_data(
@@ -200,6 +218,7 @@ static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
 		return;
 	}
 	call->req = req;
+	call->vm = vm;
 	call->power.done = suspend_done;
 	call->power.force = force;
 	if (full)

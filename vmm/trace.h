@@ -63,11 +63,12 @@
 #define TRACE_KICK "kick"
 #define TRACE_PARK "park"
 /* TRACE_DEVICE, spans. */
-#define TRACE_ARM      "arm"
-#define TRACE_DRAIN    "drain"
-#define TRACE_RESTART  "restart"
-#define TRACE_SUSPENDS "suspends" /* VIRTIO_F_SUSPEND, to its acknowledgement \
-				   */
+#define TRACE_ARM     "arm"
+#define TRACE_DRAIN   "drain"
+#define TRACE_RESTART "restart"
+#define TRACE_SUSPENDS                                         \
+	"suspends" /* VIRTIO_F_SUSPEND, to its acknowledgement \
+		    */
 /* TRACE_DEVICE, an instant: its driver resumed it. */
 #define TRACE_RESUMED "resumed"
 

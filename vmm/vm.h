@@ -72,6 +72,7 @@ struct vm_virtio {
 	uint8_t foreign_config[64];
 	bool in_set; /* transport initialised */
 	bool gone;   /* not live any more, as the coordinator knows */
+	bool vetoes; /* as its type does, see struct device_type */
 	char mac[18];
 };
 
@@ -146,6 +147,11 @@ int vm_virtio_create(struct vm *vm, struct err *err) must_check;
 /* Runs the loop until every handshake is done. */
 int vm_virtio_wait_ready(struct vm *vm, struct err *err) must_check;
 void vm_virtio_destroy(struct vm *vm);
+/*
+ * The first device for whose sake a Linux guest refuses to sleep: its driver
+ * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
+ */
+const struct vm_virtio *vm_virtio_veto(const struct vm *vm);
 /* _DSW: the device may wake the guest, or not. Main loop. */
 void vm_virtio_arm(struct vm_virtio *dev, bool armed);
 

@@ -19,21 +19,35 @@
 #include "vmm/shared_dir.h"
 #include "vmm/vm_virtio.h"
 
-static const struct device_type type_blk = { "blk", VIRTIO_ID_BLOCK,
-					     BLK_QUEUE_SIZE, BLK_NR_QUEUES,
-					     sizeof(struct virtio_blk_config) };
-static const struct device_type type_net = { "net", VIRTIO_ID_NET,
-					     NET_QUEUE_SIZE, NET_NR_QUEUES,
-					     sizeof(struct virtio_net_config) };
+static const struct device_type type_blk = { "blk",
+					     VIRTIO_ID_BLOCK,
+					     BLK_QUEUE_SIZE,
+					     BLK_NR_QUEUES,
+					     sizeof(struct virtio_blk_config),
+					     false };
+static const struct device_type type_net = { "net",
+					     VIRTIO_ID_NET,
+					     NET_QUEUE_SIZE,
+					     NET_NR_QUEUES,
+					     sizeof(struct virtio_net_config),
+					     false };
 static const struct device_type type_console = {
-	"console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, CONSOLE_NR_QUEUES,
-	sizeof(struct virtio_console_config)
+	"console",
+	VIRTIO_ID_CONSOLE,
+	CONSOLE_QUEUE_SIZE,
+	CONSOLE_NR_QUEUES,
+	sizeof(struct virtio_console_config),
+	false
 };
-static const struct device_type type_fs = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE,
+static const struct device_type type_fs = { "fs",
+					    VIRTIO_ID_FS,
+					    FS_QUEUE_SIZE,
 					    FS_NR_QUEUES,
-					    sizeof(struct virtio_fs_config) };
-static const struct device_type type_rng = { "rng", VIRTIO_ID_RNG,
-					     RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0 };
+					    sizeof(struct virtio_fs_config),
+					    true };
+static const struct device_type type_rng = {
+	"rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0, false
+};
 
 static void add_word(struct device_plan *plan, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -222,6 +222,18 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 		dev->arm_acked = dev->arm_generation;
 }
 
+const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->vetoes && virtio_mmio_is_live(&dev->mmio) &&
+		    !(dev->mmio.acked & VIRTIO_MMIO_SUSPEND_BOTH))
+			return dev;
+	}
+	return NULL;
+}
+
 /* ------------------------------------------------------ making a device */
 
 /* The device's page, mapped at its place among all pages. */
@@ -327,6 +339,7 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 	*dev = (struct vm_virtio){
 		.vm = vm,
 		.role = type->role,
+		.vetoes = type->vetoes,
 		.index = vm->nr_virtio,
 		.gsi = (uint32_t)gsi,
 		.page_fd = -1,

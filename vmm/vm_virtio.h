@@ -15,6 +15,8 @@ struct device_type {
 	uint16_t queue_size;
 	unsigned int nr_queues;
 	uint32_t config_size;
+	/* Linux' driver refuses to sleep unless it can suspend the device. */
+	bool vetoes;
 };
 
 struct device_plan { /* what the process is given */

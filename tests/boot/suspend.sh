@@ -2,27 +2,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Sleeps and wakes, many times, of a guest whose kernel can suspend virtio devices
-# (guest/linux), with files open on a mounted disk, and disk and network busy:
+# (guest/linux), with files open on a mounted disk and on a directory of the host,
+# where one is locked too, and disk, directory, network, console and rng busy:
 #
 #	suspend.sh fallback|v14|draft [CYCLES]
 #
 # fallback: the devices do not offer VIRTIO_F_SUSPEND, and are reset by each sleep,
-# once. v14, draft: they do, bit 43 or 42, and are never reset.
+# once; and no directory, since its driver would refuse to sleep. v14, draft: they
+# do, bit 43 or 42, and are never reset.
 . tests/boot/lib.sh
 
 mode=$1 cycles=${2:-20}
 case $mode in
 fallback)
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=
-	suspend=off net_suspend=off
+	suspend=off net_suspend=off share=
 	;;
 v14) # the default
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43
-	suspend=v14 net_suspend=v14
+	suspend=v14 net_suspend=v14 share=/tmp/share
 	;;
 draft)
 	GUEST_INITRD=$B/guest/initramfs-suspend-draft.cpio bit=42
-	suspend=draft net_suspend=force-draft
+	suspend=draft net_suspend=force-draft share=/tmp/share
 	;;
 *)
 	echo "usage: suspend.sh fallback|v14|draft [CYCLES]" >&2
@@ -59,6 +61,16 @@ console_load='(n=0; while [ ! -e /tmp/stop ]; do
 rng_load='(while [ ! -e /tmp/stop ]; do
 		dd if=/dev/hwrng bs=64 count=1 2>/dev/null; usleep 50000;
 	done | wc -c >/tmp/rng-bytes) &'
+
+# A file that is open and locked all the time; the program is there too.
+share_load='mkdir /share && mount -t virtiofs data /share &&
+	( cd /share; ./keep_open kept /tmp/stop /tmp/share-rounds;
+	echo $? >/tmp/share-done ) >/tmp/share-said 2>&1 &'
+
+# is_locked: does somebody have the lock of the guest's file?
+is_locked() {
+	$B/tests/boot/keep_open --locked $share/kept
+}
 
 # resets: a line "NAME RESETS" for each device.
 resets() {
@@ -98,6 +110,7 @@ one_cycle() {
 		return
 	fi
 	slept=$((slept + 1))
+	[ -z "$share" ] || is_locked || unlocked=$((unlocked + 1))
 	case $(($1 % 3)) in
 	0) ctl powerbtn ;;
 	1) ctl wake ;;
@@ -116,10 +129,17 @@ one_cycle() {
 }
 
 rm -f /tmp/hvc0
+if [ -n "$share" ]; then
+	mkdir -p $share
+	cp $B/tests/boot/keep_open $share
+	set -- --shared-dir "$share:data:locks=true:suspend=$suspend"
+else
+	set --
+fi
 if ! vm_start "torpor.wake=net" --cpus 2 \
 	--block "$disk,suspend=$suspend" --rng "suspend=$suspend" \
 	--console "type=file,path=/tmp/hvc0,suspend=$suspend" \
-	--net "$NET,suspend=$net_suspend"; then
+	--net "$NET,suspend=$net_suspend" "$@"; then
 	not_ok "$mode: boot" "see above"
 	tests_end suspend
 fi
@@ -142,9 +162,10 @@ guest "$disk_load"
 guest "$(echo "$net_load" | sed "s/HOST/$HOST_IP/")"
 guest "$rng_load"
 guest "$console_load"
+[ -z "$share" ] || guest "$share_load"
 resets >/tmp/resets
 
-slept=0 lost=0 aborted=0 i=0
+slept=0 unlocked=0 lost=0 aborted=0 i=0
 while [ $i -lt "$cycles" ] && vm_running; do
 	i=$((i + 1))
 	one_cycle $i
@@ -175,6 +196,7 @@ expect_eq "$mode: no device was given up" \
 	"$(said 'has to be reset\|lost (\|still not suspended')" 0
 
 guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
+	[ ! -e /tmp/share-rounds ] || [ -e /tmp/share-done ] &&
 	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && [ -s /tmp/rng-bytes ] &&
 	[ -s /tmp/console-lines ] && break; usleep 100000; done'
 rounds=$(guest 'cat /tmp/disk-rounds')
@@ -182,6 +204,17 @@ expect "$mode: the disk worked on" "$rounds rounds" \
 	[ "${rounds:-0}" -gt "$((cycles / 4))" ]
 expect_eq "$mode: the open file is right, all $rounds lines" \
 	"$(guest 'cat /tmp/disk-bad 2>/dev/null')" ""
+if [ -n "$share" ]; then
+	expect_eq "$mode: the lock was held in every sleep" $unlocked 0
+	expect_eq "$mode: the program that never closes its file says" \
+		"$(guest 'cat /tmp/share-done /tmp/share-said')" 0
+	rounds=$(guest 'cat /tmp/share-rounds')
+	expect "$mode: it worked on" "$rounds rounds" \
+		[ "${rounds:-0}" -gt "$((cycles / 4))" ]
+	expect_eq "$mode: all of it is on the host" "$(wc -l <$share/kept)" \
+		"$rounds"
+	expect "$mode: and the lock is given back" "it is not" eval '! is_locked'
+fi
 bytes=$(guest 'cat /tmp/rng-bytes')
 expect "$mode: rng worked on" "$bytes bytes" [ "${bytes:-0}" -gt 64 ]
 expect_eq "$mode: the console has all lines" \

@@ -31,7 +31,8 @@ static enum dialect dialect;
 	}                                \
 	static void name##_(void)
 
-TestSuite(mmio_suspend, .init = setup_suspend, .fini = teardown, .timeout = 120);
+TestSuite(mmio_suspend, .init = setup_suspend, .fini = teardown,
+	  .timeout = 120);
 
 static uint64_t feature(void)
 {
