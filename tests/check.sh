@@ -109,6 +109,9 @@ guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
 	tests/boot/clients.sh
 guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
+guests foreign tests/harness/run-guests.sh -t 900 \
+	-a "$B/tests/boot/posix_cases" -a /usr/lib/qemu/virtiofsd \
+	tests/boot/foreign.sh
 
 # The long parts.
 if [ "${LONG-0}" = 1 ]; then

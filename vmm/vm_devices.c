@@ -252,9 +252,13 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_console(vm, i, err);
 	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
 		r = create_fs(vm, i, err);
-	if (r == 0 && cfg->rng)
-		r = create_rng(vm, err);
 	for (unsigned int i = 0; i < cfg->nr_foreigns && r == 0; i++)
 		r = vm_vhost_user_create(vm, i, err);
+	/*
+	 * Last: Linux stops the last one first, and one that was stopped shows
+	 * that the guest came back when the next refuses.
+	 */
+	if (r == 0 && cfg->rng)
+		r = create_rng(vm, err);
 	return r;
 }

@@ -55,13 +55,13 @@ struct foreign_kind {
 static const struct foreign_kind kinds[] = {
 	[FOREIGN_BLK] = {
 		.type = { "blk", VIRTIO_ID_BLOCK, BLK_QUEUE_SIZE, 1,
-			  BLK_CONFIG_BYTES },
+			  BLK_CONFIG_BYTES, false },
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(VIRTIO_BLK_F_MQ),
 	},
 	[FOREIGN_CONSOLE] = {
 		.type = { "console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, 2,
-			  sizeof(struct virtio_console_config) },
+			  sizeof(struct virtio_console_config), false },
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = BIT(VIRTIO_CONSOLE_F_MULTIPORT),
@@ -69,20 +69,21 @@ static const struct foreign_kind kinds[] = {
 	[FOREIGN_FS] = {
 		/* Of as many request queues as are asked for. */
 		.type = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE, FS_NR_QUEUES,
-			  sizeof(struct virtio_fs_config) },
+			  sizeof(struct virtio_fs_config), true },
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(0), /* notification queue */
 	},
 	[FOREIGN_NET] = {
 		.type = { "net", VIRTIO_ID_NET, NET_QUEUE_SIZE, 2,
-			  NET_CONFIG_BYTES },
+			  NET_CONFIG_BYTES, false },
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = NET_HIDDEN,
 		.ours = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS),
 	},
 	[FOREIGN_RNG] = {
-		.type = { "rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, 1, 0 },
+		.type = { "rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, 1, 0,
+			  false },
 		.input_rings = BIT(0),
 	},
 };
