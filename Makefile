@@ -214,6 +214,7 @@ UNIT_TESTS = \
 	disk_image \
 	fd \
 	frontend \
+	frontend_foreign \
 	fs \
 	fs_escape \
 	fs_file \
@@ -227,6 +228,7 @@ UNIT_TESTS = \
 	mailbox \
 	memory_map \
 	mmio \
+	mmio_foreign \
 	mmio_life \
 	mmio_quiesce \
 	mmio_suspend \

@@ -74,6 +74,23 @@ int config_parse_tag(const char *value, char ret[CONFIG_TAG_BYTES],
 	return 0;
 }
 
+int config_check_tag(const struct vm_config *cfg, const char *tag,
+		     struct err *err)
+{
+	bool taken = false;
+
+	for (unsigned int i = 0; i < cfg->nr_shares; i++)
+		taken |= !strcmp(cfg->shares[i].tag, tag);
+	for (unsigned int i = 0; i < cfg->nr_foreigns; i++)
+		taken |= !strcmp(cfg->foreigns[i].tag, tag);
+	if (taken)
+		return err_set(err, -EINVAL,
+			       "tag '%s' is taken; the guest could not tell "
+			       "them apart",
+			       tag);
+	return 0;
+}
+
 static int parse_path(const char *value, struct share_config *s,
 		      struct err *err)
 {
@@ -154,14 +171,7 @@ static int check_share(const struct vm_config *cfg,
 	if (cfg->nr_shares == CONFIG_MAX_SHARES)
 		return err_set(err, -EINVAL, "too many; at most %d directories",
 			       CONFIG_MAX_SHARES);
-	for (unsigned int i = 0; i < cfg->nr_shares; i++) {
-		if (!strcmp(cfg->shares[i].tag, s->tag))
-			return err_set(err, -EINVAL,
-				       "tag '%s' is taken; the guest could not "
-				       "tell them apart",
-				       s->tag);
-	}
-	return 0;
+	return config_check_tag(cfg, s->tag, err);
 }
 
 int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,

@@ -91,20 +91,6 @@ static bool has_type(const struct config_kvs *kvs)
 	return false;
 }
 
-/* A directory's tag must be its alone, whoever serves it. */
-static bool tag_taken(const struct vm_config *cfg, const char *tag)
-{
-	for (unsigned int i = 0; i < cfg->nr_shares; i++) {
-		if (!strcmp(cfg->shares[i].tag, tag))
-			return true;
-	}
-	for (unsigned int i = 0; i < cfg->nr_foreigns; i++) {
-		if (!strcmp(cfg->foreigns[i].tag, tag))
-			return true;
-	}
-	return false;
-}
-
 static int check_foreign(const struct vm_config *cfg,
 			 const struct foreign_config *f, struct err *err)
 {
@@ -122,15 +108,10 @@ static int check_foreign(const struct vm_config *cfg,
 		return err_set(err, -EINVAL,
 			       "without tag= the back end says how many "
 			       "queues; leave queues out");
-	if (f->tag[0] && tag_taken(cfg, f->tag))
-		return err_set(err, -EINVAL,
-			       "tag '%s' is taken; the guest could not tell "
-			       "them apart",
-			       f->tag);
 	if (cfg->nr_foreigns == CONFIG_MAX_FOREIGNS)
 		return err_set(err, -EINVAL, "too many; at most %d",
 			       CONFIG_MAX_FOREIGNS);
-	return 0;
+	return f->tag[0] ? config_check_tag(cfg, f->tag, err) : 0;
 }
 
 int config_set_vhost_user(struct vm_config *cfg, const struct config_kvs *kvs,
