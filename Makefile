@@ -495,7 +495,14 @@ $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
 		-Wl,--start-group $(LIBS) -Wl,--end-group -l:liburing.a \
 		$(VMM_LIBS)
 
-bench-programs: $(BENCH:%=$(B)/bench/%) $(B)/bench/initramfs.cpio
+bench-programs: $(BENCH:%=$(B)/bench/%) $(B)/bench/fs_ops \
+		$(B)/bench/initramfs.cpio
+
+# Runs in a guest, which has no libraries.
+$(B)/bench/fs_ops: tests/bench/fs_ops.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
+		-Wno-conversion -o $@ $<
 
 $(B)/bench/linux_sleep: $(call obj,tests/bench/linux_vm.c \
 	tests/bench/proc_threads.c tests/bench/sleep_trace.c)

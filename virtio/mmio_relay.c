@@ -77,7 +77,8 @@ int mmio_foreign_check(struct virtio_mmio *dev, int r)
 	dev->offered &= ~dev->foreign->features_hidden;
 	dev->offered |= mmio_foreign_ours(dev);
 	if (r == -ENODATA)
-		dev->refused = "the back end has no config space (GET_CONFIG)";
+		dev->refused = "the back end has no config space (GET_CONFIG); "
+			       "an fs needs tag=TAG";
 	else if (r == -EREMOTEIO)
 		dev->refused = "the back end refused a message of the start";
 	else if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))

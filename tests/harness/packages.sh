@@ -46,7 +46,8 @@ packages_of() {
 			make perl xz-utils
 		;;
 	bench)
-		echo iproute2 qemu-system-x86 strace
+		echo iproute2 qemu-system-common qemu-system-x86 stress-ng \
+			strace
 		;;
 	fuzz)
 		echo clang libclang-rt-dev llvm
