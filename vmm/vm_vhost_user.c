@@ -190,6 +190,6 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 	if (r == 0)
 		r = vm_virtio_attach(vm, dev, &plan, fd, err);
 	if (r == 0)
-		fd = -1;
+		(void)TAKE_FD(fd);
 	return r;
 }

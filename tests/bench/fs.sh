@@ -43,8 +43,11 @@ measure() {
 }
 
 ulimit -n 1000000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-mkdir -p "$work/own/ops" "$work/own/stress" "$work/theirs/ops" \
-	"$work/theirs/stress"
+for server in own theirs; do
+	mkdir -p "$work/$server/ops/many" "$work/$server/stress"
+	(cd "$work/$server/ops/many" &&
+		seq 1000000 $((999999 + entries)) | xargs touch)
+done
 cp "$stress" "$work/own/stress.tar"
 cp "$B/bench/fs_ops" "$work/own/fs_ops"
 $virtiofsd "--socket-path=$work/sock" -o "source=$work/theirs,cache=auto" \

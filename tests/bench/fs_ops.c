@@ -4,9 +4,10 @@
  *
  *	fs_ops DIR ENTRIES
  *
- * in DIR, an empty directory. A line "NAME COUNT NANOSECONDS" for each kind;
- * what is wrong (an entry too few, another byte) ends it with a message.
- *Static, so that it runs in a guest without libraries.
+ * in DIR, which has nothing but a directory "many" with so many empty files,
+ * named 1000000 and on. A line "NAME COUNT NANOSECONDS" for each kind; what is
+ * wrong (an entry too few, another byte) ends it with a message. Static, so
+ * that it runs in a guest without libraries.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -22,6 +23,8 @@
 #include <unistd.h>
 
 #define GIB	    (1LL << 30)
+#define FILES	    2000L
+#define FIRST_NAME  1000000L
 #define RENAMES	    5000L
 #define LOCKS	    5000L
 #define SPARSE_OPS  2000L
@@ -60,25 +63,12 @@ static void report(const char *name, long count)
 	(void)fflush(stdout);
 }
 
-static const char *file(long i)
+static const char *file(const char *dir, long i)
 {
 	static char name[32];
 
-	(void)snprintf(name, sizeof(name), "many/%07ld", i);
+	(void)snprintf(name, sizeof(name), "%s/%ld", dir, FIRST_NAME + i);
 	return name;
-}
-
-static void create_entries(void)
-{
-	must(mkdir("many", 0755) == 0, "mkdir");
-	start();
-	for (long i = 0; i < entries; i++) {
-		int fd = open(file(i), O_WRONLY | O_CREAT | O_EXCL, 0644);
-
-		must(fd >= 0, file(i));
-		(void)close(fd);
-	}
-	report("create", entries);
 }
 
 static void list_entries(void)
@@ -93,7 +83,7 @@ static void list_entries(void)
 	while ((e = readdir(dir)))
 		n += e->d_name[0] != '.';
 	(void)closedir(dir);
-	must(n == entries, "readdir: entries are missing");
+	must(n == entries, "readdir: not the entries that there are");
 	report("readdir", n);
 }
 
@@ -103,17 +93,28 @@ static void stat_entries(void)
 
 	start();
 	for (long i = 0; i < entries; i++)
-		must(stat(file(i), &st) == 0 && S_ISREG(st.st_mode), file(i));
+		must(stat(file("many", i), &st) == 0 && S_ISREG(st.st_mode),
+		     file("many", i));
 	report("stat", entries);
 }
 
-static void unlink_entries(void)
+static void create_and_unlink(void)
 {
+	must(mkdir("few", 0755) == 0, "mkdir");
 	start();
-	for (long i = 0; i < entries; i++)
-		must(unlink(file(i)) == 0, file(i));
-	report("unlink", entries);
-	must(rmdir("many") == 0, "rmdir: something is left");
+	for (long i = 0; i < FILES; i++) {
+		int fd =
+			open(file("few", i), O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+		must(fd >= 0, file("few", i));
+		(void)close(fd);
+	}
+	report("create", FILES);
+	start();
+	for (long i = 0; i < FILES; i++)
+		must(unlink(file("few", i)) == 0, file("few", i));
+	report("unlink", FILES);
+	must(rmdir("few") == 0, "rmdir: something is left");
 }
 
 static void rename_back_and_forth(void)
@@ -197,10 +198,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	entries = strtol(argv[2], NULL, 10);
-	create_entries();
 	list_entries();
 	stat_entries();
-	unlink_entries();
+	create_and_unlink();
 	rename_back_and_forth();
 	lock_and_unlock();
 	sparse();

@@ -202,21 +202,23 @@ Test(config, foreign_back_ends_in_the_form_of_crosvm)
 {
 	const struct foreign_config *f = cfg.foreigns;
 
-	cr_assert(eq(int,
-		     PARSE("--vhost-user", "type=fs,socket=/s,tag=a,queues=3",
-			   "--vhost-user", "block,socket=/b", "--vhost-user",
-			   "net,socket=/n,mac=02:00:00:00:00:09,"
-			   "max-queue-size=1024,suspend=off",
-			   "kernel"),
-		     0));
-	cr_assert(eq(uint, cfg.nr_foreigns, 3));
+	cr_assert(
+		eq(int,
+		   PARSE("--vhost-user", "type=fs,socket=/s,tag=a,queues=3",
+			 "--vhost-user", "block,socket=/b", "--vhost-user",
+			 "net,socket=/n,mac=02:00:00:00:00:09", "--vhost-user",
+			 "rng,socket=/r,max-queue-size=1024,suspend=off",
+			 "kernel"),
+		   0));
+	cr_assert(eq(uint, cfg.nr_foreigns, 4));
 	cr_assert(f[0].type == FOREIGN_FS && f[0].queues == 3);
 	cr_assert(zero(int, strcmp(f[0].socket, "/s")));
 	cr_assert(zero(int, strcmp(f[0].tag, "a")));
 	cr_assert(f[1].type == FOREIGN_BLK && !f[1].queue_size);
 	cr_assert(f[2].type == FOREIGN_NET && f[2].mac_set);
-	cr_assert(f[2].mac[5] == 9 && f[2].queue_size == 1024);
-	cr_assert(f[2].suspend == SUSPEND_OFF);
+	cr_assert(eq(u8, f[2].mac[5], 9));
+	cr_assert(f[3].type == FOREIGN_RNG && f[3].queue_size == 1024);
+	cr_assert(f[3].suspend == SUSPEND_OFF);
 }
 
 Test(config, consoles_and_the_last_serial_win)
