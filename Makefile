@@ -38,7 +38,8 @@ BASE_SRC = \
 	vmm/base/err.c \
 	vmm/base/fd.c \
 	vmm/base/log.c \
-	vmm/base/loop.c
+	vmm/base/loop.c \
+	vmm/base/unix_socket.c
 
 # What a device process is made of.
 VIRTIO_SRC = \
@@ -69,7 +70,13 @@ VIRTIO_SRC = \
 	virtio/rng.c \
 	virtio/roles.c \
 	virtio/vhost_user.c \
-	virtio/virtq.c
+	virtio/virtq.c \
+	virtio/vsock.c \
+	virtio/vsock_bytes.c \
+	virtio/vsock_conn.c \
+	virtio/vsock_dial.c \
+	virtio/vsock_rx.c \
+	virtio/vsock_tx.c
 
 SANDBOX_SRC = \
 	sandbox/caps.c \
@@ -94,6 +101,7 @@ VMM_SRC = \
 	virtio/mmio_relay.c \
 	virtio/mmio_queue.c \
 	virtio/mmio_quiesce.c \
+	virtio/mmio_respawn.c \
 	virtio/mmio_suspend.c \
 	vmm/bus.c \
 	vmm/char_fd.c \
@@ -111,6 +119,7 @@ VMM_SRC = \
 	vmm/config_options.c \
 	vmm/config_share.c \
 	vmm/config_vhost_user.c \
+	vmm/config_vsock.c \
 	vmm/control.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
@@ -140,7 +149,8 @@ VMM_SRC = \
 	vmm/vm_devices.c \
 	vmm/vm_power.c \
 	vmm/vm_vhost_user.c \
-	vmm/vm_virtio.c
+	vmm/vm_virtio.c \
+	vmm/vsock_socket.c
 
 DEVICES_SRC = \
 	devices/acpi_pm.c \
@@ -194,6 +204,23 @@ PAYLOAD_LIB_SRC = \
 	guest/payloads/start.S \
 	guest/payloads/virtio.c
 
+# The suspend contract, on real processes, and what its programs share.
+SUSPEND_TESTS = \
+	suspend_contract \
+	suspend_load \
+	suspend_states
+
+CONTRACT_SRC = \
+	tests/contract/rig.c \
+	tests/contract/rig_process.c \
+	tests/contract/stores.c \
+	tests/contract/type_blk.c \
+	tests/contract/type_console.c \
+	tests/contract/type_fs.c \
+	tests/contract/type_net.c \
+	tests/contract/type_rng.c \
+	tests/contract/types.c
+
 # One Criterion program a file; each is linked with all libraries.
 UNIT_TESTS = \
 	acpi \
@@ -231,6 +258,7 @@ UNIT_TESTS = \
 	mmio_foreign \
 	mmio_life \
 	mmio_quiesce \
+	mmio_respawn \
 	mmio_suspend \
 	net \
 	net_wake \
@@ -248,9 +276,13 @@ UNIT_TESTS = \
 	serial \
 	small_devices \
 	spawner \
+	$(SUSPEND_TESTS) \
 	trace \
 	trace_view \
-	virtq
+	virtq \
+	vsock \
+	vsock_life \
+	vsock_socket
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
@@ -276,7 +308,8 @@ FUZZERS = \
 	kernel \
 	mmio \
 	net \
-	virtq
+	virtq \
+	vsock
 
 FUZZ_HELPERS = \
 	tests/fuzz/fuzz.c \
@@ -329,13 +362,14 @@ $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 		$(filter %.c,$^) \
 		$(B)/libtorpor.a $(B)/libbase.a -ljansson
 
-# Programs of the tests that boot Linux guests. keep_open and posix_cases run in
-# a guest, which has no libraries.
+# Programs of the tests that boot Linux guests. keep_open, posix_cases and
+# vsock_peer run in a guest, which has no libraries.
 BOOT_TOOLS = \
 	$(B)/tests/boot/clients \
 	$(B)/tests/boot/keep_open \
 	$(B)/tests/boot/posix_cases \
-	$(B)/tests/boot/race
+	$(B)/tests/boot/race \
+	$(B)/tests/boot/vsock_peer
 
 boot-tools: $(BOOT_TOOLS)
 
@@ -350,8 +384,8 @@ $(B)/tests/boot/race: tests/boot/race.c
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-ljansson
 
-$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases: \
-		$(B)/tests/boot/%: tests/boot/%.c
+$(B)/tests/boot/keep_open $(B)/tests/boot/posix_cases \
+$(B)/tests/boot/vsock_peer: $(B)/tests/boot/%: tests/boot/%.c
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
 		-Wno-conversion -o $@ $<
@@ -420,16 +454,19 @@ $(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
 # ---------------------------------------------------------------- tests
 
 # Criterion's macros trip -Wconversion.
-$(B)/obj/tests/unit/%.o: tests/unit/%.c $(B)/flags
-	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-conversion -MMD -MP \
-		-c -o $@ $<
+$(B)/obj/tests/unit/%.o $(B)/obj/tests/contract/%.o: \
+	private ALL_CFLAGS += -Wno-conversion
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_HELPERS) $(LIBS)
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
-		$< $(UNIT_HELPERS) -Wl,--start-group $(LIBS) -Wl,--end-group \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(WRAP) -o $@ \
+		$(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group \
 		$(TEST_LIBS)
+
+# These count what is sent to the process that they start.
+$(SUSPEND_TESTS:%=$(B)/tests/unit/%): private WRAP = -Wl,--wrap=fd_sendmsg
+$(SUSPEND_TESTS:%=$(B)/tests/unit/%): $(call obj,$(CONTRACT_SRC)) \
+	| $(B)/torpor-device
 
 # The DSDT: C preprocessor, then iasl, then a C array. Remark 2173 is about the
 # speed of methods that make names.
@@ -590,14 +627,17 @@ guest-suspend-kernel:
 	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
 
 # The patches' own tests, in QEMU; guests of torpor, whose devices do not offer the
-# feature; and that the patches for 6.12 compile.
+# feature, or whose socket device does; and that the patches for 6.12 compile.
 check-guest-suspend: guest-suspend
 	$(Q)tests/harness/packages.sh build nested
-	$(Q)$(REMAKE) programs
+	$(Q)$(REMAKE) programs boot-tools
 	$(Q)B=$(B) guest/linux/selftest/run.sh v14
 	$(Q)B=$(B) guest/linux/selftest/run.sh draft
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
 		-a $(B)/guest/initramfs-suspend.cpio tests/boot/suspend.sh fallback
+	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
+		-a $(B)/guest/initramfs-suspend.cpio \
+		-a $(B)/tests/boot/vsock_peer tests/boot/vsock.sh suspend
 	$(Q)tests/harness/kernel-source.sh 6.12
 	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
 	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft

@@ -34,8 +34,9 @@ void jail_device(const char *role, int spawner_fd, bool seccomp);
 /*
  * VMM main thread and vCPU threads: no exec, no clone of processes, no mount,
  * no new privileges. Loaded with TSYNC after the vCPU threads exist.
+ * @connects: to UNIX sockets, for a guest that has a vsock device.
  * Return: 0 or -errno.
  */
-int jail_vmm(void) must_check;
+int jail_vmm(bool connects) must_check;
 
 #endif

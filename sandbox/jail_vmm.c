@@ -6,7 +6,7 @@
 #include "sandbox/jail.h"
 #include "sandbox/policy.h"
 
-int jail_vmm(void)
+int jail_vmm(bool connects)
 {
 	scmp_filter_ctx ctx = NULL;
 	int r = policy_begin(SCMP_ACT_ERRNO(EPERM), &ctx);
@@ -14,6 +14,8 @@ int jail_vmm(void)
 	if (r < 0)
 		return r;
 	r = policy_add(ctx, &policy_vmm, false);
+	if (r == 0 && connects)
+		r = policy_add(ctx, &policy_vmm_connects, false);
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	if (r == 0)

@@ -69,6 +69,7 @@ extern const struct policy_table policy_common; /* every device */
 extern const struct policy_role policy_roles[];
 extern const unsigned int policy_nr_roles;
 extern const struct policy_table policy_vmm;
+extern const struct policy_table policy_vmm_connects; /* with --vsock */
 extern const struct policy_table policy_spawner;
 
 /* NULL if there is no such role. */

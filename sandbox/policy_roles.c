@@ -190,6 +190,13 @@ static const struct policy_rule net[] = {
 	POLICY_ALLOW_EQ(ioctl, 1, TUNSETTXFILTER),
 };
 
+static const struct policy_rule vsock[] = {
+	/* Connections of the host, on the sockets it was given. */
+	POLICY_ALLOW(accept4),
+	/* One direction of a connection is over. */
+	POLICY_ALLOW(shutdown),
+};
+
 /*
  * No table for console and rng. Terminal modes are the VMM's business, and
  * getrandom() is common to all.
@@ -199,6 +206,6 @@ const struct policy_table policy_common = TABLE(common);
 const struct policy_role policy_roles[] = {
 	{ "blk", TABLE(blk) },	      { "console", { NULL, 0 } },
 	{ "fs", TABLE(fs), FS_CAPS }, { "net", TABLE(net) },
-	{ "rng", { NULL, 0 } },
+	{ "rng", { NULL, 0 } },	      { "vsock", TABLE(vsock) },
 };
 const unsigned int policy_nr_roles = ARRAY_SIZE(policy_roles);

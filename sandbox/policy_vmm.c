@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include "sandbox/policy.h"
 
@@ -76,8 +77,9 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW(lseek),
 	POLICY_ALLOW(fsync),
 	POLICY_ALLOW(fdatasync),
-	/* Control clients come and go; devices talk vhost-user. No connect,
-	 * no bind, no listen: no new address. UNIX sockets for channels. */
+	/* Control clients come and go; devices talk vhost-user. No bind, no
+	 * listen and mostly (see below) no connect: no new address. UNIX
+	 * sockets for channels. */
 	POLICY_ALLOW(accept4),
 	POLICY_ALLOW(recvmsg),
 	POLICY_ALLOW(sendmsg),
@@ -191,5 +193,17 @@ static const struct policy_rule vmm[] = {
 	POLICY_NEVER(add_key),
 	POLICY_NEVER(request_key),
 };
+
+/*
+ * The guest's connections to the host's sockets, for a device that cannot
+ * connect itself. A filter sees no path: PATH_<port> is what the code makes.
+ */
+static const struct policy_rule connects[] = {
+	POLICY_ALLOW_EQ(socket, 0, AF_UNIX),
+	POLICY_ALLOW(connect),
+};
+
+const struct policy_table policy_vmm_connects = { connects,
+						  ARRAY_SIZE(connects) };
 
 const struct policy_table policy_vmm = { vmm, ARRAY_SIZE(vmm) };

@@ -79,7 +79,8 @@ struct spawn_result {
 /**
  * spawner_spawn() - create a device process
  *
- * Blocks until it has been executed (not until it serves). Start-up only.
+ * Blocks until it has been executed (not until it serves): at start-up, and for
+ * one in place of a dead one.
  * Return: 0 or -errno with @err naming the step that failed.
  */
 int spawner_spawn(struct spawner *sp, const struct spawn_request *req,

@@ -112,6 +112,8 @@ guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 guests foreign tests/harness/run-guests.sh -t 900 \
 	-a "$B/tests/boot/posix_cases" -a /usr/lib/qemu/virtiofsd \
 	tests/boot/foreign.sh
+guests vsock tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/vsock_peer" \
+	tests/boot/vsock.sh
 
 # The long parts.
 if [ "${LONG-0}" = 1 ]; then

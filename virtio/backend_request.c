@@ -380,6 +380,8 @@ static int reset_device(struct backend *be)
 	be->features = 0;
 	be->failed = false;
 	dev->features = 0;
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
 	/* What the driver has written to config space, undone. */
 	if (dev->ops->config_write && dev->ops->config_size)
 		dev->ops->config_write(dev, 0, be->config_initial,

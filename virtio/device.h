@@ -54,6 +54,12 @@ struct virtio_dev_ops {
 	 */
 	void (*stop)(struct virtio_dev *dev);
 	/*
+	 * RESET_DEVICE, after the last ring has stopped: what belongs to the
+	 * driver that was is forgotten. Optional: most types keep nothing over
+	 * a stop that a reset should end.
+	 */
+	void (*reset)(struct virtio_dev *dev);
+	/*
 	 * Driver wrote config space. dev->config has the old bytes; apply what
 	 * is writable. Optional: then writes are ignored.
 	 */

@@ -129,6 +129,7 @@ static int send_bytes(struct frontend *fe, const void *buf, size_t len,
 {
 	ssize_t n = fd_sendmsg(fe->fd, buf, len, fds, n_fds);
 
+	fe->messages++;
 	if (n == (ssize_t)len)
 		return 0;
 	fe->send_failed = true;
@@ -526,7 +527,10 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 		fe->stopping |= 1U << i;
 		n++;
 	}
-	return n ? send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0) : 0;
+	if (n == 0)
+		return 0;
+	fe->messages += n - 1; /* the last one is counted as it is sent */
+	return send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0);
 }
 
 static void on_settle(struct loop_timer *timer)

@@ -71,6 +71,7 @@ struct frontend {
 	bool settling;		/* replies are there, requests not yet */
 	uint32_t stopping;	/* mask of rings */
 	uint64_t settle_end_ns; /* BOOTTIME */
+	uint64_t messages;	/* sent so far */
 	struct {
 		uint32_t request, ring;
 	} pending[FRONTEND_MAX_PENDING]; /* replies to come, in order */

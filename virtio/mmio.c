@@ -99,6 +99,7 @@ static void clear_state(struct virtio_mmio *dev)
 	dev->queue_sel = 0;
 	dev->break_wanted = false;
 	dev->config_read_wanted = false;
+	dev->respawned = false;
 	mmio_publish_features(dev);
 	mmio_publish_queue(dev);
 	regpage_ack(dev->page, UINT32_MAX);
@@ -431,6 +432,12 @@ static void on_write(struct mailbox_item *item)
 	mmio_next_work(dev);
 }
 
+void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op)
+{
+	begin(dev, op, NULL);
+	frontend_handshake(&dev->fe, dev->config_size, op_done);
+}
+
 static void handshake_done(struct virtio_mmio *dev, int r)
 {
 	void (*ready)(struct virtio_mmio * dev, int r) = dev->ready;
@@ -498,6 +505,9 @@ static void op_done(struct frontend *fe, int r)
 	case VIRTIO_OP_RESUME:
 		mmio_suspend_done(dev, op, r);
 		break;
+	case VIRTIO_OP_RESPAWN:
+		mmio_respawn_done(dev, r);
+		break;
 	case VIRTIO_OP_BREAK:
 	case VIRTIO_OP_NONE:
 		break;
@@ -527,6 +537,7 @@ static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
 	static struct log_limit limit;
 	uint32_t value = 0;
 
+	(void)__atomic_fetch_add(&dev->writes, 1, __ATOMIC_RELAXED);
 	if (!register_aligned(offset, len)) {
 		log_limited(&limit, "%s: %u-byte write at %#llx, ignored",
 			    dev->name, len, (unsigned long long)offset);
@@ -583,6 +594,10 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 	if (dev->dead)
 		return;
 	dev->dead = true;
+	if (mmio_respawn_begin(dev)) {
+		dev->ops->failed(dev, why);
+		return;
+	}
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->fe.rings[i].started = false;
 	if (mmio_is_up(dev)) {
@@ -598,18 +613,21 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 
 void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 {
+	bool waits = dev->op == VIRTIO_OP_RESET || dev->op == VIRTIO_OP_RING;
+
 	dev->fenced = ok;
 	dev->unfenced_forever = !ok;
 	if (dev->op == VIRTIO_OP_RESET)
 		finish_reset(dev);
 	else if (dev->op == VIRTIO_OP_RING)
 		finish_ring(dev);
-	else
-		return;
-	dev->op = VIRTIO_OP_NONE;
-	mailbox_complete(dev->op_item);
-	dev->op_item = NULL;
-	mmio_next_work(dev);
+	if (waits) {
+		dev->op = VIRTIO_OP_NONE;
+		mailbox_complete(dev->op_item);
+		dev->op_item = NULL;
+		mmio_next_work(dev);
+	}
+	mmio_respawn_fenced(dev, ok);
 }
 
 void virtio_mmio_config_changed(struct virtio_mmio *dev)
@@ -697,8 +715,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 	mmio_page_init(dev, cfg->device_id);
 	if (dev->foreign)
 		mmio_foreign_prepare(dev);
-	begin(dev, VIRTIO_OP_HANDSHAKE, NULL);
-	frontend_handshake(&dev->fe, cfg->config_size, op_done);
+	mmio_handshake(dev, VIRTIO_OP_HANDSHAKE);
 	return 0;
 }
 

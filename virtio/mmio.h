@@ -47,6 +47,12 @@ struct virtio_mmio_ops {
 	 * virtio_mmio_fenced() once nothing of it can touch memory any more.
 	 */
 	void (*failed)(struct virtio_mmio *dev, const char *why);
+	/*
+	 * The process of a suspended device has died and is fenced: make
+	 * another and call virtio_mmio_respawn(). -errno: it cannot be. NULL
+	 * if the type keeps more than what is in its rings.
+	 */
+	int (*respawn)(struct virtio_mmio *dev);
 };
 
 /* A back end that is no process of ours; virtio/mmio_relay.c. */
@@ -99,6 +105,7 @@ enum virtio_mmio_op {
 	VIRTIO_OP_RESTART,
 	VIRTIO_OP_SUSPEND, /* stop rings for the driver's SUSPEND */
 	VIRTIO_OP_RESUME,
+	VIRTIO_OP_RESPAWN, /* handshake with a new process */
 };
 
 struct virtio_mmio_suspend {
@@ -152,6 +159,8 @@ struct virtio_mmio {
 	bool dead;	       /* the process is gone; nothing will answer */
 	bool fenced;	       /* and nothing of it is in flight */
 	bool unfenced_forever; /* the fence missed its deadline */
+	bool respawning;       /* another process will take its place */
+	bool respawned;	       /* it has, and not been of use yet */
 	bool break_wanted;
 	bool config_read_wanted;
 	bool frozen; /* from quiesce to restart: writes wait */
@@ -168,6 +177,7 @@ struct virtio_mmio {
 	void (*ready)(struct virtio_mmio *dev, int r);
 	/* Answer to virtio_mmio_quiesce() and _restart(), once; or NULL. */
 	void (*moved)(struct virtio_mmio *dev, int r);
+	uint64_t writes; /* of registers, which are exits; any thread, atomic */
 	uint64_t resets; /* by the driver, of a live or suspended device */
 };
 
@@ -190,6 +200,12 @@ void virtio_mmio_finish(struct virtio_mmio *dev);
 void virtio_mmio_died(struct virtio_mmio *dev, const char *why);
 /* @ok: nothing of the dead process is in flight. Else it never will be sure. */
 void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok);
+
+/*
+ * A new process is there, @vhost_fd its socket, owned on success. Within
+ * ops->respawn(). Return: 0 or -errno.
+ */
+int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd) must_check;
 
 /* The device says that its config space has changed. */
 void virtio_mmio_config_changed(struct virtio_mmio *dev);

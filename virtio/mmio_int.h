@@ -30,6 +30,8 @@ bool mmio_any_started(const struct virtio_mmio *dev);
 void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
 		      struct mailbox_item *item);
 void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op);
+/* Negotiates with the back end, as @op. */
+void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op);
 /* Goes on with what waits, unless an operation is in progress. */
 void mmio_next_work(struct virtio_mmio *dev);
 
@@ -49,6 +51,14 @@ uint64_t mmio_foreign_ours(const struct virtio_mmio *dev);
 /* VIRTIO_OP_QUIESCE, VIRTIO_OP_RESTART has ended. */
 void mmio_quiesce_done(struct virtio_mmio *dev, int r);
 void mmio_restart_done(struct virtio_mmio *dev, int r);
+
+/* --- mmio_respawn.c --- */
+/* The process has died. Return: whether another will take its place. */
+bool mmio_respawn_begin(struct virtio_mmio *dev);
+/* Nothing of it is in flight any more, or (not @ok) that will not be sure. */
+void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok);
+/* VIRTIO_OP_RESPAWN has ended. */
+void mmio_respawn_done(struct virtio_mmio *dev, int r);
 
 /* --- mmio_suspend.c --- */
 /* At most one of the two dialects has been accepted. */

@@ -167,7 +167,8 @@ static void want_up(struct virtio_mmio *dev)
 bool mmio_suspend_go_up(struct virtio_mmio *dev)
 {
 	if (dev->suspend.wanted || !dev->suspend.stopped || dev->dead ||
-	    dev->suspend.reset_waits || !virtio_mmio_is_live(dev))
+	    dev->frozen || dev->suspend.reset_waits ||
+	    !virtio_mmio_is_live(dev))
 		return false;
 	dev->suspend.stopped = false;
 	mmio_start_rings(dev, VIRTIO_OP_RESUME, NULL);
@@ -184,6 +185,8 @@ void mmio_suspend_done(struct virtio_mmio *dev, enum virtio_mmio_op op, int r)
 					      : "it did not resume");
 	else if (op == VIRTIO_OP_SUSPEND)
 		dev->suspend.stopped = true;
+	else
+		dev->respawned = false;
 }
 
 void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,

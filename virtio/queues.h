@@ -22,4 +22,7 @@
 #define RNG_NR_QUEUES  1U
 #define RNG_QUEUE_SIZE 64U
 
+#define VSOCK_NR_QUEUES	 3U /* receive, transmit, event */
+#define VSOCK_QUEUE_SIZE 256U
+
 #endif

@@ -13,5 +13,6 @@ extern const struct virtio_role virtio_console_role;
 extern const struct virtio_role virtio_fs_role;
 extern const struct virtio_role virtio_net_role;
 extern const struct virtio_role virtio_rng_role;
+extern const struct virtio_role virtio_vsock_role;
 
 #endif

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@
 #include "virtio/device.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/unix_socket.h"
 
 #define THREAD_STACK_BYTES (256UL * 1024)
 
@@ -45,7 +45,7 @@ static const char usage[] =
 	"Serves one virtio device over vhost-user. The first form listens on\n"
 	"PATH for any front end; the second is how torpor starts it.\n"
 	"\n"
-	"  ROLE      blk, net, console, fs or rng\n"
+	"  ROLE      blk, net, console, fs, rng or vsock\n"
 	"  NAME      tag of its log lines\n"
 	"  SANDBOX   full, weak or off\n"
 	"  LOGLEVEL  error, warning, info or debug\n"
@@ -56,6 +56,7 @@ static const char usage[] =
 	"  fs        path=DIR tag=TAG [cache=auto|always|never] [timeout=N]\n"
 	"            [writeback] [locks]\n"
 	"  console   in=FILE out=FILE [cols=N rows=N]\n"
+	"  vsock     cid=N path=PATH\n"
 	"\n"
 	"  --help, --version\n";
 
@@ -185,40 +186,6 @@ static int serve_spawned(const struct options *o,
 	return device_run(o, role, &cfg, fd_if_open(DEVFD_SPAWNER));
 }
 
-/* Whether a server listens there; a leftover of a dead one is removed. */
-static int socket_unlink_stale(const struct sockaddr_un *addr)
-{
-	_cleanup_fd_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (probe < 0)
-		return -errno;
-	if (connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-		return -EADDRINUSE;
-	if (errno != ECONNREFUSED)
-		return errno == ENOENT ? 0 : -errno;
-	return unlink(addr->sun_path) < 0 ? -errno : 0;
-}
-
-static int socket_listen(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	_cleanup_fd_ int fd = -1;
-	int r;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	r = socket_unlink_stale(&addr);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(fd, 1) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
 /* A bad word or file should fail at the start, not at the first front end. */
 static int words_try(const struct options *o, const struct virtio_role *role)
 {
@@ -248,7 +215,7 @@ static int serve_socket(const struct options *o, const struct virtio_role *role)
 
 	if (r < 0)
 		return r;
-	listener = socket_listen(o->socket);
+	listener = unix_listen(o->socket, SOCK_STREAM, 1);
 	if (listener < 0)
 		return log_errno(listener, "listen on '%s'", o->socket);
 	for (;;) {

@@ -470,18 +470,26 @@ static json_t *devices_json(const struct vm *vm)
 
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		const struct vm_virtio *dev = &vm->virtio[i];
+		const struct virtio_mmio *mmio = &dev->mmio;
 		json_t *obj = json_pack(
-			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I}", "name",
-			dev->name, "role", dev->role, "pid", dev->pid, "status",
-			(int)dev->mmio.status, "live",
-			virtio_mmio_is_live(&dev->mmio), "dead", dev->mmio.dead,
-			"resets", (json_int_t)dev->mmio.resets, "suspends",
-			(json_int_t)dev->mmio.suspend.count, "stray_kicks",
-			(json_int_t)dev->mmio.suspend.kicks);
+			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I, s:I, "
+			"s:I}",
+			"name", dev->name, "role", dev->role, "pid", dev->pid,
+			"status", (int)mmio->status, "live",
+			virtio_mmio_is_live(mmio), "dead", mmio->dead, "resets",
+			(json_int_t)mmio->resets, "suspends",
+			(json_int_t)mmio->suspend.count, "stray_kicks",
+			(json_int_t)mmio->suspend.kicks, "writes",
+			(json_int_t)__atomic_load_n(&mmio->writes,
+						    __ATOMIC_RELAXED),
+			"messages", (json_int_t)mmio->fe.messages);
 
 		if (dev->mac[0])
 			(void)json_object_set_new(obj, "mac",
 						  json_string(dev->mac));
+		if (dev->vsock)
+			(void)json_object_set_new(
+				obj, "cid", json_integer(vm->cfg->vsock.cid));
 		(void)json_array_append_new(list, obj);
 	}
 	return list;

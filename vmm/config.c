@@ -43,6 +43,7 @@ void config_finish(struct vm_config *cfg)
 	free(cfg->name);
 	free(cfg->device_exe);
 	free(cfg->serial.path);
+	free(cfg->vsock.path);
 	for (unsigned int i = 0; i < cfg->nr_blocks; i++)
 		free(cfg->blocks[i].path);
 	for (unsigned int i = 0; i < cfg->nr_consoles; i++)
@@ -334,7 +335,8 @@ static unsigned int count_stdio(const struct vm_config *cfg)
 int config_check(const struct vm_config *cfg, struct err *err)
 {
 	unsigned int n = cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-			 cfg->nr_shares + cfg->nr_foreigns + cfg->rng;
+			 cfg->nr_shares + cfg->nr_foreigns +
+			 (cfg->vsock.cid != 0) + cfg->rng;
 	unsigned int max = cfg->irqchip == IRQCHIP_SPLIT
 				   ? CONFIG_MAX_VIRTIO_SPLIT
 				   : CONFIG_MAX_VIRTIO_KERNEL;
@@ -355,15 +357,17 @@ int config_check(const struct vm_config *cfg, struct err *err)
 			       "already; give the others (--serial too, whose "
 			       "default is stdio) type=stdout, file, pty or "
 			       "none");
+	if (config_check_vsock(cfg, err) < 0)
+		return -EINVAL;
 	if (n > max)
 		return err_set(
 			err, -EINVAL,
 			"%u virtio devices (%u disks, %u cards, %u "
-			"consoles, %u directories, %u of others%s), at most "
-			"%u with "
-			"--irqchip %s; give fewer%s",
+			"consoles, %u directories, %u of others%s%s), at most "
+			"%u with --irqchip %s; give fewer%s",
 			n, cfg->nr_blocks, cfg->nr_nets, cfg->nr_consoles,
 			cfg->nr_shares, cfg->nr_foreigns,
+			cfg->vsock.cid ? ", vsock" : "",
 			cfg->rng ? ", rng" : "", max,
 			cfg->irqchip == IRQCHIP_SPLIT ? "split" : "kernel",
 			cfg->irqchip == IRQCHIP_SPLIT

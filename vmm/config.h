@@ -105,6 +105,12 @@ struct foreign_config { /* --vhost-user: a back end that runs already */
 	enum suspend_mode suspend;
 };
 
+struct vsock_config { /* --vsock */
+	uint32_t cid; /* 0: no device */
+	char *path;   /* of its socket; NULL: see config_vsock_path() */
+	enum suspend_mode suspend;
+};
+
 enum irqchip_mode {
 	IRQCHIP_SPLIT,
 	IRQCHIP_KERNEL
@@ -143,6 +149,7 @@ struct vm_config {
 	unsigned int nr_shares;
 	struct foreign_config foreigns[CONFIG_MAX_FOREIGNS];
 	unsigned int nr_foreigns;
+	struct vsock_config vsock;
 	struct char_config serial; /* default CHAR_STDIO */
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
 	unsigned int nr_consoles;
@@ -180,5 +187,8 @@ int config_parse_file(struct vm_config *cfg, const char *path,
 
 /* Checks what belongs together (kernel given, device count, ...). */
 int config_check(const struct vm_config *cfg, struct err *err) must_check;
+
+/* The socket of --vsock: as given, or beside the control socket. */
+void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size);
 
 #endif

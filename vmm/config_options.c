@@ -376,6 +376,16 @@ const struct config_option config_options[] = {
 	  "guest's memory. tag=TAG, queues=N for fs; mac=MAC for net;\n"
 	  "max-queue-size=N; suspend=MODE as for --block",
 	  .set_kvs = config_set_vhost_user, .first_key = "type" },
+	{ "vsock", 0, false, "cid=N[,socket=PATH][,suspend=MODE]",
+	  "connections between programs of the guest and sockets of the\n"
+	  "host, by the guest's CID (3 or more). To connect to port P of\n"
+	  "the guest, a program of the host connects to PATH and sends\n"
+	  "\"CONNECT P\"; the guest's connections to port P of CID 2 go\n"
+	  "to PATH_P (default PATH: that of --socket, with .vsock);\n"
+	  "suspend as for --block",
+	  .set_kvs = config_set_vsock, .first_key = "cid" },
+	{ "cid", 0, false, "N", "the same as --vsock cid=N",
+	  .set = config_set_cid },
 	{ "serial", 0, false, "type=TYPE[,path=FILE]",
 	  "where the serial port goes: stdio (default; Ctrl-A x\n"
 	  "leaves), stdout, file (to path), pty (path: a link to\n"

@@ -132,4 +132,11 @@ int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,
 int config_set_kernel(struct vm_config *cfg, const char *value,
 		      struct err *err) must_check;
 
+/* --- config_vsock.c --- */
+int config_set_vsock(struct vm_config *cfg, const struct config_kvs *kvs,
+		     struct err *err) must_check;
+int config_set_cid(struct vm_config *cfg, const char *value,
+		   struct err *err) must_check;
+int config_check_vsock(const struct vm_config *cfg, struct err *err) must_check;
+
 #endif

@@ -50,45 +50,50 @@ static int probe(const char *path)
 	}
 }
 
-static int explain(int code, const char *path, struct err *err)
+static int explain(int code, const struct control_socket *sock,
+		   const char *path, struct err *err)
 {
+	const char *option = sock->option;
+
 	switch (code) {
 	case -EADDRINUSE:
 		return err_set(err, code,
-			       "--socket '%s': a running VM uses it; stop that "
-			       "one ('torpor stop %s') or give another path",
-			       path, path);
+			       "%s '%s': a running VM uses it; stop that one "
+			       "%s%s%s or give another path",
+			       option, path,
+			       sock->control ? "('torpor stop " : "",
+			       sock->control ? path : "",
+			       sock->control ? "')" : "first");
 	case -EEXIST:
 		return err_set(
 			err, code,
-			"--socket '%s': exists and is not a socket; give "
-			"another path or remove it",
-			path);
+			"%s '%s': exists and is not a socket; give another "
+			"path or remove it",
+			option, path);
 	case -EBUSY:
 		return err_set(err, code,
-			       "--socket '%s': another program locks its "
-			       "directory; try again or use another directory",
-			       path);
+			       "%s '%s': another program locks its directory; "
+			       "try again or use another directory",
+			       option, path);
 	case -ENAMETOOLONG:
 		return err_set(err, code,
-			       "--socket '%s': longer than %d bytes; give a "
-			       "shorter path",
-			       path, CONTROL_SOCKET_PATH_MAX);
+			       "%s '%s': longer than %d bytes; give a shorter "
+			       "path",
+			       option, path, CONTROL_SOCKET_PATH_MAX);
 	case -ENOENT:
 	case -ENOTDIR:
 		return err_set(err, code,
-			       "--socket '%s': its directory does not exist; "
-			       "create it first",
-			       path);
+			       "%s '%s': its directory does not exist; create "
+			       "it first",
+			       option, path);
 	case -EACCES:
 	case -EPERM:
 	case -EROFS:
-		return err_set_errno(err, code,
-				     "--socket '%s': use a directory you may "
-				     "write to",
-				     path);
+		return err_set_errno(
+			err, code, "%s '%s': use a directory you may write to",
+			option, path);
 	default:
-		return err_set_errno(err, code, "--socket '%s'", path);
+		return err_set_errno(err, code, "%s '%s'", option, path);
 	}
 }
 
@@ -118,7 +123,7 @@ static int listen_hidden(struct control_socket *sock, char *tmp, size_t size)
 	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s",
 		       sock->dir_fd, tmp);
 	sock->fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		socket(AF_UNIX, sock->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock->fd < 0)
 		return -errno;
 	/* The file takes its mode from the socket, before any umask. */
@@ -175,15 +180,15 @@ static int take_over(const struct control_socket *sock, const char *path,
 	return r == -EEXIST ? -EADDRINUSE : r;
 }
 
-int control_socket_open(struct control_socket *sock, const char *path,
-			struct err *err)
+static int socket_open(struct control_socket *sock, const char *path,
+		       struct err *err)
 {
 	char tmp[64] = "";
 	int r;
 
-	*sock = (struct control_socket){ .fd = -1, .dir_fd = -1 };
+	sock->fd = sock->dir_fd = -1;
 	if (strlen(path) > CONTROL_SOCKET_PATH_MAX)
-		return explain(-ENAMETOOLONG, path, err);
+		return explain(-ENAMETOOLONG, sock, path, err);
 	r = open_dir(sock, path);
 	if (r < 0)
 		goto out;
@@ -199,7 +204,23 @@ out:
 		return 0;
 	fd_close(&sock->fd);
 	fd_close(&sock->dir_fd);
-	return explain(r, path, err);
+	return explain(r, sock, path, err);
+}
+
+int control_socket_open(struct control_socket *sock, const char *path,
+			struct err *err)
+{
+	*sock = (struct control_socket){ .type = SOCK_STREAM,
+					 .option = "--socket",
+					 .control = true };
+	return socket_open(sock, path, err);
+}
+
+int control_socket_open_other(struct control_socket *sock, const char *path,
+			      int type, const char *option, struct err *err)
+{
+	*sock = (struct control_socket){ .type = type, .option = option };
+	return socket_open(sock, path, err);
 }
 
 void control_socket_close(struct control_socket *sock)

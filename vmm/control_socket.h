@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The file of the control socket: how it appears, is taken over from a VM
- * that died, and goes. Used by control.c only, at start and end, main thread.
+ * that died, and goes. Used at start and end, on the main thread, by control.c,
+ * and by vsock_socket.c for sockets that are made and go in the same way.
  *
  * The socket exists under its name only when it answers: it is bound and made
  * to listen under a temporary name, then linked, which fails if the name is
@@ -11,6 +12,7 @@
 #ifndef TORPOR_VMM_CONTROL_SOCKET_H
 #define TORPOR_VMM_CONTROL_SOCKET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,8 +22,11 @@
 #define CONTROL_SOCKET_PATH_MAX 107 /* bytes; sun_path less its NUL */
 
 struct control_socket {
-	int fd;	    /* listening, non-blocking */
-	int dir_fd; /* so that it can be removed from inside a jail */
+	int type;	    /* SOCK_STREAM, SOCK_SEQPACKET */
+	const char *option; /* for messages: "--socket" */
+	bool control;	    /* it is the control socket */
+	int fd;		    /* listening, non-blocking */
+	int dir_fd;	    /* so that it can be removed from inside a jail */
 	char name[CONTROL_SOCKET_PATH_MAX + 1]; /* in that directory */
 	dev_t dev;
 	ino_t ino; /* of the file, to remove no other's */
@@ -33,6 +38,13 @@ struct control_socket {
  */
 int control_socket_open(struct control_socket *sock, const char *path,
 			struct err *err) must_check;
+/*
+ * One that is not the control socket: of @type, which @option (borrowed) has
+ * asked for. Return: the same.
+ */
+int control_socket_open_other(struct control_socket *sock, const char *path,
+			      int type, const char *option,
+			      struct err *err) must_check;
 /* Removes the file if it is still ours, then stops listening. */
 void control_socket_close(struct control_socket *sock);
 

@@ -302,6 +302,18 @@ static enum power_report classify(const struct power *power, unsigned int bits)
 	return POWER_REPORT_RUNNING;
 }
 
+/*
+ * One that is asleep stays out of the kernel, where it would wait as well but
+ * for KVM: that wakes every vCPU every 300 s to update its clock. So does, in the
+ * last census, one that is down: who could start it sleeps.
+ */
+static bool stays(const struct power *power, enum power_report report)
+{
+	return report == POWER_REPORT_QUIET ||
+	       (report == POWER_REPORT_DOWN &&
+		power->step == POWER_STEP_CHECKING);
+}
+
 void power_kicked(struct power *power, unsigned int cpu)
 {
 	power_lock(power);
@@ -313,7 +325,7 @@ void power_kicked(struct power *power, unsigned int cpu)
 		if (census_wants(power, cpu) && power->census_round == round &&
 		    power->generation == generation) {
 			enum power_report r = classify(power, bits);
-			bool stay = r == POWER_REPORT_QUIET;
+			bool stay = stays(power, r);
 
 			if (stay)
 				power->vcpus[cpu].parked = true;

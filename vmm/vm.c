@@ -339,7 +339,8 @@ static int start_guest(struct vm *vm, struct err *err)
 	r = vcpu_set_start(&vm->vcpus);
 	if (r < 0)
 		return err_set_errno(err, r, "start the vCPUs");
-	r = vm->cfg->sandbox == SANDBOX_OFF ? 0 : jail_vmm();
+	r = vm->cfg->sandbox == SANDBOX_OFF ? 0
+					    : jail_vmm(vm->cfg->vsock.cid != 0);
 	if (r < 0)
 		return err_set_errno(err, r, "seccomp filter of the VMM");
 	vcpu_set_release(&vm->vcpus);

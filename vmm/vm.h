@@ -32,6 +32,7 @@
 #include "vmm/power.h"
 #include "vmm/trace.h"
 #include "vmm/vcpu.h"
+#include "vmm/vsock_socket.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
 enum vm_exit {
@@ -43,6 +44,18 @@ enum vm_exit {
 };
 
 struct vm;
+
+struct device_type;
+
+/* What the process of a device is given. */
+struct device_plan {
+	const struct device_type *type;
+	struct spawn_request req;
+	char words[SPAWN_MAX_ARGS][48];
+	unsigned int nr_words;
+	int kept_fds[2]; /* owned, for the next process of the device; -1 */
+	enum suspend_mode suspend;
+};
 
 /* A virtio device: its transport, its process and its wake source. */
 struct vm_virtio {
@@ -60,6 +73,7 @@ struct vm_virtio {
 	struct loop_source ctl_src, wake_src, pid_src;
 	struct loop_timer fence_timer;
 	uint64_t fence_deadline_ns;
+	struct device_plan plan;
 	struct wake_source wake;
 	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
 	uint64_t arm_sent_ns;
@@ -74,6 +88,7 @@ struct vm_virtio {
 	bool gone;   /* not live any more, as the coordinator knows */
 	bool vetoes; /* as its type does, see struct device_type */
 	char mac[18];
+	struct vsock_socket *vsock; /* vsock only; owned */
 };
 
 struct vm {

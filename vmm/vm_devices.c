@@ -8,6 +8,7 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
+#include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,34 +20,58 @@
 #include "vmm/shared_dir.h"
 #include "vmm/vm_virtio.h"
 
-static const struct device_type type_blk = { "blk",
-					     VIRTIO_ID_BLOCK,
-					     BLK_QUEUE_SIZE,
-					     BLK_NR_QUEUES,
-					     sizeof(struct virtio_blk_config),
-					     false };
-static const struct device_type type_net = { "net",
-					     VIRTIO_ID_NET,
-					     NET_QUEUE_SIZE,
-					     NET_NR_QUEUES,
-					     sizeof(struct virtio_net_config),
-					     false };
-static const struct device_type type_console = {
-	"console",
-	VIRTIO_ID_CONSOLE,
-	CONSOLE_QUEUE_SIZE,
-	CONSOLE_NR_QUEUES,
-	sizeof(struct virtio_console_config),
-	false
+static const struct device_type type_blk = {
+	.role = "blk",
+	.id = VIRTIO_ID_BLOCK,
+	.queue_size = BLK_QUEUE_SIZE,
+	.nr_queues = BLK_NR_QUEUES,
+	.config_size = sizeof(struct virtio_blk_config),
+	.respawns = true,
 };
-static const struct device_type type_fs = { "fs",
-					    VIRTIO_ID_FS,
-					    FS_QUEUE_SIZE,
-					    FS_NR_QUEUES,
-					    sizeof(struct virtio_fs_config),
-					    true };
+
+static const struct device_type type_net = {
+	.role = "net",
+	.id = VIRTIO_ID_NET,
+	.queue_size = NET_QUEUE_SIZE,
+	.nr_queues = NET_NR_QUEUES,
+	.config_size = sizeof(struct virtio_net_config),
+	.respawns = true,
+};
+
+static const struct device_type type_console = {
+	.role = "console",
+	.id = VIRTIO_ID_CONSOLE,
+	.queue_size = CONSOLE_QUEUE_SIZE,
+	.nr_queues = CONSOLE_NR_QUEUES,
+	.config_size = sizeof(struct virtio_console_config),
+	.respawns = true,
+};
+
+static const struct device_type type_fs = {
+	.role = "fs",
+	.id = VIRTIO_ID_FS,
+	.queue_size = FS_QUEUE_SIZE,
+	.nr_queues = FS_NR_QUEUES,
+	.config_size = sizeof(struct virtio_fs_config),
+	.vetoes = true,
+};
+
 static const struct device_type type_rng = {
-	"rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, RNG_NR_QUEUES, 0, false
+	.role = "rng",
+	.id = VIRTIO_ID_RNG,
+	.queue_size = RNG_QUEUE_SIZE,
+	.nr_queues = RNG_NR_QUEUES,
+	.respawns = true,
+};
+
+static const struct device_type type_vsock = {
+	.role = "vsock",
+	.id = VIRTIO_ID_VSOCK,
+	.queue_size = VSOCK_QUEUE_SIZE,
+	.nr_queues = VSOCK_NR_QUEUES,
+	.config_size = sizeof(struct virtio_vsock_config),
+	/* Its connections are lost, and the new one says so. */
+	.respawns = true,
 };
 
 static void add_word(struct device_plan *plan, const char *fmt, ...)
@@ -64,15 +89,9 @@ static void add_word(struct device_plan *plan, const char *fmt, ...)
 	plan->req.args[plan->nr_words++] = word;
 }
 
-static void plan_init(struct device_plan *plan, const struct device_type *type,
-		      enum suspend_mode suspend)
+static void add_fd(struct device_plan *plan, int fd)
 {
-	memset(plan, 0, sizeof(*plan));
-	plan->type = type;
-	plan->suspend = suspend;
-	plan->req.role = type->role;
-	plan->req.ctl_fd = plan->req.regpage_fd = plan->req.wake_fd = -1;
-	plan->req.vhost_fd = -1;
+	plan->req.backend_fds[plan->req.nr_backend_fds++] = fd;
 }
 
 static int too_many(struct err *err)
@@ -88,7 +107,6 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 	static const char *const engines[] = { "auto", "uring", "threads" };
 	const struct block_config *cfg = &vm->cfg->blocks[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i);
-	struct device_plan plan;
 	_cleanup_fd_ int fd = -1;
 	int r;
 
@@ -102,18 +120,18 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 	fd = r = disk_image_open(&dev->image, cfg->path, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_blk, cfg->suspend);
+	dev->plan.suspend = cfg->suspend;
 	if (cfg->ro)
-		add_word(&plan, "ro");
+		add_word(&dev->plan, "ro");
 	if (cfg->o_direct)
-		add_word(&plan, "direct");
+		add_word(&dev->plan, "direct");
 	if (!cfg->sparse)
-		add_word(&plan, "nodiscard");
+		add_word(&dev->plan, "nodiscard");
 	if (cfg->id[0])
-		add_word(&plan, "id=%s", cfg->id);
-	add_word(&plan, "engine=%s", engines[cfg->engine]);
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
-	return vm_virtio_spawn(vm, dev, &plan, err);
+		add_word(&dev->plan, "id=%s", cfg->id);
+	add_word(&dev->plan, "engine=%s", engines[cfg->engine]);
+	add_fd(&dev->plan, fd);
+	return vm_virtio_spawn(vm, dev, err);
 }
 
 static int make_mac(const struct net_config *cfg, uint8_t mac[6],
@@ -138,8 +156,6 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct net_config *cfg = &vm->cfg->nets[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i);
-	struct device_plan plan;
-	_cleanup_fd_ int opened = -1;
 	uint8_t mac[6];
 	int r, tap = cfg->tap_fd;
 
@@ -149,8 +165,7 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		r = net_tap_open(cfg->tap_name, err);
 		if (r < 0)
 			return r;
-		opened = r;
-		tap = opened;
+		tap = dev->plan.kept_fds[0] = r;
 	} else {
 		r = net_tap_check(tap, err);
 		if (r < 0)
@@ -162,21 +177,19 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 	(void)snprintf(dev->mac, sizeof(dev->mac),
 		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		       mac[3], mac[4], mac[5]);
-	plan_init(&plan, &type_net, cfg->suspend);
-	add_word(&plan, "mac=%s", dev->mac);
+	dev->plan.suspend = cfg->suspend;
+	add_word(&dev->plan, "mac=%s", dev->mac);
 	if (cfg->wake_unicast)
-		add_word(&plan, "wake=unicast");
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = tap;
-	return vm_virtio_spawn(vm, dev, &plan, err);
+		add_word(&dev->plan, "wake=unicast");
+	add_fd(&dev->plan, tap);
+	return vm_virtio_spawn(vm, dev, err);
 }
 
 static int create_console(struct vm *vm, unsigned int i, struct err *err)
 {
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i);
-	_cleanup_fd_ int in = -1, out = -1;
-	struct device_plan plan;
 	char option[24];
-	int r;
+	int r, in = -1, out = -1;
 
 	if (!dev)
 		return too_many(err);
@@ -184,10 +197,12 @@ static int create_console(struct vm *vm, unsigned int i, struct err *err)
 	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
 	if (r < 0)
 		return r;
-	plan_init(&plan, &type_console, vm->cfg->consoles[i].suspend);
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = in;
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = out;
-	return vm_virtio_spawn(vm, dev, &plan, err);
+	dev->plan.kept_fds[0] = in;
+	dev->plan.kept_fds[1] = out;
+	dev->plan.suspend = vm->cfg->consoles[i].suspend;
+	add_fd(&dev->plan, in);
+	add_fd(&dev->plan, out);
+	return vm_virtio_spawn(vm, dev, err);
 }
 
 static int create_fs(struct vm *vm, unsigned int i, struct err *err)
@@ -195,48 +210,75 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 	static const char *const caches[] = { "never", "auto", "always" };
 	const struct share_config *cfg = &vm->cfg->shares[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i);
-	struct device_plan plan;
 	_cleanup_fd_ int fd = -1;
 	char path[PATH_MAX];
+	int r;
 
 	if (!dev)
 		return too_many(err);
 	fd = shared_dir_open(cfg->path, path, err);
 	if (fd < 0)
 		return fd;
-	plan_init(&plan, &type_fs, cfg->suspend);
-	add_word(&plan, "tag=%s", cfg->tag);
-	add_word(&plan, "cache=%s", caches[cfg->cache]);
+	dev->plan.suspend = cfg->suspend;
+	add_word(&dev->plan, "tag=%s", cfg->tag);
+	add_word(&dev->plan, "cache=%s", caches[cfg->cache]);
 	if (cfg->timeout_set)
-		add_word(&plan, "timeout=%llu",
+		add_word(&dev->plan, "timeout=%llu",
 			 (unsigned long long)cfg->timeout_s);
 	if (cfg->writeback)
-		add_word(&plan, "writeback");
+		add_word(&dev->plan, "writeback");
 	if (cfg->locks)
-		add_word(&plan, "locks");
+		add_word(&dev->plan, "locks");
 	/* Only a jail with a root of its own needs it. */
 	if (vm->cfg->sandbox == SANDBOX_FULL)
-		add_word(&plan, "proc");
-	plan.req.backend_fds[plan.req.nr_backend_fds++] = fd;
-	plan.req.share = path;
-	return vm_virtio_spawn(vm, dev, &plan, err);
+		add_word(&dev->plan, "proc");
+	add_fd(&dev->plan, fd);
+	dev->plan.req.share = path;
+	r = vm_virtio_spawn(vm, dev, err);
+	dev->plan.req.share = NULL;
+	return r;
 }
 
 static int create_rng(struct vm *vm, struct err *err)
 {
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_rng, -1);
-	struct device_plan plan;
 
 	if (!dev)
 		return too_many(err);
-	plan_init(&plan, &type_rng, vm->cfg->rng_suspend);
-	return vm_virtio_spawn(vm, dev, &plan, err);
+	dev->plan.suspend = vm->cfg->rng_suspend;
+	return vm_virtio_spawn(vm, dev, err);
+}
+
+static int create_vsock(struct vm *vm, struct err *err)
+{
+	const struct vm_config *cfg = vm->cfg;
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1);
+	char path[PATH_MAX];
+	int r;
+
+	if (!dev)
+		return too_many(err);
+	dev->vsock = malloc(sizeof(*dev->vsock));
+	if (!dev->vsock)
+		return err_set_errno(err, -ENOMEM, "device %s", dev->name);
+	config_vsock_path(cfg, path, sizeof(path));
+	r = vsock_socket_open(dev->vsock, &vm->loop, path, err);
+	if (r < 0)
+		return r;
+	dev->plan.suspend = cfg->vsock.suspend;
+	add_word(&dev->plan, "cid=%u", cfg->vsock.cid);
+	add_fd(&dev->plan, dev->vsock->stream.fd);
+	add_fd(&dev->plan, dev->vsock->seqpacket.fd);
+	/* The channel is made for each process, see vm_virtio.c. */
+	add_fd(&dev->plan, -1);
+	return vm_virtio_spawn(vm, dev, err);
 }
 
 unsigned int vm_devices_count(const struct vm_config *cfg)
 {
 	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + cfg->nr_foreigns + cfg->rng;
+	       cfg->nr_shares + cfg->nr_foreigns + (cfg->vsock.cid != 0) +
+	       cfg->rng;
 }
 
 int vm_devices_create(struct vm *vm, struct err *err)
@@ -252,6 +294,8 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_console(vm, i, err);
 	for (unsigned int i = 0; i < cfg->nr_shares && r == 0; i++)
 		r = create_fs(vm, i, err);
+	if (r == 0 && cfg->vsock.cid)
+		r = create_vsock(vm, err);
 	for (unsigned int i = 0; i < cfg->nr_foreigns && r == 0; i++)
 		r = vm_vhost_user_create(vm, i, err);
 	/*

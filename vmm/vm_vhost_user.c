@@ -54,36 +54,51 @@ struct foreign_kind {
 
 static const struct foreign_kind kinds[] = {
 	[FOREIGN_BLK] = {
-		.type = { "blk", VIRTIO_ID_BLOCK, BLK_QUEUE_SIZE, 1,
-			  BLK_CONFIG_BYTES, false },
+		.type = { .role = "blk",
+			  .id = VIRTIO_ID_BLOCK,
+			  .queue_size = BLK_QUEUE_SIZE,
+			  .nr_queues = 1,
+			  .config_size = BLK_CONFIG_BYTES },
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(VIRTIO_BLK_F_MQ),
 	},
 	[FOREIGN_CONSOLE] = {
-		.type = { "console", VIRTIO_ID_CONSOLE, CONSOLE_QUEUE_SIZE, 2,
-			  sizeof(struct virtio_console_config), false },
+		.type = { .role = "console",
+			  .id = VIRTIO_ID_CONSOLE,
+			  .queue_size = CONSOLE_QUEUE_SIZE,
+			  .nr_queues = 2,
+			  .config_size = sizeof(struct virtio_console_config) },
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = BIT(VIRTIO_CONSOLE_F_MULTIPORT),
 	},
 	[FOREIGN_FS] = {
-		/* Of as many request queues as are asked for. */
-		.type = { "fs", VIRTIO_ID_FS, FS_QUEUE_SIZE, FS_NR_QUEUES,
-			  sizeof(struct virtio_fs_config), true },
+		/* With as many request queues as are asked for. */
+		.type = { .role = "fs",
+			  .id = VIRTIO_ID_FS,
+			  .queue_size = FS_QUEUE_SIZE,
+			  .nr_queues = FS_NR_QUEUES,
+			  .config_size = sizeof(struct virtio_fs_config),
+			  .vetoes = true },
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(0), /* notification queue */
 	},
 	[FOREIGN_NET] = {
-		.type = { "net", VIRTIO_ID_NET, NET_QUEUE_SIZE, 2,
-			  NET_CONFIG_BYTES, false },
+		.type = { .role = "net",
+			  .id = VIRTIO_ID_NET,
+			  .queue_size = NET_QUEUE_SIZE,
+			  .nr_queues = 2,
+			  .config_size = NET_CONFIG_BYTES },
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = NET_HIDDEN,
 		.ours = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS),
 	},
 	[FOREIGN_RNG] = {
-		.type = { "rng", VIRTIO_ID_RNG, RNG_QUEUE_SIZE, 1, 0,
-			  false },
+		.type = { .role = "rng",
+			  .id = VIRTIO_ID_RNG,
+			  .queue_size = RNG_QUEUE_SIZE,
+			  .nr_queues = 1 },
 		.input_rings = BIT(0),
 	},
 };
@@ -163,7 +178,6 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 	const struct foreign_config *cfg = &vm->cfg->foreigns[i];
 	const struct foreign_kind *kind = &kinds[cfg->type];
 	struct device_type type = kind->type;
-	struct device_plan plan = { .type = &type, .suspend = cfg->suspend };
 	struct vm_virtio *dev;
 	_cleanup_fd_ int fd = -1;
 	int r;
@@ -172,7 +186,7 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 		type.nr_queues = 1 + cfg->queues;
 	if (cfg->queue_size)
 		type.queue_size = cfg->queue_size;
-	dev = vm_virtio_new(vm, &type, number_of(vm->cfg, i));
+	dev = vm_virtio_new(vm, &kind->type, number_of(vm->cfg, i));
 	if (!dev)
 		return err_set(err, -ENOSPC, "too many virtio devices");
 	fd = connect_to(cfg->socket, err);
@@ -185,11 +199,7 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 		.features_ours = kind->ours,
 		.min_queues = cfg->type == FOREIGN_FS ? type.nr_queues : 0,
 	};
-	plan.foreign = &dev->foreign;
+	dev->plan.suspend = cfg->suspend;
 	r = make_config(dev, cfg, err);
-	if (r == 0)
-		r = vm_virtio_attach(vm, dev, &plan, fd, err);
-	if (r == 0)
-		(void)TAKE_FD(fd);
-	return r;
+	return r < 0 ? r : vm_virtio_attach(vm, dev, &type, TAKE_FD(fd), err);
 }

@@ -119,13 +119,6 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 		virtio_mmio_fenced(mmio, false);
 }
 
-static const struct virtio_mmio_ops mmio_ops = {
-	.hold = op_hold,
-	.release = op_release,
-	.event = op_event,
-	.failed = op_failed,
-};
-
 /* ------------------------------------------------------ death and fence */
 
 static void look_at_fence(struct loop_timer *timer)
@@ -154,6 +147,9 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
 	virtio_mmio_died(&dev->mmio, "died");
+	/* So that who connects is told, and does not wait for nobody. */
+	if (dev->vsock && !dev->mmio.respawning)
+		vsock_socket_close(dev->vsock);
 	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
 	look_at_fence(&dev->fence_timer);
 }
@@ -203,15 +199,12 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 	vm_power_armed(dev->vm);
 }
 
-void vm_virtio_arm(struct vm_virtio *dev, bool armed)
+/* Tells the process what the guest wants. */
+static void send_arm(struct vm_virtio *dev)
 {
-	struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM, .arg = armed };
+	struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM,
+				  .arg = dev->wake.armed };
 
-	if (dev->wake.off || dev->wake.armed == armed)
-		return;
-	dev->wake.armed = armed;
-	if (!armed)
-		power_taken(&dev->vm->power, &dev->wake);
 	if (dev->ctl_fd < 0)
 		return;
 	msg.generation = ++dev->arm_generation;
@@ -220,6 +213,16 @@ void vm_virtio_arm(struct vm_virtio *dev, bool armed)
 	/* Full: the process is stuck, and cannot be armed either way. */
 	if (fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0) < 0)
 		dev->arm_acked = dev->arm_generation;
+}
+
+void vm_virtio_arm(struct vm_virtio *dev, bool armed)
+{
+	if (dev->wake.off || dev->wake.armed == armed)
+		return;
+	dev->wake.armed = armed;
+	if (!armed)
+		power_taken(&dev->vm->power, &dev->wake);
+	send_arm(dev);
 }
 
 const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
@@ -251,20 +254,6 @@ static int map_page(struct vm *vm, struct vm_virtio *dev)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-static int watch_device(struct vm *vm, struct vm_virtio *dev)
-{
-	int r;
-
-	r = loop_add(&vm->loop, &dev->ctl_src, dev->ctl_fd, EPOLLIN, on_ctl);
-	if (r == 0)
-		r = loop_add(&vm->loop, &dev->wake_src, dev->wake_fd, EPOLLIN,
-			     on_wake);
-	if (r == 0)
-		r = loop_add(&vm->loop, &dev->pid_src, dev->pidfd, EPOLLIN,
-			     on_process_end);
-	return r;
-}
-
 static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
 {
 	int r = bus_add(&vm->mmio, &dev->mmio.bus);
@@ -290,8 +279,127 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 					    : "did not answer the handshake");
 }
 
+/*
+ * Makes a process by dev->plan and watches it. Return: the VMM's end of its
+ * vhost-user socket, or -errno with @err.
+ */
+static int launch(struct vm_virtio *dev, struct err *err)
+{
+	struct spawn_request *req = &dev->plan.req;
+	struct vm *vm = dev->vm;
+	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
+	struct spawn_result res = { .pidfd = -1 };
+	_cleanup_fd_ int dial = -1;
+	int r = 0;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0)
+		r = err_set_errno(err, -errno, "device %s", dev->name);
+	req->name = dev->name;
+	req->vhost_fd = vhost[1];
+	req->ctl_fd = ctl[1];
+	req->regpage_fd = dev->page_fd;
+	req->wake_fd = dev->wake_fd;
+	if (r == 0 && dev->vsock) {
+		r = dial = vsock_socket_dials(dev->vsock, err);
+		req->backend_fds[req->nr_backend_fds - 1] = dial;
+	}
+	if (r >= 0)
+		r = spawner_spawn(vm->spawner, req, &res, err);
+	if (r == 0) {
+		dev->pid = res.pid;
+		dev->pidfd = res.pidfd;
+		dev->ctl_fd = TAKE_FD(ctl[0]);
+		r = loop_add(&vm->loop, &dev->ctl_src, dev->ctl_fd, EPOLLIN,
+			     on_ctl);
+		if (r == 0)
+			r = loop_add(&vm->loop, &dev->pid_src, dev->pidfd,
+				     EPOLLIN, on_process_end);
+		if (r < 0)
+			(void)err_set_errno(err, r, "device %s", dev->name);
+		else
+			r = TAKE_FD(vhost[0]);
+	}
+	for (int i = 0; i < 2; i++) {
+		fd_close(&vhost[i]);
+		fd_close(&ctl[i]);
+	}
+	return r;
+}
+
+/*
+ * In place of one that has died. All of its files are at hand, but for an
+ * image: that is opened anew, as the fence of the next death needs.
+ */
+static int respawn(struct vm_virtio *dev, struct err *err)
+{
+	_cleanup_fd_ int image_fd = -1;
+	int r, vhost_fd;
+
+	if (dev->has_image) {
+		r = image_fd = disk_image_open(&dev->image, dev->name, err);
+		if (r < 0)
+			return r;
+		dev->plan.req.backend_fds[0] = image_fd;
+	}
+	loop_remove(&dev->vm->loop, &dev->ctl_src);
+	fd_close(&dev->ctl_fd);
+	vhost_fd = launch(dev, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
+	r = virtio_mmio_respawn(&dev->mmio, vhost_fd);
+	if (r < 0) {
+		fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
+	}
+	return 0;
+}
+
+static int op_respawn(struct virtio_mmio *mmio)
+{
+	struct vm_virtio *dev = owner(mmio);
+	struct vm *vm = dev->vm;
+	struct err err;
+	int r;
+
+	if (!dev->plan.type->respawns)
+		return -EOPNOTSUPP;
+	r = respawn(dev, &err);
+	if (r < 0) {
+		log_err("%s: %s", dev->name, err.msg);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		return r;
+	}
+	log_warn("%s: another process, %d, in its place", dev->name, dev->pid);
+	/* What the guest has armed it watches for, and what came meanwhile. */
+	if (dev->wake.armed)
+		send_arm(dev);
+	if (vm->control)
+		control_event(vm->control, "DEVICE_RESPAWNED",
+			      json_pack("{s:s, s:i}", "device", dev->name,
+					"pid", dev->pid));
+	return 0;
+}
+
+static const struct virtio_mmio_ops mmio_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.event = op_event,
+	.failed = op_failed,
+	.respawn = op_respawn,
+};
+
+/* Nobody makes another one of these. */
+static const struct virtio_mmio_ops foreign_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.event = op_event,
+	.failed = op_failed,
+};
+
 static int start_transport(struct vm *vm, struct vm_virtio *dev,
-			   const struct device_plan *plan, int vhost_fd)
+			   const struct device_type *type, int vhost_fd)
 {
 	static const uint64_t suspend[] = {
 		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
@@ -299,7 +407,6 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		[SUSPEND_BOTH] = VIRTIO_MMIO_SUSPEND_BOTH,
 		[SUSPEND_OFF] = 0,
 	};
-	const struct device_type *type = plan->type;
 	const struct virtio_mmio_config cfg = {
 		.name = dev->name,
 		.device_id = type->id,
@@ -311,13 +418,13 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		.page = (struct virtio_regpage *)vm->pages + dev->index,
 		.vhost_fd = vhost_fd,
 		.deadline_ns = ANSWER_DEADLINE_NS,
-		.suspend = suspend[plan->suspend],
+		.suspend = suspend[dev->plan.suspend],
 		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
-		.foreign = plan->foreign,
+		.foreign = dev->is_foreign ? &dev->foreign : NULL,
 	};
 	int r;
 
-	dev->mmio.ops = &mmio_ops;
+	dev->mmio.ops = dev->is_foreign ? &foreign_ops : &mmio_ops;
 	dev->mmio.owner = dev;
 	r = virtio_mmio_init(&dev->mmio, &cfg, &vm->loop, &vm->mailbox, &vm->gm,
 			     on_ready);
@@ -340,6 +447,13 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 		.vm = vm,
 		.role = type->role,
 		.vetoes = type->vetoes,
+		.plan = { .type = type,
+			  .req = { .role = type->role,
+				   .ctl_fd = -1,
+				   .regpage_fd = -1,
+				   .wake_fd = -1,
+				   .vhost_fd = -1 },
+			  .kept_fds = { -1, -1 } },
 		.index = vm->nr_virtio,
 		.gsi = (uint32_t)gsi,
 		.page_fd = -1,
@@ -362,57 +476,36 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 	return dev;
 }
 
-int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
-		    struct device_plan *plan, struct err *err)
+int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 {
-	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
-	struct spawn_result res = { .pidfd = -1 };
-	int r;
+	int r, vhost_fd;
 
 	/* From here on a failure is ours. */
 	vm->options_used = false;
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = dev->wake_fd = fd_event_create();
-	if (r >= 0 &&
-	    (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
-	     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0))
-		r = -errno;
-	if (r < 0) {
-		(void)err_set_errno(err, r, "device %s", dev->name);
-		goto out;
-	}
-	plan->req.name = dev->name;
-	plan->req.vhost_fd = vhost[1];
-	plan->req.ctl_fd = ctl[1];
-	plan->req.regpage_fd = dev->page_fd;
-	plan->req.wake_fd = dev->wake_fd;
-	r = spawner_spawn(vm->spawner, &plan->req, &res, err);
+	if (r >= 0)
+		r = loop_add(&vm->loop, &dev->wake_src, dev->wake_fd, EPOLLIN,
+			     on_wake);
 	if (r < 0)
-		goto out;
-	dev->pid = res.pid;
-	dev->pidfd = res.pidfd;
-	dev->ctl_fd = TAKE_FD(ctl[0]);
-	r = watch_device(vm, dev);
-	if (r == 0)
-		r = start_transport(vm, dev, plan, vhost[0]);
-	if (r == 0) {
-		vhost[0] = -1;
-		vm->options_used = true;
-	} else {
-		(void)err_set_errno(err, r, "device %s", dev->name);
+		return err_set_errno(err, r, "device %s", dev->name);
+	vhost_fd = launch(dev, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
+	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
+	if (r < 0) {
+		if (!dev->in_set)
+			fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
 	}
+	vm->options_used = true;
 	power_add_source(&vm->power, &dev->wake);
-out:
-	for (int i = 0; i < 2; i++) {
-		fd_close(&vhost[i]);
-		fd_close(&ctl[i]);
-	}
-	return r;
+	return 0;
 }
 
 int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
-		     const struct device_plan *plan, int vhost_fd,
+		     const struct device_type *type, int vhost_fd,
 		     struct err *err)
 {
 	int r;
@@ -423,7 +516,9 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 	vm->options_used = false;
 	r = map_page(vm, dev);
 	if (r == 0)
-		r = start_transport(vm, dev, plan, vhost_fd);
+		r = start_transport(vm, dev, type, vhost_fd);
+	if (!dev->in_set)
+		fd_close(&vhost_fd);
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
 	vm->options_used = true;
@@ -500,8 +595,13 @@ void vm_virtio_destroy(struct vm *vm)
 		fd_close(&dev->wake_fd);
 		fd_close(&dev->pidfd);
 		fd_close(&dev->page_fd);
+		fd_close(&dev->plan.kept_fds[0]);
+		fd_close(&dev->plan.kept_fds[1]);
 		if (dev->has_image)
 			disk_image_finish(&dev->image);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		free(dev->vsock);
 	}
 	if (vm->pages)
 		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *

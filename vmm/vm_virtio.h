@@ -17,15 +17,8 @@ struct device_type {
 	uint32_t config_size;
 	/* Linux' driver refuses to sleep unless it can suspend the device. */
 	bool vetoes;
-};
-
-struct device_plan { /* what the process is given */
-	const struct device_type *type;
-	struct spawn_request req;
-	char words[SPAWN_MAX_ARGS][48];
-	unsigned int nr_words;
-	enum suspend_mode suspend;
-	const struct virtio_mmio_foreign *foreign; /* NULL: a process of ours */
+	/* It keeps nothing but what is in its rings. */
+	bool respawns;
 };
 
 /* --- vm_devices.c --- */
@@ -40,15 +33,15 @@ int vm_devices_create(struct vm *vm, struct err *err) must_check;
  */
 struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 				int number) must_check;
-/* Spawns the process of @plan for @dev and connects it. */
+/* Spawns the process of dev->plan and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
-		    struct device_plan *plan, struct err *err) must_check;
+		    struct err *err) must_check;
 /*
  * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
- * on success. Of @plan, type, suspend and foreign count; that must last.
+ * from here on. @type: dev->plan.type but for what the options say; borrowed.
  */
 int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
-		     const struct device_plan *plan, int vhost_fd,
+		     const struct device_type *type, int vhost_fd,
 		     struct err *err) must_check;
 /* A random one, local and unicast. */
 int vm_devices_random_mac(uint8_t mac[6], struct err *err) must_check;

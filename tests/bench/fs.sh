@@ -26,8 +26,8 @@ trap 'cleanup; exit 130' INT
 
 # How much each of the class `filesystem` is asked for.
 STRESSORS='access:20 chmod:8 dentry:100 dir:20 fallocate:4 fcntl:40
-	flock:2000 getdent:10 hdd:10 link:4 lockf:1000 rename:100 seek:200
-	symlink:4 touch:40 utime:200'
+	flock:2000 getdent:10 hdd:10 lockf:1000 rename:100 seek:200
+	touch:40 utime:200'
 
 wrong() {
 	echo "fs.sh: $*" >&2

@@ -97,6 +97,40 @@ said() {
 		grep -c '$1'"
 }
 
+# Processes that keep nothing but their rings are replaced when they die in a
+# sleep, and the guest does not notice: what is busy goes on, as checked below.
+deaths_in_sleep() {
+	expect "$mode: asleep for the deaths" "$ctl_out" vm_suspend || return
+	for di_device in blk0 net0 console0 rng; do
+		kill -9 "$(process_of $di_device)"
+	done
+	for di_device in blk0 net0 console0 rng; do
+		expect "$mode: $di_device: another process in its place" \
+			"$(cat "$vm_dir/err")" log_has \
+			"$di_device: another process"
+	done
+	expect_eq "$mode: it sleeps on" "$(vm_state)" SUSPENDED
+	ping -c 1 -W 20 $GUEST_IP >/dev/null
+	expect "$mode: a packet to the new process wakes it" "$(vm_state)" \
+		vm_awake $((6 + SLOW))
+}
+
+# process_of DEVICE: its pid.
+process_of() {
+	ctl state --json && echo "$ctl_out" | tr -d ' \n' | sed 's/"name"/\n&/g' |
+		sed -n "s/^\"name\":\"$1\".*\"pid\":\([0-9]*\).*/\1/p"
+}
+
+# log_has TEXT: torpor says so, now or soon.
+log_has() {
+	lh_try=0
+	while ! grep -q "$1" "$vm_dir/err"; do
+		lh_try=$((lh_try + 1))
+		[ $lh_try -lt 200 ] || return 1
+		usleep 50000
+	done
+}
+
 one_cycle() {
 	if ! vm_suspend; then
 		case $ctl_out in
@@ -175,6 +209,11 @@ expect_eq "$mode: the VM lives" "$i" "$cycles"
 expect_eq "$mode: no sleep and no wake-up lost" $lost 0
 expect "$mode: most cycles asleep" "$slept of $cycles" \
 	[ $slept -ge $((cycles * 3 / 4)) ]
+
+if [ -n "$bit" ]; then
+	deaths_in_sleep
+	slept=$((slept + 1))
+fi
 
 resets_since /tmp/resets >/tmp/resets-diff
 sed 's/^/  resets: /' /tmp/resets-diff

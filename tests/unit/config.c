@@ -443,6 +443,72 @@ Test(config, wake_narrows_sources_and_the_last_word_wins)
 		eq(int, PARSE("--wake", "averyveryverylongname=on"), -EINVAL));
 }
 
+Test(config, vsock_by_either_option)
+{
+	char path[128];
+
+	cr_assert(eq(int, PARSE("k", "--vsock", "7,socket=/tmp/v"), 0));
+	cr_assert(eq(u32, cfg.vsock.cid, 7));
+	cr_assert(eq(int, cfg.vsock.suspend, SUSPEND_V14));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+	config_vsock_path(&cfg, path, sizeof(path));
+	cr_assert(same(path, "/tmp/v"));
+	/* What comes later wins, key by key. */
+	cr_assert(eq(int,
+		     PARSE("--cid", "4294967294", "--vsock", "suspend=off"),
+		     0));
+	cr_assert(eq(u32, cfg.vsock.cid, 4294967294U));
+	cr_assert(eq(int, cfg.vsock.suspend, SUSPEND_OFF));
+	cr_assert(same(cfg.vsock.path, "/tmp/v"));
+	cr_assert(eq(int, PARSE("--vsock", "cid=3,socket=\"a,b\""), 0));
+	cr_assert(same(cfg.vsock.path, "a,b"));
+}
+
+Test(config, vsock_beside_the_control_socket)
+{
+	char path[128], longest[120] = "/";
+
+	cr_assert(eq(int, PARSE("k", "--cid", "3"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "--vsock cid=3"));
+	cr_assert(has(err.msg, "socket=PATH"));
+	cr_assert(eq(int, PARSE("--socket", "/run/vm.sock"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+	config_vsock_path(&cfg, path, sizeof(path));
+	cr_assert(same(path, "/run/vm.sock.vsock"));
+	memset(longest + 1, 'x', 99);
+	cr_assert(eq(int, PARSE("--socket", longest), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "longer than 96 bytes"));
+}
+
+Test(config, vsock_refuses_what_is_no_address)
+{
+	static const char *const bad[] = {
+		"cid=2",	 "cid=0",	"cid=4294967295",
+		"cid=x",	 "cid=",	"cid=3,device=/dev/vhost-vsock",
+		"cid=3,socket=", "cid=3,cid=4", "cid=3,suspend=maybe",
+		"cid=3,4",
+	};
+	char path[160] = "cid=3,socket=/";
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_assert(eq(int, PARSE("--vsock", bad[i]), -EINVAL), "%s",
+			  bad[i]);
+	cr_assert(eq(int, PARSE("--cid", "2"), -EINVAL));
+	cr_assert(has(err.msg, "3 to 4294967294"));
+	memset(path + strlen(path), 'x', 96);
+	cr_assert(eq(int, PARSE("--vsock", path), -EINVAL));
+	cr_assert(has(err.msg, "96 bytes"));
+}
+
+Test(config, check_vsock_wants_a_cid)
+{
+	cr_assert(eq(int, PARSE("k", "--vsock", "socket=/tmp/v"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "cid=N"));
+}
+
 Test(config, check_wants_a_kernel)
 {
 	cr_assert(eq(int, PARSE("-m", "64"), 0));

@@ -13,10 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/roles.h"
+#include "virtio/vsock.h"
 #include "vmm/base/fd.h"
 
 #define FEATURES (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_EVENT_IDX)
@@ -132,15 +134,65 @@ static unsigned int fs_request(struct guest_buf *bufs, uint64_t gpa)
 	return 2;
 }
 
+/* --- vsock: a request for nobody, which is taken and refused --- */
+
+static char vsock_dir[] = "/tmp/torpor-contract-v-XXXXXX";
+
+static void vsock_open(void)
+{
+	cr_assert(mkdtemp(vsock_dir) != NULL);
+	(void)snprintf(words[0], sizeof(words[0]), "cid=3");
+	(void)snprintf(words[1], sizeof(words[1]), "path=%s/s", vsock_dir);
+}
+
+/* Somebody wants something of the guest. */
+static void vsock_host(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	fd_close(&host_fds[0]);
+	host_fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s",
+		       words[1] + strlen("path="));
+	cr_assert(zero(
+		int, connect(host_fds[0], (struct sockaddr *)&sa, sizeof(sa))));
+	cr_assert(zero(int, fd_write_all(host_fds[0], "CONNECT 1\n", 10)));
+}
+
+static void vsock_close(void)
+{
+	char path[80];
+
+	(void)unlink(words[1] + strlen("path="));
+	(void)snprintf(path, sizeof(path), "%s" VSOCK_SEQPACKET_SUFFIX,
+		       words[1] + strlen("path="));
+	(void)unlink(path);
+	(void)rmdir(vsock_dir);
+}
+
+static unsigned int vsock_request(struct guest_buf *bufs, uint64_t gpa)
+{
+	struct virtio_vsock_hdr h = { .src_cid = 3,
+				      .dst_cid = VSOCK_HOST_CID,
+				      .type = VIRTIO_VSOCK_TYPE_STREAM,
+				      .op = VIRTIO_VSOCK_OP_RST };
+
+	memcpy(guest_ptr(&f.g, gpa), &h, sizeof(h));
+	bufs[0] = (struct guest_buf){ gpa, sizeof(h), false };
+	return 1;
+}
+
 static const struct subject subjects[] = {
 	{ &virtio_rng_role, nothing, nothing, 0, rng_request },
 	{ &virtio_console_role, console_open, console_host, 0,
 	  console_request },
 	{ &virtio_blk_role, blk_open, nothing, 0, blk_request },
 	{ &virtio_fs_role, fs_open, nothing, 1, fs_request, fs_close },
+	{ &virtio_vsock_role, vsock_open, vsock_host, VSOCK_TX, vsock_request,
+	  vsock_close },
 };
 
-static int indexes[] = { 0, 1, 2, 3 };
+static int indexes[] = { 0, 1, 2, 3, 4 };
 
 static struct criterion_test_params all(void)
 {

@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -192,7 +193,7 @@ static int vmm_threads(void)
 	EXPECT(pthread_barrier_init(&v.barrier, NULL, 2) == 0);
 	EXPECT(pthread_create(&thread, NULL, vcpu_main, &v) == 0);
 	(void)pthread_barrier_wait(&v.barrier);
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)pthread_barrier_wait(&v.barrier);
 	EXPECT(pthread_join(thread, NULL) == 0);
 	EXPECT(v.denied == EPERM);
@@ -218,7 +219,7 @@ static int vmm_works(void)
 	int pair[2];
 	int fd;
 
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	if (kvm >= 0)
 		EXPECT(ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION);
 	/* A back end's image, anew; an eventfd; a channel; a late vCPU. */
@@ -246,25 +247,58 @@ Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 30)
 	cr_assert(zero(int, run(vmm_works)));
 }
 
+/* Connects to nothing, but where a guest has a vsock device: to UNIX sockets.
+ */
+static int vmm_does_not_connect(void)
+{
+	EXPECT(jail_vmm(false) == 0);
+	EXPECT_ERRNO(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	return 0;
+}
+
+static int vmm_connects(void)
+{
+	const struct sockaddr_un sa = { .sun_family = AF_UNIX,
+					.sun_path = "/nonexistent/s_1" };
+	int fd;
+
+	EXPECT(jail_vmm(true) == 0);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	EXPECT(fd >= 0);
+	EXPECT_ERRNO(connect(fd, (const struct sockaddr *)&sa, sizeof(sa)),
+		     ENOENT);
+	EXPECT_ERRNO(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), EPERM);
+	EXPECT_ERRNO(listen(fd, 1), EPERM);
+	return 0;
+}
+
+Test(jail, vmm_filter_connects_only_for_vsock, .timeout = 30)
+{
+	cr_assert(zero(int, run(vmm_does_not_connect)));
+	cr_assert(zero(int, run(vmm_connects)));
+}
+
 static int vmm_execs(void)
 {
 	char *const argv[] = { NULL };
 
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)execve("/bin/true", argv, argv);
 	return 0;
 }
 
 static int vmm_traces(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)syscall(SYS_ptrace, 0, 0, 0, 0);
 	return 0;
 }
 
 static int vmm_unshares(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	(void)syscall(SYS_unshare, 0);
 	return 0;
 }
@@ -280,7 +314,7 @@ Test(jail, vmm_that_would_run_a_program_dies, .timeout = 30)
 
 static int vmm_forks(void)
 {
-	EXPECT(jail_vmm() == 0);
+	EXPECT(jail_vmm(false) == 0);
 	EXPECT_ERRNO(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
 	return 0;
 }

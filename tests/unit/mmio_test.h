@@ -60,7 +60,7 @@ static inline void op_failed(struct virtio_mmio *d, const char *why)
 	failures++;
 }
 
-static const struct virtio_mmio_ops ops = {
+static struct virtio_mmio_ops ops = {
 	.hold = op_hold,
 	.release = op_release,
 	.event = op_event,

@@ -160,7 +160,20 @@ Test(power, a_vcpu_that_never_started_counts_as_parked)
 	model_set_bits(&m, 2, POWER_VCPU_DOWN | POWER_VCPU_OFFLINE);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
-	cr_assert(not(model_parked(&m, 1)));
+}
+
+/* In the kernel KVM would wake its thread every 300 s. */
+Test(power, a_vcpu_that_is_down_is_held_as_long_as_the_guest_sleeps)
+{
+	begin(3);
+	model_set_bits(&m, 1, POWER_VCPU_DOWN);
+	model_set_bits(&m, 2, POWER_VCPU_OFFLINE | POWER_VCPU_HALTED);
+	model_order(&m, 0, ORDER_C2);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, model_parked(&m, 1) && model_parked(&m, 2));
+	cr_assert(eq(int, power_wake_forced(&m.power), 0));
+	MODEL_UNTIL(&m, !model_parked(&m, 1) && !model_parked(&m, 2));
+	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
 }
 
 Test(power, an_offline_vcpu_is_halted_and_not_held)
