@@ -95,8 +95,10 @@ SANDBOX_SRC = \
 # What the VMM is made of.
 VMM_SRC = \
 	virtio/frontend.c \
+	virtio/frontend_settle.c \
 	virtio/mmio.c \
 	virtio/mmio_page.c \
+	virtio/mmio_relay.c \
 	virtio/mmio_queue.c \
 	virtio/mmio_quiesce.c \
 	virtio/mmio_respawn.c \
@@ -116,6 +118,7 @@ VMM_SRC = \
 	vmm/config_kv.c \
 	vmm/config_options.c \
 	vmm/config_share.c \
+	vmm/config_vhost_user.c \
 	vmm/config_vsock.c \
 	vmm/control.c \
 	vmm/control_socket.c \
@@ -145,6 +148,7 @@ VMM_SRC = \
 	vmm/vm.c \
 	vmm/vm_devices.c \
 	vmm/vm_power.c \
+	vmm/vm_vhost_user.c \
 	vmm/vm_virtio.c \
 	vmm/vsock_socket.c
 
@@ -233,9 +237,11 @@ UNIT_TESTS = \
 	control \
 	control_socket \
 	cpuid \
+	device_socket \
 	disk_image \
 	fd \
 	frontend \
+	frontend_foreign \
 	fs \
 	fs_escape \
 	fs_file \
@@ -249,6 +255,7 @@ UNIT_TESTS = \
 	mailbox \
 	memory_map \
 	mmio \
+	mmio_foreign \
 	mmio_life \
 	mmio_quiesce \
 	mmio_respawn \
@@ -513,6 +520,9 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 
 $(B)/tests/unit/spawner: | $(PROBE)
 
+# Executed by it.
+$(B)/tests/unit/device_socket: | $(B)/torpor-device
+
 fuzzers: $(FUZZERS:%=$(B)/bin/%)
 
 $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
@@ -522,7 +532,14 @@ $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
 		-Wl,--start-group $(LIBS) -Wl,--end-group -l:liburing.a \
 		$(VMM_LIBS)
 
-bench-programs: $(BENCH:%=$(B)/bench/%) $(B)/bench/initramfs.cpio
+bench-programs: $(BENCH:%=$(B)/bench/%) $(B)/bench/fs_ops \
+		$(B)/bench/initramfs.cpio
+
+# Runs in a guest, which has no libraries.
+$(B)/bench/fs_ops: tests/bench/fs_ops.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -static $(WARN) \
+		-Wno-conversion -o $@ $<
 
 $(B)/bench/linux_sleep: $(call obj,tests/bench/linux_vm.c \
 	tests/bench/proc_threads.c tests/bench/sleep_trace.c)
@@ -660,7 +677,7 @@ demo:
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 300 tests/boot/demo.sh
 
 check:
-	$(Q)tests/harness/packages.sh build check guest
+	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		boot-tools unit-tests
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
@@ -671,7 +688,7 @@ LONG_NEEDS = \
 
 # All of that and the long parts. ONLY="sleep autosleep" runs only these.
 check-all:
-	$(Q)tests/harness/packages.sh build check guest
+	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
 		$(LONG_NEEDS) unit-tests
 	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)

@@ -63,6 +63,9 @@ export NESTED
 	"emulated host."
 
 part unit tests/run-unit.sh "$@"
+# QEMU drives the device processes; it emulates the processor, so never nested.
+part interop env NESTED=0 tests/harness/run-guests.sh -t 300 \
+	tests/interop/qemu.sh
 # On this machine's own /dev/kvm, whatever it can do; where there is none, on the
 # emulated host.
 baremetal() {
@@ -106,6 +109,9 @@ guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
 	tests/boot/clients.sh
 guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
 	tests/boot/fs.sh
+guests foreign tests/harness/run-guests.sh -t 900 \
+	-a "$B/tests/boot/posix_cases" -a /usr/lib/qemu/virtiofsd \
+	tests/boot/foreign.sh
 guests vsock tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/vsock_peer" \
 	tests/boot/vsock.sh
 

@@ -7,10 +7,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "virtio/frontend_settle.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
 #define HDR_SIZE sizeof(struct vhost_user_hdr)
+
+/* Between two looks at what a stopped ring has still to use. */
+#define SETTLE_POLL_NS 5000000ULL
 
 /* Used if offered; none is required of a back end. */
 #define PROTOCOL_WANTED                            \
@@ -35,6 +39,7 @@ static void finish_op(struct frontend *fe, int r)
 	fe->done = NULL;
 	fe->next = NULL;
 	fe->nr_pending = 0;
+	fe->settling = false;
 	if (done)
 		done(fe, r);
 }
@@ -194,7 +199,8 @@ static int send_get_config(struct frontend *fe)
 		message(VHOST_USER_GET_CONFIG,
 			offsetof(struct vhost_user_config, data) + size);
 
-	if (!size || !has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG))
+	if (!size || fe->config_ours ||
+	    !has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG))
 		return 0;
 	msg.payload.config.size = size;
 	expect(fe, VHOST_USER_GET_CONFIG, 0);
@@ -275,6 +281,10 @@ static int take_reply(struct frontend *fe)
 		fe->rings[ring].started = false;
 		return 0;
 	case VHOST_USER_GET_CONFIG:
+		if (msg->hdr.size == 0) { /* how it says no */
+			fe->result = -EREMOTEIO;
+			return 0;
+		}
 		if (msg->hdr.size !=
 		    offsetof(struct vhost_user_config, data) + fe->config_size)
 			return -EPROTO;
@@ -289,6 +299,8 @@ static int take_reply(struct frontend *fe)
 		fe->features = msg->payload.u64;
 	else if (request == VHOST_USER_GET_PROTOCOL_FEATURES)
 		fe->protocol_features = msg->payload.u64 & PROTOCOL_WANTED;
+	else if (request == VHOST_USER_GET_QUEUE_NUM)
+		fe->queue_num = msg->payload.u64;
 	else if (msg->payload.u64 != 0 && fe->result == 0)
 		fe->result = -EREMOTEIO; /* refused */
 	return 0;
@@ -302,7 +314,7 @@ static void replies_done(struct frontend *fe)
 	fe->next = NULL;
 	if (r == 0 && next) {
 		r = next(fe);
-		if (r == 0 && fe->nr_pending)
+		if (r == 0 && (fe->nr_pending || fe->settling))
 			return;
 		if (fe->send_failed) {
 			fail(fe, "cannot send: hung or gone");
@@ -390,13 +402,29 @@ void frontend_finish(struct frontend *fe)
 	fe->loop = NULL;
 }
 
+/* A foreign back end: may it do without a config space, or with ours? */
+static int choose_config(struct frontend *fe)
+{
+	const struct frontend_foreign *f = fe->foreign;
+	bool theirs = has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG);
+
+	if (!f || !fe->config_size)
+		return 0;
+	fe->config_ours =
+		f->config_from == FRONTEND_CONFIG_OURS ||
+		(f->config_from == FRONTEND_CONFIG_OURS_IF_NONE && !theirs);
+	return fe->config_ours || theirs ? 0 : -ENODATA;
+}
+
 static int handshake_memory(struct frontend *fe)
 {
-	int r = 0;
+	int r = choose_config(fe);
 
-	if (fe->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1)
+	if (r == 0 && fe->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1)
 		r = send_u64(fe, VHOST_USER_SET_PROTOCOL_FEATURES,
 			     fe->protocol_features);
+	if (r == 0 && fe->foreign && has_protocol(fe, VHOST_USER_PROTOCOL_F_MQ))
+		r = send_query(fe, VHOST_USER_GET_QUEUE_NUM);
 	if (r == 0)
 		r = send_empty(fe, VHOST_USER_SET_OWNER);
 	if (r == 0)
@@ -487,6 +515,7 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 	} __attribute__((packed)) msgs[FRONTEND_MAX_RINGS];
 	size_t n = 0;
 
+	fe->stopping = 0;
 	for (uint32_t i = 0; i < FRONTEND_MAX_RINGS; i++) {
 		if (!(mask >> i & 1) || !fe->rings[i].started)
 			continue;
@@ -495,6 +524,7 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 				      .hdr;
 		msgs[n].state = (struct vhost_user_vring_state){ .index = i };
 		expect(fe, VHOST_USER_GET_VRING_BASE, i);
+		fe->stopping |= 1U << i;
 		n++;
 	}
 	if (n == 0)
@@ -503,10 +533,33 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 	return send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0);
 }
 
+static void on_settle(struct loop_timer *timer)
+{
+	struct frontend *fe = container_of(timer, struct frontend, timer);
+
+	if (frontend_settled(fe))
+		finish_op(fe, 0);
+	else if (time_boot_ns() < fe->settle_end_ns)
+		loop_timer_set(fe->loop, timer, SETTLE_POLL_NS, on_settle);
+	else
+		fail(fe, "keeps requests of a ring that it has stopped");
+}
+
+/* Every ring of a foreign back end has stopped, as it says. */
+static int settle(struct frontend *fe)
+{
+	if (frontend_settled(fe))
+		return 0;
+	fe->settling = true;
+	fe->settle_end_ns = time_boot_ns() + fe->deadline_ns;
+	loop_timer_set(fe->loop, &fe->timer, SETTLE_POLL_NS, on_settle);
+	return 0;
+}
+
 void frontend_stop(struct frontend *fe, uint32_t mask,
 		   void (*done)(struct frontend *fe, int r))
 {
-	begin_op(fe, done, NULL);
+	begin_op(fe, done, fe->foreign ? settle : NULL);
 	await_op(fe, fe->failed ? -EIO : send_stop(fe, mask));
 }
 
@@ -515,7 +568,7 @@ void frontend_reset(struct frontend *fe,
 {
 	int r;
 
-	begin_op(fe, done, NULL);
+	begin_op(fe, done, fe->foreign ? settle : NULL);
 	r = fe->failed ? -EIO : send_stop(fe, UINT32_MAX);
 	if (r == 0 && has_protocol(fe, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
 		r = send_empty(fe, VHOST_USER_RESET_DEVICE);
@@ -538,7 +591,8 @@ void frontend_set_config(struct frontend *fe, uint32_t offset, const void *data,
 	msg.payload.config.size = len;
 	memcpy(msg.payload.config.data, data, len);
 	if (!fe->failed)
-		r = has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG)
+		r = has_protocol(fe, VHOST_USER_PROTOCOL_F_CONFIG) &&
+				    !fe->config_ours
 			    ? send_msg(fe, &msg, NULL, 0)
 			    : -EOPNOTSUPP;
 	if (r == 0)

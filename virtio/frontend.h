@@ -20,6 +20,22 @@
 #define FRONTEND_MAX_RINGS   8
 #define FRONTEND_MAX_PENDING 64
 
+/* Where config space comes from. */
+enum frontend_config {
+	FRONTEND_CONFIG_THEIRS, /* GET_CONFIG */
+	FRONTEND_CONFIG_OURS,
+	FRONTEND_CONFIG_OURS_IF_NONE, /* if the back end has no GET_CONFIG */
+};
+
+/*
+ * A back end that is no process of ours. What it says on a stop is not taken
+ * for where the ring is, see virtio/frontend_settle.c.
+ */
+struct frontend_foreign {
+	enum frontend_config config_from;
+	uint32_t input_rings; /* mask: may keep buffers for what is to come */
+};
+
 struct frontend_ring {
 	uint16_t size; /* entries */
 	uint16_t base; /* next available index; set by a stop */
@@ -37,10 +53,14 @@ struct frontend {
 	uint64_t deadline_ns;  /* for one operation */
 	void (*on_failed)(struct frontend *fe, const char *why);
 
+	const struct frontend_foreign *foreign; /* NULL: ours; borrowed */
+
 	uint64_t features;	    /* offered by the back end */
 	uint64_t protocol_features; /* negotiated */
 	uint8_t config[VHOST_USER_CONFIG_MAX];
 	uint32_t config_size; /* bytes */
+	bool config_ours;     /* never asked for */
+	uint64_t queue_num;   /* of a foreign one; 0: has not told */
 	struct frontend_ring rings[FRONTEND_MAX_RINGS];
 
 	/* The operation in progress. */
@@ -48,7 +68,10 @@ struct frontend {
 	int (*next)(struct frontend *fe); /* continues after the replies */
 	int result;
 	bool busy, failed, send_failed;
-	uint64_t messages; /* sent so far */
+	bool settling;		/* replies are there, requests not yet */
+	uint32_t stopping;	/* mask of rings */
+	uint64_t settle_end_ns; /* BOOTTIME */
+	uint64_t messages;	/* sent so far */
 	struct {
 		uint32_t request, ring;
 	} pending[FRONTEND_MAX_PENDING]; /* replies to come, in order */
@@ -62,7 +85,11 @@ int frontend_init(struct frontend *fe, struct loop *loop, int fd,
 		  const struct gmem *gm, uint64_t deadline_ns) must_check;
 void frontend_finish(struct frontend *fe);
 
-/* Negotiates, sends the memory table, reads @config_size bytes of config. */
+/*
+ * Negotiates, sends the memory table, reads @config_size bytes of config; or
+ * leaves fe->config, which may be filled before, as it is. Of a foreign back
+ * end: -ENODATA it should have a config space and has none.
+ */
 void frontend_handshake(struct frontend *fe, uint32_t config_size,
 			void (*done)(struct frontend *fe, int r));
 /*

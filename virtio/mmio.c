@@ -20,14 +20,14 @@
 
 /*
  * Bits of a back end that are not the guest's: between it and us (24, 26, 30),
- * or of what this transport does not do: packed rings (34), SR-IOV (37),
- * notification data (38, 39), ring reset (40), administration (41); or what it
- * does itself: suspend (42, 43).
+ * or of what this transport does not do: an IOMMU (33), packed rings (34),
+ * SR-IOV (37), notification data (38, 39), ring reset (40), administration
+ * (41); or what it does itself: suspend (42, 43).
  */
 #define FEATURES_HIDDEN                                                     \
 	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24 | \
-	 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 | 1ULL << 40 |   \
-	 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
+	 1ULL << 33 | 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 |   \
+	 1ULL << 40 | 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
 
 /* A guest write on its way to the main loop; on the vCPU thread's stack. */
 struct reg_write {
@@ -123,7 +123,9 @@ void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
 {
 	begin(dev, op, item);
 	dev->used = true;
-	frontend_start(&dev->fe, dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH,
+	frontend_start(&dev->fe,
+		       dev->acked & ~(VIRTIO_MMIO_SUSPEND_BOTH |
+				      mmio_foreign_ours(dev)),
 		       ready_mask(dev), op_done);
 }
 
@@ -443,6 +445,8 @@ static void handshake_done(struct virtio_mmio *dev, int r)
 	dev->ready = NULL;
 	dev->offered =
 		(dev->fe.features & ~FEATURES_HIDDEN) | dev->suspend.offered;
+	if (dev->foreign)
+		r = mmio_foreign_check(dev, r);
 	if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))
 		r = -EPROTONOSUPPORT;
 	mmio_publish_features(dev);
@@ -467,6 +471,8 @@ static void op_done(struct frontend *fe, int r)
 	}
 	dev->op = VIRTIO_OP_NONE;
 	dev->op_item = NULL;
+	if (dev->foreign)
+		mmio_relay_moved(dev, op);
 	switch (op) {
 	case VIRTIO_OP_HANDSHAKE:
 		handshake_done(dev, r);
@@ -647,9 +653,14 @@ static int make_fds(struct virtio_mmio *dev)
 	r = dev->err_fd = fd_event_create();
 	if (r < 0)
 		return r;
+	if (dev->foreign)
+		r = mmio_relay_init(dev);
+	if (r < 0)
+		return r;
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		dev->fe.rings[i].kick_fd = dev->kick_fds[i];
-		dev->fe.rings[i].call_fd = dev->irq_fd;
+		dev->fe.rings[i].call_fd =
+			dev->foreign ? dev->call_fd : dev->irq_fd;
 		dev->fe.rings[i].err_fd = dev->err_fd;
 	}
 	return loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
@@ -681,7 +692,10 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		.config_size = cfg->config_size,
 		.irq_fd = -1,
 		.err_fd = -1,
+		.call_fd = -1,
 		.err_src.fd = -1,
+		.call_src.fd = -1,
+		.foreign = cfg->foreign,
 		.ready = ready,
 		.suspend = { .offered = cfg->suspend,
 			     .deadline_ns = cfg->suspend_deadline_ns },
@@ -699,6 +713,8 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 	}
 	dev->fe.on_failed = on_frontend_failed;
 	mmio_page_init(dev, cfg->device_id);
+	if (dev->foreign)
+		mmio_foreign_prepare(dev);
 	mmio_handshake(dev, VIRTIO_OP_HANDSHAKE);
 	return 0;
 }
@@ -724,6 +740,7 @@ void virtio_mmio_finish(struct virtio_mmio *dev)
 		return;
 	frontend_finish(&dev->fe);
 	loop_remove(dev->loop, &dev->err_src);
+	mmio_relay_finish(dev);
 	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
 		fd_close(&dev->kick_fds[i]);
 	fd_close(&dev->irq_fd);

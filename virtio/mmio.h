@@ -55,6 +55,16 @@ struct virtio_mmio_ops {
 	int (*respawn)(struct virtio_mmio *dev);
 };
 
+/* A back end that is no process of ours; virtio/mmio_relay.c. */
+struct virtio_mmio_foreign {
+	struct frontend_foreign fe;
+	const void *config;	  /* config_size bytes if it may be ours */
+	uint64_t features_hidden; /* of the back end's, not for the guest */
+	/* Offered with a config space of ours, unknown to the back end. */
+	uint64_t features_ours;
+	unsigned int min_queues; /* the back end must have; 0: not known */
+};
+
 struct virtio_mmio_config {
 	const char *name;    /* "blk0", borrowed */
 	uint32_t device_id;  /* virtio device type */
@@ -66,7 +76,8 @@ struct virtio_mmio_config {
 	int vhost_fd;		     /* owned on success */
 	uint64_t deadline_ns;	     /* for an answer of the back end */
 	uint64_t suspend;	     /* features: of VIRTIO_MMIO_SUSPEND_BOTH */
-	uint64_t suspend_deadline_ns; /* then it needs a reset */
+	uint64_t suspend_deadline_ns;		   /* then it needs a reset */
+	const struct virtio_mmio_foreign *foreign; /* NULL: ours; borrowed */
 };
 
 /*
@@ -156,6 +167,10 @@ struct virtio_mmio {
 	bool quiesce_wanted;
 	bool restart_wanted; /* as soon as the quiesce has been answered */
 	bool quiesced;
+	const struct virtio_mmio_foreign *foreign;
+	const char *refused; /* why a foreign one is of no use */
+	int call_fd;	     /* owned; -1: it is the irqfd */
+	struct loop_source call_src;
 	bool used; /* the back end has been started or written to since reset */
 	struct virtio_mmio_suspend suspend;
 	/* Ready for guests, or not (r < 0); once. */

@@ -35,6 +35,18 @@ void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op);
 /* Goes on with what waits, unless an operation is in progress. */
 void mmio_next_work(struct virtio_mmio *dev);
 
+/* --- mmio_relay.c --- */
+/* The call eventfd of a foreign back end. Return: 0 or -errno. */
+int mmio_relay_init(struct virtio_mmio *dev) must_check;
+void mmio_relay_finish(struct virtio_mmio *dev);
+/* Rings were stopped or started: whoever waits for an interrupt gets it. */
+void mmio_relay_moved(struct virtio_mmio *dev, enum virtio_mmio_op op);
+/* Before the handshake; and after it: 0, or what it lacks in dev->refused. */
+void mmio_foreign_prepare(struct virtio_mmio *dev);
+int mmio_foreign_check(struct virtio_mmio *dev, int r);
+/* Features of the guest's that the back end knows nothing of. */
+uint64_t mmio_foreign_ours(const struct virtio_mmio *dev);
+
 /* --- mmio_quiesce.c --- */
 /* VIRTIO_OP_QUIESCE, VIRTIO_OP_RESTART has ended. */
 void mmio_quiesce_done(struct virtio_mmio *dev, int r);

@@ -245,6 +245,11 @@ static int explain_suspend(const struct cli_invocation *inv,
 
 	if (!code)
 		return server_error(inv, reply);
+	if (!strcmp(code, "timeout") && device)
+		return complain(inv,
+				"timed out after %d ms; the guest's driver of "
+				"%s cannot suspend it (no VIRTIO_F_SUSPEND)",
+				inv->timeout_ms, device);
 	if (!strcmp(code, "timeout"))
 		return complain(inv,
 				"timed out after %d ms; the guest did not "

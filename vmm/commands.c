@@ -117,6 +117,25 @@ static void reply_refused(const struct suspend_call *call, long long ms)
 		ms, veto->name);
 }
 
+/*
+ * A guest that gives up before it has touched another device shows nothing of
+ * that: then it is the deadline that ends the request.
+ */
+static void reply_timeout(const struct suspend_call *call, long long ms)
+{
+	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+	json_t *data = json_pack("{s:I}", "ms", (json_int_t)ms);
+
+	if (veto)
+		(void)json_object_set_new(data, "device",
+					  json_string(veto->name));
+	control_reply_error_data(
+		call->req, "timeout", data,
+		"the guest was not asleep after %lld ms%s%s%s", ms,
+		veto ? "; its driver of " : "", veto ? veto->name : "",
+		veto ? " cannot suspend it (no VIRTIO_F_SUSPEND)" : "");
+}
+
 static void suspend_done(struct power_request *power,
 			 enum power_outcome outcome)
 {
@@ -140,10 +159,7 @@ static void suspend_done(struct power_request *power,
 		reply_refused(call, ms);
 		break;
 	case POWER_TIMEOUT:
-		control_reply_error_data(
-			call->req, "timeout",
-			json_pack("{s:I}", "ms", (json_int_t)ms),
-			"the guest was not asleep after %lld ms", ms);
+		reply_timeout(call, ms);
 		break;
 	case POWER_ABORTED:
 		control_reply_error_data(

@@ -50,6 +50,8 @@ void config_finish(struct vm_config *cfg)
 		free(cfg->consoles[i].path);
 	for (unsigned int i = 0; i < cfg->nr_shares; i++)
 		free(cfg->shares[i].path);
+	for (unsigned int i = 0; i < cfg->nr_foreigns; i++)
+		free(cfg->foreigns[i].socket);
 	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
 		free(cfg->nets[i].tap_name);
 		/* A zeroed entry would name stdin. */
@@ -333,7 +335,8 @@ static unsigned int count_stdio(const struct vm_config *cfg)
 int config_check(const struct vm_config *cfg, struct err *err)
 {
 	unsigned int n = cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-			 cfg->nr_shares + (cfg->vsock.cid != 0) + cfg->rng;
+			 cfg->nr_shares + cfg->nr_foreigns +
+			 (cfg->vsock.cid != 0) + cfg->rng;
 	unsigned int max = cfg->irqchip == IRQCHIP_SPLIT
 				   ? CONFIG_MAX_VIRTIO_SPLIT
 				   : CONFIG_MAX_VIRTIO_KERNEL;
@@ -360,10 +363,11 @@ int config_check(const struct vm_config *cfg, struct err *err)
 		return err_set(
 			err, -EINVAL,
 			"%u virtio devices (%u disks, %u cards, %u "
-			"consoles, %u directories%s%s), at most %u with "
-			"--irqchip %s; give fewer%s",
+			"consoles, %u directories, %u of others%s%s), at most "
+			"%u with --irqchip %s; give fewer%s",
 			n, cfg->nr_blocks, cfg->nr_nets, cfg->nr_consoles,
-			cfg->nr_shares, cfg->vsock.cid ? ", vsock" : "",
+			cfg->nr_shares, cfg->nr_foreigns,
+			cfg->vsock.cid ? ", vsock" : "",
 			cfg->rng ? ", rng" : "", max,
 			cfg->irqchip == IRQCHIP_SPLIT ? "split" : "kernel",
 			cfg->irqchip == IRQCHIP_SPLIT

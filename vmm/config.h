@@ -19,6 +19,8 @@
 #define CONFIG_MAX_NETS	    8
 #define CONFIG_MAX_CONSOLES 4
 #define CONFIG_MAX_SHARES   8
+#define CONFIG_MAX_FOREIGNS 8
+#define CONFIG_TAG_BYTES    37 /* of a shared directory, with its NUL */
 
 /* Which VIRTIO_F_SUSPEND a device offers: bit 43, bit 42, both, none. */
 enum suspend_mode {
@@ -75,12 +77,31 @@ enum share_cache {
 
 struct share_config { /* --shared-dir */
 	char *path;
-	char tag[37]; /* names it to the guest, at most 36 bytes */
+	char tag[CONFIG_TAG_BYTES]; /* names it to the guest */
 	enum share_cache cache;
 	uint64_t timeout_s; /* of names and attributes in the guest */
 	bool timeout_set;
 	bool writeback;
 	bool locks; /* locks of the guest are locks of the host */
+	enum suspend_mode suspend;
+};
+
+enum foreign_type {
+	FOREIGN_BLK,
+	FOREIGN_CONSOLE,
+	FOREIGN_FS,
+	FOREIGN_NET,
+	FOREIGN_RNG,
+};
+
+struct foreign_config { /* --vhost-user: a back end that runs already */
+	enum foreign_type type;
+	char *socket;
+	char tag[CONFIG_TAG_BYTES]; /* fs; empty: the back end knows it */
+	unsigned int queues;	    /* fs: request queues */
+	uint8_t mac[6];		    /* net */
+	bool mac_set;
+	uint16_t queue_size; /* entries; 0: as our own device of the type */
 	enum suspend_mode suspend;
 };
 
@@ -126,6 +147,8 @@ struct vm_config {
 	unsigned int nr_nets;
 	struct share_config shares[CONFIG_MAX_SHARES];
 	unsigned int nr_shares;
+	struct foreign_config foreigns[CONFIG_MAX_FOREIGNS];
+	unsigned int nr_foreigns;
 	struct vsock_config vsock;
 	struct char_config serial; /* default CHAR_STDIO */
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */

@@ -129,7 +129,7 @@ static int parse_tap_fd(const char *value, int *ret, struct err *err)
 	return 0;
 }
 
-static int parse_mac(const char *value, struct net_config *n, struct err *err)
+int config_parse_mac(const char *value, uint8_t ret[6], struct err *err)
 {
 	uint8_t mac[6] = { 0 };
 	bool good = strlen(value) == 17;
@@ -154,9 +154,17 @@ static int parse_mac(const char *value, struct net_config *n, struct err *err)
 		return err_set(err, -EINVAL,
 			       "not the address of one card; use "
 			       "02:00:00:00:00:01");
-	memcpy(n->mac, mac, sizeof(mac));
-	n->mac_set = true;
+	memcpy(ret, mac, sizeof(mac));
 	return 0;
+}
+
+static int parse_net_mac(const char *value, struct net_config *n,
+			 struct err *err)
+{
+	int r = config_parse_mac(value, n->mac, err);
+
+	n->mac_set = r == 0;
+	return r;
 }
 
 /* What the draft's bit 42 is to old drivers: VIRTIO_NET_F_GUEST_RSC6. */
@@ -201,7 +209,7 @@ static int net_key(struct net_config *n, const struct config_kv *kv,
 	else if (config_key_is(kv->key, "tap-fd"))
 		r = parse_tap_fd(kv->value, &n->tap_fd, &why);
 	else if (config_key_is(kv->key, "mac"))
-		r = parse_mac(kv->value, n, &why);
+		r = parse_net_mac(kv->value, n, &why);
 	else if (config_key_is(kv->key, "wake"))
 		r = parse_net_wake(kv->value, &n->wake_unicast, &why);
 	else if (config_key_is(kv->key, "suspend"))

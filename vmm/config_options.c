@@ -370,6 +370,12 @@ const struct config_option config_options[] = {
 	  "suspend=v14|draft|both|off  as for --block\n"
 	  "type=fs              the one type there is",
 	  .set_kvs = config_set_share, .colons = true },
+	{ "vhost-user", 0, true, "TYPE,socket=PATH[,KEY=VALUE...]",
+	  "a device of another vhost-user back end, which listens there\n"
+	  "already: blk, console, fs, net or rng; it gets all of the\n"
+	  "guest's memory. tag=TAG, queues=N for fs; mac=MAC for net;\n"
+	  "max-queue-size=N; suspend=MODE as for --block",
+	  .set_kvs = config_set_vhost_user, .first_key = "type" },
 	{ "vsock", 0, false, "cid=N[,socket=PATH][,suspend=MODE]",
 	  "connections between programs of the guest and sockets of the\n"
 	  "host, by the guest's CID (3 or more). To connect to port P of\n"

@@ -115,7 +115,17 @@ int config_set_console(struct vm_config *cfg, const struct config_kvs *kvs,
 		       struct err *err) must_check;
 int config_set_rng(struct vm_config *cfg, const struct config_kvs *kvs,
 		   struct err *err) must_check;
+int config_parse_mac(const char *value, uint8_t ret[6],
+		     struct err *err) must_check;
+/* --- config_vhost_user.c --- */
+int config_set_vhost_user(struct vm_config *cfg, const struct config_kvs *kvs,
+			  struct err *err) must_check;
 /* --- config_share.c --- */
+int config_parse_tag(const char *value, char ret[CONFIG_TAG_BYTES],
+		     struct err *err) must_check;
+/* The tag must be one directory's alone, whoever serves it. */
+int config_check_tag(const struct vm_config *cfg, const char *tag,
+		     struct err *err) must_check;
 int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,
 		     struct err *err) must_check;
 

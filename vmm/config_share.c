@@ -56,20 +56,38 @@ int config_colons_parse(const char *text, struct config_kvs *ret,
 
 /* --- the keys --- */
 
-static int parse_tag(const char *value, struct share_config *s, struct err *err)
+int config_parse_tag(const char *value, char ret[CONFIG_TAG_BYTES],
+		     struct err *err)
 {
 	size_t n = strlen(value);
 
-	if (n == 0 || n >= sizeof(s->tag))
-		return err_set(err, -EINVAL, "use 1 to %zu bytes",
-			       sizeof(s->tag) - 1);
+	if (n == 0 || n >= CONFIG_TAG_BYTES)
+		return err_set(err, -EINVAL, "use 1 to %d bytes",
+			       CONFIG_TAG_BYTES - 1);
 	for (size_t i = 0; i < n; i++) {
 		if ((unsigned char)value[i] < 0x21 || value[i] == 0x7f)
 			return err_set(err, -EINVAL,
 				       "use printable characters without "
 				       "spaces");
 	}
-	memcpy(s->tag, value, n + 1);
+	memcpy(ret, value, n + 1);
+	return 0;
+}
+
+int config_check_tag(const struct vm_config *cfg, const char *tag,
+		     struct err *err)
+{
+	bool taken = false;
+
+	for (unsigned int i = 0; i < cfg->nr_shares; i++)
+		taken |= !strcmp(cfg->shares[i].tag, tag);
+	for (unsigned int i = 0; i < cfg->nr_foreigns; i++)
+		taken |= !strcmp(cfg->foreigns[i].tag, tag);
+	if (taken)
+		return err_set(err, -EINVAL,
+			       "tag '%s' is taken; the guest could not tell "
+			       "them apart",
+			       tag);
 	return 0;
 }
 
@@ -125,7 +143,7 @@ static int share_key(struct share_config *s, const struct config_kv *kv,
 	if (config_key_is(kv->key, "path"))
 		r = parse_path(kv->value, s, &why);
 	else if (config_key_is(kv->key, "tag"))
-		r = parse_tag(kv->value, s, &why);
+		r = config_parse_tag(kv->value, s->tag, &why);
 	else if (config_key_is(kv->key, "type"))
 		r = parse_type(kv->value, &why);
 	else if (config_key_is(kv->key, "cache"))
@@ -153,14 +171,7 @@ static int check_share(const struct vm_config *cfg,
 	if (cfg->nr_shares == CONFIG_MAX_SHARES)
 		return err_set(err, -EINVAL, "too many; at most %d directories",
 			       CONFIG_MAX_SHARES);
-	for (unsigned int i = 0; i < cfg->nr_shares; i++) {
-		if (!strcmp(cfg->shares[i].tag, s->tag))
-			return err_set(err, -EINVAL,
-				       "tag '%s' is taken; the guest could not "
-				       "tell them apart",
-				       s->tag);
-	}
-	return 0;
+	return config_check_tag(cfg, s->tag, err);
 }
 
 int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,

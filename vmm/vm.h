@@ -80,6 +80,10 @@ struct vm_virtio {
 	const char *moving; /* down or up, in the words of the trace; or NULL */
 	struct disk_image image; /* blk only */
 	bool has_image;
+	/* --vhost-user: nothing of the process is ours, nor in our hands. */
+	bool is_foreign;
+	struct virtio_mmio_foreign foreign;
+	uint8_t foreign_config[64];
 	bool in_set; /* transport initialised */
 	bool gone;   /* not live any more, as the coordinator knows */
 	bool vetoes; /* as its type does, see struct device_type */

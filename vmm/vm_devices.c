@@ -141,6 +141,11 @@ static int make_mac(const struct net_config *cfg, uint8_t mac[6],
 		memcpy(mac, cfg->mac, 6);
 		return 0;
 	}
+	return vm_devices_random_mac(mac, err);
+}
+
+int vm_devices_random_mac(uint8_t mac[6], struct err *err)
+{
 	if (getrandom(mac, 6, 0) != 6)
 		return err_set_errno(err, -errno, "random MAC address");
 	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
@@ -272,7 +277,8 @@ static int create_vsock(struct vm *vm, struct err *err)
 unsigned int vm_devices_count(const struct vm_config *cfg)
 {
 	return cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-	       cfg->nr_shares + (cfg->vsock.cid != 0) + cfg->rng;
+	       cfg->nr_shares + cfg->nr_foreigns + (cfg->vsock.cid != 0) +
+	       cfg->rng;
 }
 
 int vm_devices_create(struct vm *vm, struct err *err)
@@ -290,6 +296,12 @@ int vm_devices_create(struct vm *vm, struct err *err)
 		r = create_fs(vm, i, err);
 	if (r == 0 && cfg->vsock.cid)
 		r = create_vsock(vm, err);
+	for (unsigned int i = 0; i < cfg->nr_foreigns && r == 0; i++)
+		r = vm_vhost_user_create(vm, i, err);
+	/*
+	 * Last: Linux stops the last one first, and one that was stopped shows
+	 * that the guest came back when the next refuses.
+	 */
 	if (r == 0 && cfg->rng)
 		r = create_rng(vm, err);
 	return r;

@@ -102,12 +102,21 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 {
 	struct vm_virtio *dev = owner(mmio);
 
-	log_err("%s: device process %d: %s", dev->name, dev->pid, why);
+	if (dev->is_foreign)
+		log_err("%s: back end: %s", dev->name, why);
+	else
+		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
 	kill_process(dev);
 	if (dev->vm->control)
 		control_event(dev->vm->control, "DEVICE_DIED",
 			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
 					"pid", dev->pid, "reason", why));
+	/*
+	 * It may live on with all of the guest's memory, and what it has in
+	 * flight has no fence: nobody can ever say that it is over.
+	 */
+	if (dev->is_foreign)
+		virtio_mmio_fenced(mmio, false);
 }
 
 /* ------------------------------------------------------ death and fence */
@@ -265,7 +274,9 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 
 	dev->vm->handshakes--;
 	if (r < 0)
-		virtio_mmio_died(mmio, "did not answer the handshake");
+		virtio_mmio_died(
+			mmio, mmio->refused ? mmio->refused
+					    : "did not answer the handshake");
 }
 
 /*
@@ -379,7 +390,16 @@ static const struct virtio_mmio_ops mmio_ops = {
 	.respawn = op_respawn,
 };
 
-static int start_transport(struct vm *vm, struct vm_virtio *dev, int vhost_fd)
+/* Nobody makes another one of these. */
+static const struct virtio_mmio_ops foreign_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.event = op_event,
+	.failed = op_failed,
+};
+
+static int start_transport(struct vm *vm, struct vm_virtio *dev,
+			   const struct device_type *type, int vhost_fd)
 {
 	static const uint64_t suspend[] = {
 		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
@@ -387,7 +407,6 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev, int vhost_fd)
 		[SUSPEND_BOTH] = VIRTIO_MMIO_SUSPEND_BOTH,
 		[SUSPEND_OFF] = 0,
 	};
-	const struct device_type *type = dev->plan.type;
 	const struct virtio_mmio_config cfg = {
 		.name = dev->name,
 		.device_id = type->id,
@@ -401,10 +420,11 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev, int vhost_fd)
 		.deadline_ns = ANSWER_DEADLINE_NS,
 		.suspend = suspend[dev->plan.suspend],
 		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
+		.foreign = dev->is_foreign ? &dev->foreign : NULL,
 	};
 	int r;
 
-	dev->mmio.ops = &mmio_ops;
+	dev->mmio.ops = dev->is_foreign ? &foreign_ops : &mmio_ops;
 	dev->mmio.owner = dev;
 	r = virtio_mmio_init(&dev->mmio, &cfg, &vm->loop, &vm->mailbox, &vm->gm,
 			     on_ready);
@@ -473,7 +493,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 	vhost_fd = launch(dev, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
-	r = start_transport(vm, dev, vhost_fd);
+	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
 	if (r < 0) {
 		if (!dev->in_set)
 			fd_close(&vhost_fd);
@@ -481,6 +501,27 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 	}
 	vm->options_used = true;
 	power_add_source(&vm->power, &dev->wake);
+	return 0;
+}
+
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_type *type, int vhost_fd,
+		     struct err *err)
+{
+	int r;
+
+	dev->is_foreign = true;
+	/* It has nothing to say it with. */
+	dev->wake.off = true;
+	vm->options_used = false;
+	r = map_page(vm, dev);
+	if (r == 0)
+		r = start_transport(vm, dev, type, vhost_fd);
+	if (!dev->in_set)
+		fd_close(&vhost_fd);
+	if (r < 0)
+		return err_set_errno(err, r, "device %s", dev->name);
+	vm->options_used = true;
 	return 0;
 }
 

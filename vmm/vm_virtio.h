@@ -36,5 +36,19 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 /* Spawns the process of dev->plan and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 		    struct err *err) must_check;
+/*
+ * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
+ * from here on. @type: dev->plan.type but for what the options say; borrowed.
+ */
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_type *type, int vhost_fd,
+		     struct err *err) must_check;
+/* A random one, local and unicast. */
+int vm_devices_random_mac(uint8_t mac[6], struct err *err) must_check;
+
+/* --- vm_vhost_user.c --- */
+/* Number @i of --vhost-user. */
+int vm_vhost_user_create(struct vm *vm, unsigned int i,
+			 struct err *err) must_check;
 
 #endif

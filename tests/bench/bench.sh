@@ -10,7 +10,7 @@
 # then the interrupt and sleep figures are taken once more on an emulated host.
 # RAW=FILE keeps the raw lines. ONLY=sleep: figure 7 alone, of CYCLES=N sleeps
 # (200), or as many as begin in LIMIT=SECONDS (1800); CPUS="1 2" takes it once
-# with each.
+# with each. ONLY=fs: figure 8 alone, with ENTRIES=N in a directory (100000).
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -86,6 +86,29 @@ linux_part() {
 	awk -f tests/bench/linux_sleep.awk "$work/part" || :
 }
 
+# stress_tar FILE: stress-ng with its libraries, for a guest that has none.
+stress_tar() {
+	mkdir "$work/stress"
+	program=$(command -v stress-ng)
+	cp -L "$program" $(ldd "$program" | grep -o '/[^ ]*') "$work/stress"
+	mv "$work/stress"/ld-linux* "$work/stress/ld.so"
+	tar -C "$work/stress" -cf "$1" .
+}
+
+fs_part() {
+	stress_tar "$B/bench/stress.tar"
+	set -- tests/bench/fs.sh "${ENTRIES:-100000}" "$B/bench/stress.tar"
+	[ "$NESTED" = 0 ] ||
+		set -- tests/harness/nested.sh -t 7200 -a "$B/bench/fs_ops" \
+			-a "$B/bench/stress.tar" -a /usr/lib/qemu/virtiofsd "$@"
+	section "8. A shared directory, beside Debian's virtiofsd in the same guest"
+	[ "$NESTED" = 0 ] || echo "  On an emulated host (QEMU TCG with SVM):" \
+		"ratios, not times."
+	: >"$work/part"
+	run "$@"
+	awk -f tests/bench/fs.awk "$work/part" || :
+}
+
 kvm_runs_payloads() {
 	timeout 10 "$B/torpor" run --no-rng --serial stdout \
 		"$payloads/hello.elf" 2>"$work/errors" | grep -q HELLO
@@ -112,6 +135,9 @@ linux_parts() {
 
 if [ "${ONLY-}" = sleep ]; then
 	linux_parts
+	finish
+elif [ "${ONLY-}" = fs ]; then
+	fs_part
 	finish
 fi
 
@@ -171,4 +197,5 @@ if [ "$NESTED" = 1 ]; then
 fi
 
 linux_parts
+fs_part
 finish

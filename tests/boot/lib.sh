@@ -131,6 +131,14 @@ vm_start() {
 vm_launch() {
 	vl_args=$1
 	shift
+	vm_begin
+	vm_exec "$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
+		--serial stdio --initrd "$GUEST_INITRD" \
+		--params "$CONSOLE_ARGS $vl_args" "$@" "$VM_GUEST/vmlinuz"
+}
+
+# vm_begin: $vm_dir, with what connects the console.
+vm_begin() {
 	vm_kill
 	vm_dir=$(mktemp -d /tmp/vm.XXXXXX)
 	vm_sock=$vm_dir/sock
@@ -138,14 +146,14 @@ vm_launch() {
 	# Open for reading and writing, so that neither side ever sees the end.
 	exec 8<>"$vm_dir/out" 9<>"$vm_dir/in"
 	: >"$vm_dir/console"
+}
+
+# vm_exec COMMAND...: what runs the VM; its stdin and stdout are the console.
+vm_exec() {
 	clocks_read
 	vm_start_ns=$boot
 	(
-		"$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
-			--serial stdio --initrd "$GUEST_INITRD" \
-			--params "$CONSOLE_ARGS $vl_args" "$@" \
-			"$VM_GUEST/vmlinuz" <"$vm_dir/in" >"$vm_dir/out" \
-			2>"$vm_dir/err" 8>&- 9>&- &
+		"$@" <"$vm_dir/in" >"$vm_dir/out" 2>"$vm_dir/err" 8>&- 9>&- &
 		echo $! >"$vm_dir/pid"
 		wait $!
 		echo $? >"$vm_dir/code"

@@ -3,8 +3,8 @@
 #
 # Installs the Debian packages that a purpose needs and that are missing.
 #
-#	packages.sh build check guest guest-linux guest-kernel nested autosleep
-#		bench fuzz lint
+#	packages.sh build check guest guest-linux guest-kernel nested interop
+#		autosleep bench fuzz lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -37,12 +37,17 @@ packages_of() {
 	nested)
 		echo qemu-system-x86
 		;;
+	interop)
+		# virtiofsd is in qemu-system-common.
+		echo qemu-system-common qemu-system-x86
+		;;
 	autosleep)
 		echo bc bison flex gcc libc6-dev libelf-dev linux-source lz4 \
 			make perl xz-utils
 		;;
 	bench)
-		echo iproute2 qemu-system-x86 strace
+		echo iproute2 qemu-system-common qemu-system-x86 stress-ng \
+			strace
 		;;
 	fuzz)
 		echo clang libclang-rt-dev llvm
@@ -53,7 +58,8 @@ packages_of() {
 		;;
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
-			"guest-linux, guest-kernel, nested, autosleep, bench, fuzz or lint" >&2
+			"guest-linux, guest-kernel, nested, interop," \
+			"autosleep, bench, fuzz or lint" >&2
 		exit 2
 		;;
 	esac

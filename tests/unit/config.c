@@ -198,6 +198,29 @@ Test(config, shared_directories_in_the_form_of_crosvm)
 	cr_assert(eq(int, config_check(&cfg, &err), 0), "%s", err.msg);
 }
 
+Test(config, foreign_back_ends_in_the_form_of_crosvm)
+{
+	const struct foreign_config *f = cfg.foreigns;
+
+	cr_assert(
+		eq(int,
+		   PARSE("--vhost-user", "type=fs,socket=/s,tag=a,queues=3",
+			 "--vhost-user", "block,socket=/b", "--vhost-user",
+			 "net,socket=/n,mac=02:00:00:00:00:09", "--vhost-user",
+			 "rng,socket=/r,max-queue-size=1024,suspend=off",
+			 "kernel"),
+		   0));
+	cr_assert(eq(uint, cfg.nr_foreigns, 4));
+	cr_assert(f[0].type == FOREIGN_FS && f[0].queues == 3);
+	cr_assert(zero(int, strcmp(f[0].socket, "/s")));
+	cr_assert(zero(int, strcmp(f[0].tag, "a")));
+	cr_assert(f[1].type == FOREIGN_BLK && !f[1].queue_size);
+	cr_assert(f[2].type == FOREIGN_NET && f[2].mac_set);
+	cr_assert(eq(u8, f[2].mac[5], 9));
+	cr_assert(f[3].type == FOREIGN_RNG && f[3].queue_size == 1024);
+	cr_assert(f[3].suspend == SUSPEND_OFF);
+}
+
 Test(config, consoles_and_the_last_serial_win)
 {
 	cr_assert(eq(int,
@@ -310,6 +333,29 @@ static const struct {
 	{ { "--shared-dir", "/a:a b" }, { "tag=a b", "without spaces" } },
 	{ { "--shared-dir", "/a:" LONG_21 LONG_21 }, { "1 to 36 bytes" } },
 	{ { "--shared-dir", "/a:t:" }, { "'' is no KEY=VALUE", "cache" } },
+	{ { "--vhost-user", "fs" }, { "give socket=PATH" } },
+	{ { "--vhost-user", "socket=/s" }, { "names no type" } },
+	{ { "--vhost-user", "gpu,socket=/s" },
+	  { "type=gpu", "blk, console, fs, net, rng" } },
+	{ { "--vhost-user", "fs,socket=" }, { "socket=", "empty" } },
+	{ { "--vhost-user", "fs,socket=/s,x=1" },
+	  { "unknown key 'x'", "tag" } },
+	{ { "--vhost-user", "fs,socket=/s,tag=" }, { "tag=", "1 to 36" } },
+	{ { "--vhost-user", "fs,socket=/s,queues=0" }, { "1 to 7" } },
+	{ { "--vhost-user", "fs,socket=/s,tag=a,queues=8" }, { "1 to 7" } },
+	{ { "--vhost-user", "fs,socket=/s,queues=2" }, { "without tag=" } },
+	{ { "--vhost-user", "blk,socket=/s,tag=a" }, { "type fs only" } },
+	{ { "--vhost-user", "rng,socket=/s,queues=1" }, { "type fs only" } },
+	{ { "--vhost-user", "blk,socket=/s,mac=02:00:00:00:00:01" },
+	  { "type net only" } },
+	{ { "--vhost-user", "net,socket=/s,mac=1" }, { "not a MAC" } },
+	{ { "--vhost-user", "rng,socket=/s,max-queue-size=3" },
+	  { "power of two, 2 to 1024" } },
+	{ { "--vhost-user", "rng,socket=/s,suspend=no" }, { "v14, draft" } },
+	{ { "--vhost-user", "fs,socket=/s,tag=a", "--shared-dir", "/b:a" },
+	  { "tag 'a' is taken" } },
+	{ { "--shared-dir", "/b:a", "--vhost-user", "fs,socket=/s,tag=a" },
+	  { "tag 'a' is taken" } },
 	{ { "--shared-dir", "/a:t:ro" }, { "'ro' is no KEY=VALUE" } },
 	{ { "--shared-dir", "/a:t:=x" }, { "no KEY=VALUE" } },
 	{ { "--shared-dir", "/a:t:ro=true" }, { "unknown key 'ro'", "locks" } },

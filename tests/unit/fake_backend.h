@@ -28,6 +28,7 @@ enum fake_fault {
 	FAKE_OTHER_REPLY, /* to a request nobody made */
 	FAKE_NO_FLAG,	  /* reply bit not set */
 	FAKE_SHORT,	  /* payload too short */
+	FAKE_EMPTY,	  /* no payload */
 	FAKE_HUGE,	  /* size that no message has */
 	FAKE_TWICE,	  /* the reply two times */
 	FAKE_WRONG_RING,  /* GET_VRING_BASE of another */
@@ -40,7 +41,7 @@ struct fake_backend {
 	int fd;	  /* its end */
 	int peer; /* the front end's, given away */
 	pthread_t thread;
-	uint64_t features, protocol;
+	uint64_t features, protocol, queue_num;
 	uint8_t config[VHOST_USER_CONFIG_MAX];
 	enum fake_fault fault;
 	uint32_t at; /* request of the fault */
@@ -92,6 +93,10 @@ static inline bool fake_send(struct fake_backend *fb,
 		msg->hdr.size -= 4;
 		len -= 4;
 	}
+	if (fault == FAKE_EMPTY) {
+		msg->hdr.size = 0;
+		len = sizeof(msg->hdr);
+	}
 	if (fault == FAKE_HUGE)
 		msg->hdr.size = 0x7fffffff;
 	if (fault == FAKE_WRONG_RING)
@@ -126,6 +131,10 @@ static inline bool fake_answer(struct fake_backend *fb,
 		return true;
 	case VHOST_USER_GET_PROTOCOL_FEATURES:
 		msg->payload.u64 = fb->protocol;
+		msg->hdr.size = 8;
+		return true;
+	case VHOST_USER_GET_QUEUE_NUM:
+		msg->payload.u64 = fb->queue_num;
 		msg->hdr.size = 8;
 		return true;
 	case VHOST_USER_GET_VRING_BASE:

@@ -77,7 +77,8 @@ static inline void turn(void)
 	cr_assert(eq(int, loop_turn(&loop, 10), 0));
 }
 
-static uint64_t suspend_offer; /* VIRTIO_F_SUSPEND */
+static uint64_t suspend_offer;			  /* VIRTIO_F_SUSPEND */
+static const struct virtio_mmio_foreign *foreign; /* a back end, or NULL */
 
 static inline void begin(void)
 {
@@ -93,6 +94,7 @@ static inline void begin(void)
 		.deadline_ns = 5000 * MS,
 		.suspend = suspend_offer,
 		.suspend_deadline_ns = 1000 * MS,
+		.foreign = foreign,
 	};
 
 	dev.ops = &ops;
