@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
@@ -26,6 +27,7 @@
 #define SLOT_SIZE 4096U /* of which the second half is the reply's */
 #define REPLY	  2048U
 #define FLOOD	  32U /* files */
+#define MAX_FILES 4096U
 #define OWNER	  77U
 
 struct request {
@@ -35,7 +37,8 @@ struct request {
 };
 
 static char dir[] = "/tmp/torpor-contract-XXXXXX";
-static bool has_dir;
+static pid_t cleaner;
+static int cleaner_fd = -1;
 static int dir_fd = -1, host_fd = -1;
 static uint64_t bufs, unique, node, handle;
 static struct request requests[FS_QUEUE_SIZE]; /* by head */
@@ -51,6 +54,44 @@ static uint8_t pattern(unsigned int slot, uint32_t v, unsigned int i)
 
 /* --- the host's side --- */
 
+/* What flood() may have made, and the rest. */
+static void remove_all(void)
+{
+	char file[32];
+
+	for (unsigned int i = 0; i < MAX_FILES; i++) {
+		(void)snprintf(file, sizeof(file), "f%u", i);
+		(void)unlinkat(dir_fd, file, 0);
+	}
+	(void)unlinkat(dir_fd, "file", 0);
+	(void)rmdir(dir);
+}
+
+/* Removes the directory when the test has ended, even if it was killed. */
+static void cleaner_start(void)
+{
+	char byte;
+	int ends[2];
+
+	cr_assert(zero(int, pipe2(ends, O_CLOEXEC)));
+	cleaner = fork();
+	cr_assert(ge(int, cleaner, 0));
+	cleaner_fd = ends[1];
+	if (cleaner > 0) {
+		(void)close(ends[0]);
+		return;
+	}
+	/* Whoever waits for the end of the test's output shall not wait. */
+	(void)dup2(ends[0], STDIN_FILENO);
+	(void)dup2(dir_fd, STDOUT_FILENO);
+	dir_fd = STDOUT_FILENO;
+	(void)close_range(STDERR_FILENO, ~0U, 0);
+	while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
+		;
+	remove_all();
+	_exit(0);
+}
+
 static void open_dir(struct spawn_request *req)
 {
 	static char tag[] = "tag=contract", locks[] = "locks", proc[] = "proc";
@@ -58,10 +99,10 @@ static void open_dir(struct spawn_request *req)
 	_cleanup_fd_ int fd = -1;
 
 	cr_assert(mkdtemp(dir) != NULL);
-	has_dir = true;
-	cr_assert(zero(int, chmod(dir, 0777)));
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert(ge(int, dir_fd, 0));
+	cleaner_start();
+	cr_assert(zero(int, fchmod(dir_fd, 0777)));
 	fd = openat(dir_fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	cr_assert(ge(int, fd, 0));
 	cr_assert(zero(int, fchmod(fd, 0666)));
@@ -79,26 +120,14 @@ static void open_dir(struct spawn_request *req)
 	req->share = dir;
 }
 
-static void remove_files(void)
-{
-	char file[32];
-
-	for (unsigned int i = 0; i < floods; i++) {
-		(void)snprintf(file, sizeof(file), "f%u", i);
-		(void)unlinkat(dir_fd, file, 0);
-	}
-	(void)unlinkat(dir_fd, "file", 0);
-}
-
 static void close_dir(void)
 {
-	if (!has_dir)
-		return;
-	remove_files();
-	(void)rmdir(dir);
 	fd_close(&dir_fd);
 	fd_close(&host_fd);
-	has_dir = false;
+	fd_close(&cleaner_fd);
+	if (cleaner > 0)
+		(void)waitpid(cleaner, NULL, 0);
+	cleaner = 0;
 }
 
 /* New files, and new content of the one part that the guest does not write. */
@@ -109,6 +138,7 @@ static void flood(void)
 	char file[32];
 
 	cr_assert(ge(int, fd, 0));
+	cr_assert(le(uint, floods + FLOOD, MAX_FILES));
 	for (unsigned int i = 0; i < FLOOD; i++) {
 		_cleanup_fd_ int other = -1;
 

@@ -61,6 +61,7 @@ CELL(suspends_within_the_write_and_resumes_as_it_was)
 {
 	static struct registers was, is;
 
+	rig.type->begin(rig.type->depth);
 	rig_finish_io();
 	registers_take(&was);
 	for (unsigned int i = 0; i < 10; i++) {

@@ -162,11 +162,16 @@ CELL(suspended_reset_and_anew)
 
 CELL(quiescing_shows_live_until_it_is_drained)
 {
+	uint64_t deadline;
+
 	rig.type->begin(rig.type->depth);
 	quiescing();
 	/* What is kicked now is not for this side of it, or is drained. */
 	rig.type->begin(rig.type->depth / 4);
+	deadline = rig.dev.suspend.timer.deadline_ns;
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE | RIG_SUSPEND), RIG_LIVE));
+	cr_assert(eq(u64, rig.dev.suspend.timer.deadline_ns, deadline),
+		  "asking again wins no time");
 	cr_assert(eq(uint, rig.sent[VHOST_USER_GET_VRING_BASE],
 		     rig.type->nr_queues));
 	rig_thaw();
@@ -234,10 +239,13 @@ CELL(quiescing_reset_waits_for_the_process)
 
 CELL(quiescing_too_long_needs_reset)
 {
+	struct loop_timer *timer = &rig.dev.suspend.timer;
 	uint64_t irqs = rig_irqs();
 
-	rig.dev.suspend.deadline_ns = 20000000;
 	quiescing();
+	/* It is there, and passes now. */
+	cr_assert(gt(u64, timer->deadline_ns, time_boot_ns()));
+	loop_timer_set(&rig.loop, timer, 0, timer->fn);
 	while (rig_status() == RIG_LIVE)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
@@ -247,7 +255,6 @@ CELL(quiescing_too_long_needs_reset)
 	rig_thaw();
 	rig_until_idle();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR), "late is late");
-	rig.dev.suspend.deadline_ns = 600000000000;
 	rig_reset();
 	anew();
 }
