@@ -623,21 +623,20 @@ guest-suspend:
 guest-suspend-kernel:
 	$(Q)tests/harness/packages.sh guest-kernel
 	$(Q)tests/harness/kernel-source.sh 6.12
-	$(Q)guest/linux/build-kernel.sh v14 $(B)/guest/linux/kernel-6.12-v14
-	$(Q)guest/linux/build-kernel.sh draft $(B)/guest/linux/kernel-6.12-draft
+	$(Q)$(REMAKE) $(B)/guest/linux/kernel-6.12-v14/bzImage \
+		$(B)/guest/linux/kernel-6.12-draft/bzImage
 
-# The patches' own tests, in QEMU; guests of torpor, whose devices do not offer the
-# feature, or whose socket device does; and that the patches for 6.12 compile.
+$(B)/guest/linux/kernel-6.12-%/bzImage: guest/linux/build-kernel.sh \
+		guest/linux/small.config $(wildcard guest/linux/patches/6.12/*)
+	$(call say,KERNEL,$@)
+	$(Q)guest/linux/build-kernel.sh $* $(@D)
+
+# The patches' own tests, in QEMU, and that those for 6.12 compile. Guests that
+# have them, on torpor, are parts of `make check` and `make check-all`.
 check-guest-suspend: guest-suspend
-	$(Q)tests/harness/packages.sh build nested
-	$(Q)$(REMAKE) programs boot-tools
+	$(Q)tests/harness/packages.sh nested
 	$(Q)B=$(B) guest/linux/selftest/run.sh v14
 	$(Q)B=$(B) guest/linux/selftest/run.sh draft
-	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
-		-a $(B)/guest/initramfs-suspend.cpio tests/boot/suspend.sh fallback
-	$(Q)B=$(B) tests/harness/run-guests.sh -t 600 \
-		-a $(B)/guest/initramfs-suspend.cpio \
-		-a $(B)/tests/boot/vsock_peer tests/boot/vsock.sh suspend
 	$(Q)tests/harness/kernel-source.sh 6.12
 	$(Q)guest/linux/build-modules.sh 6.12 v14 $(B)/guest/linux/6.12-v14
 	$(Q)guest/linux/build-modules.sh 6.12 draft $(B)/guest/linux/6.12-draft
@@ -680,6 +679,7 @@ check:
 	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		boot-tools unit-tests
+	$(Q)$(MAKE) --no-print-directory guest-suspend
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
 # What the long parts of tests/check.sh need besides.
@@ -691,6 +691,10 @@ check-all:
 	$(Q)tests/harness/packages.sh build check guest interop
 	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
 		$(LONG_NEEDS) unit-tests
+	$(Q)$(MAKE) --no-print-directory guest-suspend
+	$(Q)tests/harness/packages.sh guest-kernel
+	$(Q)tests/harness/kernel-source.sh 6.12
+	$(Q)$(REMAKE) $(B)/guest/linux/kernel-6.12-v14/bzImage
 	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
 # The tests on bare-metal payloads alone.

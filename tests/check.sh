@@ -114,12 +114,25 @@ guests foreign tests/harness/run-guests.sh -t 900 \
 	tests/boot/foreign.sh
 guests vsock tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/vsock_peer" \
 	tests/boot/vsock.sh
+# A guest that suspends its virtio devices instead of resetting them.
+suspends() {
+	guests "suspend-$1" tests/harness/run-guests.sh -t 6000 -a "$2" \
+		-a "$B/tests/boot/keep_open" -a "$B/tests/boot/vsock_peer" \
+		tests/boot/suspend.sh "$1" "$3"
+}
+suspends v14 "$B/guest/initramfs-suspend.cpio" $((${LONG:-0} ? 300 : 8))
+suspends draft "$B/guest/initramfs-suspend-draft.cpio" $((${LONG:-0} ? 100 : 4))
 
 # The long parts.
 if [ "${LONG-0}" = 1 ]; then
 	guests autosleep tests/harness/run-guests.sh -t 1800 \
 		-a "$B/guest/autosleep/vmlinuz" \
 		-a "$B/guest/autosleep/initramfs.cpio" tests/boot/autosleep.sh
+	suspends fallback "$B/guest/initramfs-suspend.cpio" 20
+	suspends 6.12 "$B/guest/linux/kernel-6.12-v14/bzImage" 50
+	guests vsock-suspend tests/harness/run-guests.sh -t 900 \
+		-a "$B/guest/initramfs-suspend.cpio" \
+		-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh suspend
 fi
 
 if [ -n "$side" ]; then

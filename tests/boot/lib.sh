@@ -13,6 +13,7 @@ HOST_IP=10.9.8.1
 GUEST_IP=10.9.8.2
 # What a VM boots: vmlinuz and initramfs.cpio of this directory.
 VM_GUEST=${VM_GUEST:-$B/guest}
+VM_KERNEL=$VM_GUEST/vmlinuz
 GUEST_INITRD=$VM_GUEST/initramfs.cpio
 GUEST_MAC=02:00:0a:09:08:02
 NET=tap-name=tap0,mac=$GUEST_MAC # for torpor run --net
@@ -134,7 +135,7 @@ vm_launch() {
 	vm_begin
 	vm_exec "$torpor" run --socket "$vm_sock" --mem "${VM_MEM:-256}" \
 		--serial stdio --initrd "$GUEST_INITRD" \
-		--params "$CONSOLE_ARGS $vl_args" "$@" "$VM_GUEST/vmlinuz"
+		--params "$CONSOLE_ARGS $vl_args" "$@" "$VM_KERNEL"
 }
 
 # vm_begin: $vm_dir, with what connects the console.

@@ -6,11 +6,12 @@
 # where one is locked too, four connections to the host that never end, and disk,
 # directory, network, console, rng and connections busy:
 #
-#	suspend.sh fallback|v14|draft [CYCLES]
+#	suspend.sh fallback|v14|draft|6.12 [CYCLES]
 #
 # fallback: the devices do not offer VIRTIO_F_SUSPEND, and are reset by each sleep,
 # once; no directory, since its driver would refuse to sleep, and no connections,
 # since they would end. v14, draft: they do, bit 43 or 42, and are never reset.
+# 6.12: as v14, with the small kernel of that version, which is taken along.
 . tests/boot/lib.sh
 
 mode=$1 cycles=${2:-20}
@@ -23,12 +24,16 @@ v14) # the default
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43
 	suspend=v14 net_suspend=v14 share=/tmp/share
 	;;
+6.12) # has what it needs built in
+	VM_KERNEL=$B/guest/linux/kernel-6.12-v14/bzImage bit=43
+	suspend=v14 net_suspend=v14 share=/tmp/share
+	;;
 draft)
 	GUEST_INITRD=$B/guest/initramfs-suspend-draft.cpio bit=42
 	suspend=draft net_suspend=force-draft share=/tmp/share
 	;;
 *)
-	echo "usage: suspend.sh fallback|v14|draft [CYCLES]" >&2
+	echo "usage: suspend.sh fallback|v14|draft|6.12 [CYCLES]" >&2
 	exit 2
 	;;
 esac
@@ -195,7 +200,7 @@ one_cycle() {
 	}
 	[ "$(guest echo here)" = here ] || {
 		not_ok "$mode: the guest answers" "not after cycle $1"
-		tests_end suspend
+		tests_end "suspend-$mode"
 	}
 }
 
@@ -213,7 +218,7 @@ if ! vm_start "torpor.wake=net" --cpus 2 \
 	--console "type=file,path=/tmp/hvc0,suspend=$suspend" \
 	--net "$NET,suspend=$net_suspend" "$@"; then
 	not_ok "$mode: boot" "see above"
-	tests_end suspend
+	tests_end "suspend-$mode"
 fi
 guest 'mount -t debugfs debugfs /sys/kernel/debug;
 	echo "module virtio +p" >/sys/kernel/debug/dynamic_debug/control'
@@ -313,4 +318,4 @@ expect "$mode: the connection carried data" "nothing came" [ -s /tmp/received ]
 expect_eq "$mode: one connection, and its data is right" \
 	"$(md5sum </tmp/received)" "$(guest 'cat /tmp/net-sum')"
 expect_no_warning "$mode"
-tests_end suspend
+tests_end "suspend-$mode"

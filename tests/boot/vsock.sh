@@ -270,7 +270,7 @@ if [ "$mode" = suspend ]; then
 		dies
 		the_end suspend
 	fi
-	tests_end vsock
+	tests_end vsock-suspend
 fi
 
 # -------------------------------------------------------------- a stock guest
