@@ -304,8 +304,8 @@ static enum power_report classify(const struct power *power, unsigned int bits)
 
 /*
  * One that is asleep stays out of the kernel, where it would wait as well but
- * for KVM: that wakes every vCPU every 300 s to update its clock. So does, in the
- * last census, one that is down: who could start it sleeps.
+ * for KVM: that wakes every vCPU every 300 s to update its clock. So does, in
+ * the last census, one that is down: who could start it sleeps.
  */
 static bool stays(const struct power *power, enum power_report report)
 {
