@@ -43,11 +43,8 @@ measure() {
 }
 
 ulimit -n 1000000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-for server in own theirs; do
-	mkdir -p "$work/$server/ops/many" "$work/$server/stress"
-	(cd "$work/$server/ops/many" &&
-		seq 1000000 $((999999 + entries)) | xargs touch)
-done
+mkdir -p "$work/own/ops" "$work/own/stress" "$work/theirs/ops" \
+	"$work/theirs/stress"
 cp "$stress" "$work/own/stress.tar"
 cp "$B/bench/fs_ops" "$work/own/fs_ops"
 $virtiofsd "--socket-path=$work/sock" -o "source=$work/theirs,cache=auto" \
@@ -68,9 +65,16 @@ guest 'mkdir /mnt/own /mnt/theirs /tmp/tools;
 	wrong "the guest cannot mount"
 
 for server in own theirs; do
+	mkdir "$work/$server/ops/many"
+	(cd "$work/$server/ops/many" &&
+		seq 1000000 $((999999 + entries)) | xargs touch)
 	measure $server "/tmp/fs_ops /mnt/$server/ops $entries" >"$work/raw"
 	cat "$work/raw"
 	[ "$(wc -l <"$work/raw")" = 8 ] || wrong "$server: not all of fs_ops"
+	rm -rf "$work/$server/ops/many"
+	# What the guest remembers, the server keeps open.
+	guest_send 'echo 3 >/proc/sys/vm/drop_caches'
+	guest_result 3600
 done
 # stress-ng says: ] NAME OPS SECONDS ...
 for stressor in $STRESSORS; do
@@ -88,6 +92,7 @@ for stressor in $STRESSORS; do
 done
 [ -z "$(find "$work/own/stress" "$work/theirs/stress" -mindepth 1)" ] ||
 	wrong "stress-ng left files"
+vm_running || wrong "the VM is gone: $(tail -n 3 "$vm_dir/err")"
 guest_send "poweroff -f"
 vm_exit 60 || wrong "no end"
 exit $bad
