@@ -708,6 +708,7 @@ check-baremetal:
 bench:
 	$(Q)tests/harness/packages.sh build guest bench
 	$(Q)$(REMAKE) programs payloads guest bench-programs
+	$(Q)$(MAKE) --no-print-directory guest-suspend
 	$(Q)B=$(B) tests/bench/bench.sh
 
 # A root shell on the emulated host, to try things by hand.

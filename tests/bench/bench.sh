@@ -11,6 +11,7 @@
 # RAW=FILE keeps the raw lines. ONLY=sleep: figure 7 alone, of CYCLES=N sleeps
 # (200), or as many as begin in LIMIT=SECONDS (1800); CPUS="1 2" takes it once
 # with each. ONLY=fs: figure 8 alone, with ENTRIES=N in a directory (100000).
+# ONLY=suspend: figure 9 alone, of CYCLES=N sleeps (20).
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -109,6 +110,17 @@ fs_part() {
 	awk -f tests/bench/fs.awk "$work/part" || :
 }
 
+suspend_part() {
+	section "9. Devices suspended, beside devices reset, in a cycle of sleep"
+	[ "$NESTED" = 0 ] || echo "  On an emulated host (QEMU TCG with SVM):" \
+		"ratios and counts, not times."
+	: >"$work/part"
+	run tests/harness/run-guests.sh -t 3000 \
+		-a "$B/guest/initramfs-suspend.cpio" \
+		tests/bench/suspend_paths.sh "${CYCLES:-20}"
+	awk -f tests/bench/suspend_paths.awk "$work/part" || :
+}
+
 kvm_runs_payloads() {
 	timeout 10 "$B/torpor" run --no-rng --serial stdout \
 		"$payloads/hello.elf" 2>"$work/errors" | grep -q HELLO
@@ -138,6 +150,9 @@ if [ "${ONLY-}" = sleep ]; then
 	finish
 elif [ "${ONLY-}" = fs ]; then
 	fs_part
+	finish
+elif [ "${ONLY-}" = suspend ]; then
+	suspend_part
 	finish
 fi
 
@@ -198,4 +213,5 @@ fi
 
 linux_parts
 fs_part
+suspend_part
 finish
