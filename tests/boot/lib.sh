@@ -296,7 +296,7 @@ ctl() {
 
 # vm_suspend: has the guest asked to sleep; 0 once it does.
 vm_suspend() {
-	ctl suspend --timeout 20000
+	ctl suspend --timeout $((20000 * SLOW))
 }
 
 # vm_wait STATE SECONDS
