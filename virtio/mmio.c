@@ -738,6 +738,7 @@ void virtio_mmio_finish(struct virtio_mmio *dev)
 {
 	if (!dev->loop)
 		return;
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
 	frontend_finish(&dev->fe);
 	loop_remove(dev->loop, &dev->err_src);
 	mmio_relay_finish(dev);
