@@ -146,7 +146,7 @@ fi
 
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
-	/^[a-z-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ {
+	/^[a-z0-9.-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ {
 		p += $2; f += $4; s += $6
 	}
 	END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
