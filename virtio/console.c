@@ -202,9 +202,7 @@ static void tx_run(struct virtio_console *con)
 			virtq_push(vq, c.head, 0);
 			if (++turn < CONSOLE_TURN)
 				continue;
-			/* The rest in the next turn. */
-			(void)virtq_signal(vq);
-			fd_event_signal(vq->kick_fd);
+			virtq_later(vq);
 			return;
 		}
 		(void)virtq_signal(vq);

@@ -603,10 +603,8 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 	if (mmio_is_up(dev)) {
 		mmio_needs_reset(dev, why);
 		/* Its last completions may lack their interrupt. */
-		if (!mmio_is_suspended(dev)) {
-			regpage_raise(dev->page, VIRTIO_INT_USED);
-			fd_event_signal(dev->irq_fd);
-		}
+		if (!mmio_is_suspended(dev))
+			mmio_raise_used(dev);
 	}
 	dev->ops->failed(dev, why);
 }

@@ -43,10 +43,20 @@ void mmio_publish_queue(struct virtio_mmio *dev)
 	page_set(dev, VIRTIO_MMIO_QUEUE_READY_REG, q && q->ready);
 }
 
+static void raise_irq(struct virtio_mmio *dev, uint32_t bits)
+{
+	regpage_raise(dev->page, bits);
+	fd_event_signal(dev->irq_fd);
+}
+
 void mmio_raise_config(struct virtio_mmio *dev)
 {
-	regpage_raise(dev->page, VIRTIO_INT_CONFIG);
-	fd_event_signal(dev->irq_fd);
+	raise_irq(dev, VIRTIO_INT_CONFIG);
+}
+
+void mmio_raise_used(struct virtio_mmio *dev)
+{
+	raise_irq(dev, VIRTIO_INT_USED);
 }
 
 /*

@@ -22,7 +22,8 @@ void mmio_publish_queue(struct virtio_mmio *dev);
  * differs; @notify a live driver.
  */
 void mmio_publish_config(struct virtio_mmio *dev, bool notify);
-/* Configuration change notification (virtio 4.2.3.4). */
+/* Configuration change notification, used buffer one (virtio 4.2.3.4). */
 void mmio_raise_config(struct virtio_mmio *dev);
+void mmio_raise_used(struct virtio_mmio *dev);
 
 #endif

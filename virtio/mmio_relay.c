@@ -10,13 +10,8 @@
 #include <string.h>
 
 #include "virtio/mmio_int.h"
+#include "virtio/mmio_page.h"
 #include "vmm/base/fd.h"
-
-static void interrupt(struct virtio_mmio *dev)
-{
-	regpage_raise(dev->page, VIRTIO_INT_USED);
-	fd_event_signal(dev->irq_fd);
-}
 
 static void on_call(struct loop_source *src, uint32_t events)
 {
@@ -26,7 +21,7 @@ static void on_call(struct loop_source *src, uint32_t events)
 	(void)fd_event_drain(dev->call_fd);
 	/* One that has stopped, as it says, has nothing to tell. */
 	if (mmio_any_started(dev))
-		interrupt(dev);
+		mmio_raise_used(dev);
 }
 
 int mmio_relay_init(struct virtio_mmio *dev)
@@ -56,7 +51,7 @@ void mmio_relay_moved(struct virtio_mmio *dev, enum virtio_mmio_op op)
 	 * anyone hears that it is. Up: buffers used while nobody listened.
 	 */
 	if (fd_event_drain(dev->call_fd) > 0 || (back && !dev->dead))
-		interrupt(dev);
+		mmio_raise_used(dev);
 }
 
 void mmio_foreign_prepare(struct virtio_mmio *dev)

@@ -13,8 +13,7 @@
 
 bool mmio_respawn_begin(struct virtio_mmio *dev)
 {
-	/* One that dies again before it has been of use would do so for ever.
-	 */
+	/* One that dies again before it was of use would do so for ever. */
 	if (!dev->ops->respawn || dev->respawned || !mmio_is_suspended(dev) ||
 	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return false;

@@ -145,10 +145,7 @@ static void want_no_more(struct virtio_mmio *dev)
 
 void mmio_suspend_reset_waits(struct virtio_mmio *dev)
 {
-	bool stopped = dev->suspend.stopped;
-
 	mmio_suspend_forget(dev);
-	dev->suspend.stopped = stopped;
 	dev->suspend.reset_waits = true;
 }
 

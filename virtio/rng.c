@@ -73,9 +73,7 @@ static void rng_kick(struct virtio_dev *dev, unsigned int queue)
 			turn += len;
 			if (turn < RNG_TURN_BYTES)
 				continue;
-			/* The rest in the next turn. */
-			(void)virtq_signal(vq);
-			fd_event_signal(vq->kick_fd);
+			virtq_later(vq);
 			return;
 		}
 		(void)virtq_signal(vq);

@@ -434,6 +434,12 @@ bool virtq_signal(struct virtq *vq)
 	return true;
 }
 
+void virtq_later(struct virtq *vq)
+{
+	(void)virtq_signal(vq);
+	fd_event_signal(vq->kick_fd);
+}
+
 bool virtq_has_work(const struct virtq *vq)
 {
 	return !vq->broken && vq->running &&

@@ -127,6 +127,9 @@ void virtq_flush(struct virtq *vq, uint16_t n);
  * Return: true if it was raised.
  */
 bool virtq_signal(struct virtq *vq);
+/* A long ring: signals so far, and has itself kicked in the loop's next turn.
+ */
+void virtq_later(struct virtq *vq);
 
 /*
  * Ask the driver to kick, or not to (a hint). virtq_enable_kick() returns true

@@ -240,9 +240,7 @@ void vsock_tx_run(struct virtio_vsock *vs)
 			virtq_push(vq, c.head, 0);
 			if (++turn < TURN_PACKETS)
 				continue;
-			/* The rest in the next turn. */
-			(void)virtq_signal(vq);
-			fd_event_signal(vq->kick_fd);
+			virtq_later(vq);
 			return;
 		}
 		(void)virtq_signal(vq);

@@ -94,24 +94,16 @@ static void add_fd(struct device_plan *plan, int fd)
 	plan->req.backend_fds[plan->req.nr_backend_fds++] = fd;
 }
 
-static int too_many(struct err *err)
-{
-	return err_set(err, -ENOSPC,
-		       "too many virtio devices; the limit is %d "
-		       "(--irqchip split) or 16 (--irqchip kernel)",
-		       LAYOUT_MAX_VIRTIO);
-}
-
 static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 {
 	static const char *const engines[] = { "auto", "uring", "threads" };
 	const struct block_config *cfg = &vm->cfg->blocks[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i);
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i, err);
 	_cleanup_fd_ int fd = -1;
 	int r;
 
 	if (!dev)
-		return too_many(err);
+		return -ENOSPC;
 	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
 			    err);
 	if (r < 0)
@@ -155,12 +147,12 @@ int vm_devices_random_mac(uint8_t mac[6], struct err *err)
 static int create_net(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct net_config *cfg = &vm->cfg->nets[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i);
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i, err);
 	uint8_t mac[6];
 	int r, tap = cfg->tap_fd;
 
 	if (!dev)
-		return too_many(err);
+		return -ENOSPC;
 	if (cfg->tap_name) {
 		r = net_tap_open(cfg->tap_name, err);
 		if (r < 0)
@@ -187,14 +179,12 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 
 static int create_console(struct vm *vm, unsigned int i, struct err *err)
 {
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i);
-	char option[24];
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i, err);
 	int r, in = -1, out = -1;
 
 	if (!dev)
-		return too_many(err);
-	(void)snprintf(option, sizeof(option), "--console");
-	r = char_fd_open(&vm->cfg->consoles[i], option, &in, &out, err);
+		return -ENOSPC;
+	r = char_fd_open(&vm->cfg->consoles[i], "--console", &in, &out, err);
 	if (r < 0)
 		return r;
 	dev->plan.kept_fds[0] = in;
@@ -209,13 +199,13 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 {
 	static const char *const caches[] = { "never", "auto", "always" };
 	const struct share_config *cfg = &vm->cfg->shares[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i);
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i, err);
 	_cleanup_fd_ int fd = -1;
 	char path[PATH_MAX];
 	int r;
 
 	if (!dev)
-		return too_many(err);
+		return -ENOSPC;
 	fd = shared_dir_open(cfg->path, path, err);
 	if (fd < 0)
 		return fd;
@@ -241,10 +231,10 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 
 static int create_rng(struct vm *vm, struct err *err)
 {
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_rng, -1);
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_rng, -1, err);
 
 	if (!dev)
-		return too_many(err);
+		return -ENOSPC;
 	dev->plan.suspend = vm->cfg->rng_suspend;
 	return vm_virtio_spawn(vm, dev, err);
 }
@@ -252,12 +242,12 @@ static int create_rng(struct vm *vm, struct err *err)
 static int create_vsock(struct vm *vm, struct err *err)
 {
 	const struct vm_config *cfg = vm->cfg;
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1);
+	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1, err);
 	char path[PATH_MAX];
 	int r;
 
 	if (!dev)
-		return too_many(err);
+		return -ENOSPC;
 	dev->vsock = malloc(sizeof(*dev->vsock));
 	if (!dev->vsock)
 		return err_set_errno(err, -ENOMEM, "device %s", dev->name);

@@ -186,9 +186,9 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 		type.nr_queues = 1 + cfg->queues;
 	if (cfg->queue_size)
 		type.queue_size = cfg->queue_size;
-	dev = vm_virtio_new(vm, &kind->type, number_of(vm->cfg, i));
+	dev = vm_virtio_new(vm, &kind->type, number_of(vm->cfg, i), err);
 	if (!dev)
-		return err_set(err, -ENOSPC, "too many virtio devices");
+		return -ENOSPC;
 	fd = connect_to(cfg->socket, err);
 	if (fd < 0)
 		return fd;

@@ -436,13 +436,18 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 }
 
 struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
-				int number)
+				int number, struct err *err)
 {
 	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
 
-	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO)
+	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO) {
+		(void)err_set(err, -ENOSPC,
+			      "too many virtio devices; the limit is %d "
+			      "(--irqchip split) or 16 (--irqchip kernel)",
+			      LAYOUT_MAX_VIRTIO);
 		return NULL;
+	}
 	*dev = (struct vm_virtio){
 		.vm = vm,
 		.role = type->role,

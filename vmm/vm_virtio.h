@@ -29,10 +29,10 @@ int vm_devices_create(struct vm *vm, struct err *err) must_check;
 /* --- vm_virtio.c --- */
 /*
  * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
- * NULL: none is free.
+ * NULL with @err: none is free, -ENOSPC.
  */
 struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
-				int number) must_check;
+				int number, struct err *err) must_check;
 /* Spawns the process of dev->plan and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 		    struct err *err) must_check;
