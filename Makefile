@@ -279,6 +279,7 @@ UNIT_TESTS = \
 	$(SUSPEND_TESTS) \
 	trace \
 	trace_view \
+	unix_socket \
 	virtq \
 	vsock \
 	vsock_life \

@@ -15,40 +15,9 @@
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_socket.h"
 
 #define BACKLOG 32
-
-/*
- * Does anybody answer at @path? Return: 0 nobody (stale), 1 somebody, -ENOENT
- * no such file, -EEXIST not a socket, or -errno.
- */
-static int probe(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	_cleanup_fd_ int fd = -1;
-	struct stat st;
-
-	/* connect(2) refuses a plain file as it does a stale socket. */
-	if (lstat(path, &st) < 0)
-		return -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0)
-		return 1;
-	switch (errno) {
-	case ECONNREFUSED:
-		return 0;
-	case EAGAIN:	 /* alive, its queue is full */
-	case EPROTOTYPE: /* alive, of another type */
-		return 1;
-	default:
-		return -errno;
-	}
-}
 
 static int explain(int code, const struct control_socket *sock,
 		   const char *path, struct err *err)
@@ -167,7 +136,7 @@ static int take_over(const struct control_socket *sock, const char *path,
 		return -errno;
 	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	r = probe(path);
+	r = unix_probe(path);
 	if (r == 1)
 		return -EADDRINUSE;
 	if (r == 0 && unlinkat(sock->dir_fd, sock->name, 0) < 0 &&

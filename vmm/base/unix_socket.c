@@ -5,37 +5,72 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
 
-/* Whether a server listens there; a leftover of a dead one is removed. */
-static int unlink_stale(const struct sockaddr_un *addr)
+/* Return: 0 or -ENAMETOOLONG. */
+static int make_address(const char *path, struct sockaddr_un *ret)
 {
-	_cleanup_fd_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(ret->sun_path, path, strlen(path) + 1);
+	return 0;
+}
 
-	if (probe < 0)
+int unix_probe(const char *path)
+{
+	_cleanup_fd_ int fd = -1;
+	struct sockaddr_un sa;
+	struct stat st;
+	int r = make_address(path, &sa);
+
+	if (r < 0)
+		return r;
+	/* connect(2) refuses a plain file as it does a stale socket. */
+	if (lstat(path, &st) < 0)
 		return -errno;
-	/* EPROTOTYPE: a server, of another type of socket. */
-	if (connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-	    errno == EPROTOTYPE)
-		return -EADDRINUSE;
-	if (errno != ECONNREFUSED)
-		return errno == ENOENT ? 0 : -errno;
-	return unlink(addr->sun_path) < 0 ? -errno : 0;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return 1;
+	switch (errno) {
+	case ECONNREFUSED:
+		return 0;
+	case EAGAIN:	 /* alive, its queue is full */
+	case EPROTOTYPE: /* alive, of another type */
+		return 1;
+	default:
+		return -errno;
+	}
+}
+
+/* The leftover of a dead server goes; nothing else does. */
+static int make_room(const char *path)
+{
+	int r = unix_probe(path);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r != 0)
+		return r > 0 ? -EADDRINUSE : r;
+	return unlink(path) < 0 ? -errno : 0;
 }
 
 int unix_listen(const char *path, int type, int backlog)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	_cleanup_fd_ int fd = -1;
-	int r;
+	struct sockaddr_un addr;
+	int r = make_address(path, &addr);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	r = unlink_stale(&addr);
+	if (r == 0)
+		r = make_room(path);
 	if (r < 0)
 		return r;
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
