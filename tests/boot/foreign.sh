@@ -8,15 +8,10 @@
 
 work=$(mktemp -d /tmp/foreign.XXXXXX)
 base=$work/share
-backends=
 
 cleanup() {
 	vm_kill
-	for cl_pid in $backends; do
-		kill "$cl_pid" 2>/dev/null
-		wait "$cl_pid" 2>/dev/null
-	done
-	backends=
+	servers_kill
 	[ -z "$work" ] || rm -rf "$work"
 	work=
 }
@@ -24,17 +19,11 @@ trap cleanup EXIT
 trap 'cleanup; exit 143' TERM
 trap 'cleanup; exit 130' INT
 
-# backend NAME COMMAND...: listens on $work/NAME.sock; its pid in $be_pid.
+# backend NAME COMMAND...: listens on $work/NAME.sock.
 backend() {
 	be_name=$1
 	shift
-	rm -f "$work/$be_name.sock"
-	"$@" >"$work/$be_name.err" 2>&1 &
-	be_pid=$!
-	backends="$backends $be_pid"
-	while [ ! -S "$work/$be_name.sock" ] && kill -0 $be_pid 2>/dev/null; do
-		usleep 1000
-	done
+	server "$work/$be_name.sock" "$work/$be_name.err" "$@"
 }
 
 # ours NAME ROLE WORD...
@@ -73,28 +62,9 @@ guest_eq() {
 	expect_eq "$1" "$(guest "$2" | tr -d '\r')" "$3"
 }
 
-# posix NAME: the list of cases, a line each.
-posix() {
-	guest_send "cd /mnt && ./posix_cases cases root"
-	guest_result $((60 * SLOW)) | tr -d '\r' >"$work/cases"
-	while read -r po_line; do
-		case $po_line in
-		"ok - "*) ok "$1: POSIX: ${po_line#ok - }" ;;
-		"not ok - "*) not_ok "$1: POSIX: ${po_line#not ok - }" \
-			"see posix_cases.c" ;;
-		*) echo "  $po_line" ;;
-		esac
-	done <"$work/cases"
-	expect "$1: POSIX: to the end of the list" \
-		"$(wc -l <"$work/cases") cases" \
-		[ "$(grep -c 'ok - ' "$work/cases")" -ge 36 ]
-}
-
 powers_off() {
 	expect_no_warning "$1"
-	guest_send "poweroff -f"
-	vm_exit 30
-	expect_eq "$1: powers off" "$code" 0
+	vm_powers_off "$1"
 }
 
 # ------------------------------------------------------------- virtiofsd
@@ -151,13 +121,13 @@ virtiofsd_serves() {
 	expect_eq "virtiofsd: 4 MiB are the same to the host" \
 		"$(md5sum <"$base/big")" "$(in_share \
 		'echo 3 >/proc/sys/vm/drop_caches; md5sum <big' | tr -d '\r')"
-	posix virtiofsd
+	vm_posix virtiofsd root
 	pauses
 	stays_awake
 	share_eq "virtiofsd: mounts again" 'cd /; umount /mnt &&
 		mount -t virtiofs data /mnt && cat /mnt/hosts' "from the host"
 	powers_off virtiofsd
-	expect "virtiofsd: has ended with its VM" "it runs" gone "$be_pid"
+	expect "virtiofsd: has ended with its VM" "it runs" gone "$server_pid"
 }
 
 # gone PID: ends within 5 s.
@@ -180,7 +150,7 @@ virtiofsd_dies() {
 	vm_events_start
 	guest 'mount -t virtiofs data /mnt; cat /mnt/hosts' >/dev/null
 	# virtiofsd has forked into its jail; all of it goes.
-	for vd_pid in $(cat /proc/$be_pid/task/*/children 2>/dev/null) $be_pid; do
+	for vd_pid in $(cat /proc/$server_pid/task/*/children 2>/dev/null) $server_pid; do
 		kill -9 $vd_pid
 	done
 	n=0

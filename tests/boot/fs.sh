@@ -44,23 +44,6 @@ share_start() {
 		"it does"
 }
 
-# posix NAME [root]: the list of cases, a line each.
-posix() {
-	# A program from the directory itself: its pages are mapped.
-	guest_send "cd /mnt && ./posix_cases cases $2"
-	guest_result $((60 * SLOW)) | tr -d '\r' >/tmp/cases
-	while read -r ps_line; do
-		case $ps_line in
-		"ok - "*) ok "$1: POSIX: ${ps_line#ok - }" ;;
-		"not ok - "*) not_ok "$1: POSIX: ${ps_line#not ok - }" \
-			"see posix_cases.c" ;;
-		*) echo "  $ps_line" ;;
-		esac
-	done </tmp/cases
-	expect "$1: POSIX: to the end of the list" "$(wc -l </tmp/cases) cases" \
-		[ "$(grep -c 'ok - ' /tmp/cases)" -ge 36 ]
-}
-
 # both_sides NAME: what one writes the other reads.
 both_sides() {
 	guest_eq "$1: the guest reads" 'cat hosts' "from the host"
@@ -92,9 +75,7 @@ the_end() {
 	expect_no_warning "$1"
 	expect_eq "$1: no device was killed" \
 		"$(grep -c 'killed:' "$vm_dir/err")" 0
-	guest_send "poweroff -f"
-	vm_exit 30
-	expect_eq "$1: powers off" "$code" 0
+	vm_powers_off "$1"
 }
 
 # The stock driver vetoes; torpor says so and the guest goes on.
@@ -118,14 +99,14 @@ refuses_to_sleep() {
 
 if share_start root "" 0:0; then
 	both_sides root
-	posix root root
+	vm_posix root root
 	refuses_to_sleep root
 	the_end root
 fi
 
 name="cache never, locks of the host"
 if share_start "$name" ":type=fs:cache=never:locks=true" 0:0; then
-	posix "$name" root
+	vm_posix "$name" root
 	the_end "$name"
 fi
 
@@ -160,7 +141,7 @@ if [ "$(id -u)" = 0 ] && grep -q '^user:' /etc/passwd; then
 	chmod 777 /tmp
 	if share_start "$name" ":cache=always:writeback=true" user:user; then
 		both_sides "$name"
-		posix "$name"
+		vm_posix "$name"
 		guest_ok "$name: nothing is given away" \
 			'! chown 5 hosts 2>/dev/null'
 		expect_eq "$name: what is new is the user's" \

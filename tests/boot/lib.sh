@@ -256,6 +256,67 @@ vm_gone_wait() {
 	done
 }
 
+# vm_powers_off NAME: the guest is told to, and the VM ends as it should.
+vm_powers_off() {
+	guest_send "poweroff -f"
+	vm_exit 30
+	expect_eq "$1: powers off" "$code" 0
+}
+
+# vm_says TEXT: torpor has, or does soon.
+vm_says() {
+	vs_try=0
+	while ! grep -q "$1" "$vm_dir/err"; do
+		vs_try=$((vs_try + 1))
+		[ $vs_try -lt 200 ] || return 1
+		usleep 50000
+	done
+}
+
+# vm_posix NAME [root]: the list of cases of posix_cases.c in the guest's /mnt,
+# a check each. The program is from the directory itself: its pages are mapped.
+vm_posix() {
+	vp_list=$(mktemp)
+	guest_send "cd /mnt && ./posix_cases cases ${2-}"
+	guest_result $((60 * SLOW)) | tr -d '\r' >"$vp_list"
+	while read -r vp_line; do
+		case $vp_line in
+		"ok - "*) ok "$1: POSIX: ${vp_line#ok - }" ;;
+		"not ok - "*) not_ok "$1: POSIX: ${vp_line#not ok - }" \
+			"see posix_cases.c" ;;
+		*) echo "  $vp_line" ;;
+		esac
+	done <"$vp_list"
+	expect "$1: POSIX: to the end of the list" \
+		"$(wc -l <"$vp_list") cases" \
+		[ "$(grep -c 'ok - ' "$vp_list")" -ge 36 ]
+	rm -f "$vp_list"
+}
+
+# server SOCKET ERRORS COMMAND...: in the background, its pid in $server_pid;
+# returns when it listens, or has ended. servers_kill ends all of them.
+servers=
+
+server() {
+	se_socket=$1 se_errors=$2
+	shift 2
+	rm -f "$se_socket"
+	"$@" >"$se_errors" 2>&1 &
+	server_pid=$!
+	servers="$servers $server_pid"
+	while [ ! -S "$se_socket" ] && kill -0 $server_pid 2>/dev/null; do
+		usleep 1000
+	done
+}
+
+servers_kill() {
+	for sk_pid in $servers; do
+		kill "$sk_pid" 2>/dev/null
+		wait "$sk_pid" 2>/dev/null
+	done
+	servers=
+}
+
 # Ends whatever is left of the VM.
 vm_kill() {
 	if [ -n "$vm_pid" ] && vm_running; then

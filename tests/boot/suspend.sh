@@ -148,7 +148,7 @@ deaths_in_sleep() {
 	done
 	for di_device in blk0 net0 console0 rng; do
 		expect "$mode: $di_device: another process in its place" \
-			"$(cat "$vm_dir/err")" log_has \
+			"$(cat "$vm_dir/err")" vm_says \
 			"$di_device: another process"
 	done
 	expect_eq "$mode: it sleeps on" "$(vm_state)" SUSPENDED
@@ -161,16 +161,6 @@ deaths_in_sleep() {
 process_of() {
 	ctl state --json && echo "$ctl_out" | tr -d ' \n' | sed 's/"name"/\n&/g' |
 		sed -n "s/^\"name\":\"$1\".*\"pid\":\([0-9]*\).*/\1/p"
-}
-
-# log_has TEXT: torpor says so, now or soon.
-log_has() {
-	lh_try=0
-	while ! grep -q "$1" "$vm_dir/err"; do
-		lh_try=$((lh_try + 1))
-		[ $lh_try -lt 200 ] || return 1
-		usleep 50000
-	done
 }
 
 one_cycle() {

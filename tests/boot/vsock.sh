@@ -150,9 +150,7 @@ the_end() {
 	expect_no_warning "$1"
 	expect_eq "$1: no device was killed" \
 		"$(grep -c 'killed:' "$vm_dir/err")" 0
-	guest_send "poweroff -f"
-	vm_exit 30
-	expect_eq "$1: powers off" "$code" 0
+	vm_powers_off "$1"
 	expect_eq "$1: its sockets are gone" "$(echo $base/s $base/s.*)" \
 		"$base/s $base/s.*"
 }
@@ -214,20 +212,27 @@ busy() {
 		"$(all_received $base/host-sums)" "$(all_sent $base/guest)"
 }
 
+# hold PORT NUMBER: so many open connections that say nothing; $hold_pid is the
+# host's end.
+hold() {
+	guest_peer listen "$1" "$2" hold
+	guest_listens
+	"$peer" host connect $sock "$1" "$2" hold >$base/host 2>&1 &
+	hold_pid=$!
+	# The guest has a process for each and one more.
+	guest "n=0; while [ \"\$(pidof vsock_peer | wc -w)\" -le $2 ] &&
+		[ \$n -lt 200 ]; do n=\$((n + 1)); usleep 20000; done"
+}
+
 # Open connections that say nothing cost nothing; the end of one wakes.
 idle() {
 	wakeup enabled
-	guest_peer listen 5001 4 hold
-	guest_listens
-	"$peer" host connect $sock 5001 4 hold >$base/host 2>&1 &
-	id_pid=$!
-	guest 'n=0; while [ "$(pidof vsock_peer | wc -w)" -lt 5 ] &&
-		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
+	hold 5001 4
 	at_rest "four idle connections" 5 s2idle
 	asleep "idle" || return
-	kill -TERM $id_pid
+	kill -TERM $hold_pid
 	awake "idle, the end of a connection" vsock
-	wait $id_pid
+	wait $hold_pid
 	expect_eq "idle: the host's ends" $? 0 || cat $base/host
 	expect_eq "idle: the guest's ends" "$(guest_done)" 0
 }
@@ -235,24 +240,13 @@ idle() {
 # Its process dies while the guest sleeps: another takes its place, connections
 # are lost, and both sides are told.
 dies() {
-	guest_peer listen 5003 2 hold
-	guest_listens
-	"$peer" host connect $sock 5003 2 hold >$base/host 2>&1 &
-	di_pid=$!
-	guest 'n=0; while [ "$(pidof vsock_peer | wc -w)" -lt 3 ] &&
-		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
+	hold 5003 2
 	asleep "dies" || return
 	kill -9 "$(vsock_count pid)"
-	wait $di_pid
+	wait $hold_pid
 	expect_eq "dies: the host sees the ends" "$(grep -c sent $base/host)" 2
-	n=0
-	while ! grep -q "vsock: another process" "$vm_dir/err" &&
-		[ $n -lt 100 ]; do
-		n=$((n + 1))
-		usleep 50000
-	done
 	expect "dies: another in its place" "$(cat "$vm_dir/err")" \
-		grep -q "vsock: another process" "$vm_dir/err"
+		vm_says "vsock: another process"
 	expect_eq "dies: it sleeps on" "$(vm_state)" SUSPENDED
 	ctl wake
 	awake "dies" launcher

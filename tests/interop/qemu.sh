@@ -11,15 +11,10 @@
 SLOW=4
 CONSOLE_ARGS="$CONSOLE_ARGS torpor.run=commands"
 work=$(mktemp -d /tmp/interop.XXXXXX)
-devices=
 
 cleanup() {
 	vm_kill
-	for cl_pid in $devices; do
-		kill "$cl_pid" 2>/dev/null
-		wait "$cl_pid" 2>/dev/null
-	done
-	devices=
+	servers_kill
 	rm -rf "$work"
 }
 trap cleanup EXIT
@@ -45,13 +40,8 @@ make_initrd() {
 device() {
 	de_role=$1
 	shift
-	"$B/torpor-device" "$de_role" --socket "$work/$de_role.sock" "$@" \
-		2>"$work/$de_role.err" &
-	de_pid=$!
-	devices="$devices $de_pid"
-	while [ ! -S "$work/$de_role.sock" ] && kill -0 $de_pid 2>/dev/null; do
-		usleep 1000
-	done
+	server "$work/$de_role.sock" "$work/$de_role.err" "$B/torpor-device" \
+		"$de_role" --socket "$work/$de_role.sock" "$@"
 }
 
 make_devices() {
@@ -205,17 +195,7 @@ share() {
 	guest_eq "fs: mounts" 'mount -t virtiofs data /mnt && cat /mnt/hosts' \
 		"from the host"
 	all_ids && sh_root=root || sh_root=
-	guest_send "cd /mnt && ./posix_cases cases $sh_root"
-	guest_result $((60 * SLOW)) | tr -d '\r' >"$work/cases"
-	while read -r sh_line; do
-		case $sh_line in
-		"ok - "*) ok "fs: POSIX: ${sh_line#ok - }" ;;
-		"not ok - "*) not_ok "fs: POSIX: ${sh_line#not ok - }" \
-			"see posix_cases.c" ;;
-		esac
-	done <"$work/cases"
-	expect "fs: POSIX: to the end of the list" "$(wc -l <"$work/cases")" \
-		[ "$(grep -c 'ok - ' "$work/cases")" -ge 36 ]
+	vm_posix fs $sh_root
 }
 
 # Under load, several times; a file stays open and locked, a packet waits.
@@ -275,7 +255,7 @@ the_end() {
 	expect_eq "QEMU ends" "$code" 0
 	exec 7>&-
 	wait $mon_pid
-	for te_pid in $devices; do
+	for te_pid in $servers; do
 		kill -0 "$te_pid" 2>/dev/null || echo "$te_pid"
 	done >"$work/gone"
 	expect_eq "no device process has ended" "$(cat "$work/gone")" ""
@@ -297,5 +277,5 @@ if boots "a guest of QEMU boots with them"; then
 	the_end
 fi
 vm_kill
-[ -z "$devices" ] || cleanup
+[ -z "$servers" ] || cleanup
 tests_end interop
