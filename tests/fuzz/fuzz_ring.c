@@ -165,3 +165,20 @@ void fuzz_ring_mess(struct fuzz_ring *r, struct fuzz_in *in)
 		break;
 	}
 }
+
+void fuzz_ring_start(const struct fuzz_ring *r, struct virtio_dev *dev,
+		     unsigned int q, uint8_t how)
+{
+	struct virtq *vq = &dev->queues[q];
+
+	fuzz_check(virtq_setup(vq, r->gm, r->size, r->desc_gpa, r->avail_gpa,
+			       r->used_gpa) == 0);
+	virtq_start(vq, r->used->idx, how & 1, how & 2);
+	dev->ops->kick(dev, q);
+}
+
+void fuzz_ring_stop(struct virtio_dev *dev, unsigned int q)
+{
+	dev->ops->stop_queue(dev, q);
+	(void)virtq_stop(&dev->queues[q]);
+}

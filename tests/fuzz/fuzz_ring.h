@@ -10,6 +10,7 @@
 #include <linux/virtio_ring.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "virtio/device.h"
 #include "virtio/gmem.h"
 
 /*
@@ -49,6 +50,10 @@ void fuzz_ring_chain(struct fuzz_ring *r, struct fuzz_in *in);
 /* Makes a chain with given buffers available. @lens: < 0 writable. */
 void fuzz_ring_add(struct fuzz_ring *r, const uint64_t *gpas,
 		   const int32_t *lens, unsigned int n);
+/* Starts queue @q of @dev on the ring; @how: bits 0 and 1 features of rings. */
+void fuzz_ring_start(const struct fuzz_ring *r, struct virtio_dev *dev,
+		     unsigned int q, uint8_t how);
+void fuzz_ring_stop(struct virtio_dev *dev, unsigned int q);
 /* Anything: a descriptor, a head, an index. */
 void fuzz_ring_mess(struct fuzz_ring *r, struct fuzz_in *in);
 

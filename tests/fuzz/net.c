@@ -29,23 +29,6 @@ void fuzz_setup(void)
 	fuzz_check(loop_init(&loop) == 0);
 }
 
-static void queue_start(struct virtio_net *net, unsigned int q, uint8_t how)
-{
-	const struct fuzz_ring *r = &rings[q];
-	struct virtq *vq = &net->dev.queues[q];
-
-	fuzz_check(virtq_setup(vq, &gm, r->size, r->desc_gpa, r->avail_gpa,
-			       r->used_gpa) == 0);
-	virtq_start(vq, r->used->idx, how & 1, how & 2);
-	net->dev.ops->kick(&net->dev, q);
-}
-
-static void queue_stop(struct virtio_net *net, unsigned int q)
-{
-	net->dev.ops->stop_queue(&net->dev, q);
-	(void)virtq_stop(&net->dev.queues[q]);
-}
-
 static void start(struct virtio_net *net, struct fuzz_in *in)
 {
 	uint64_t off = (uint64_t)fuzz_u32(in);
@@ -55,13 +38,13 @@ static void start(struct virtio_net *net, struct fuzz_in *in)
 	fuzz_check(net->dev.ops->start(&net->dev) == 0);
 	net->dev.started = true;
 	for (unsigned int q = 0; q < NET_NR_QUEUES; q++)
-		queue_start(net, q, (uint8_t)(off >> 30));
+		fuzz_ring_start(&rings[q], &net->dev, q, (uint8_t)(off >> 30));
 }
 
 static void stop(struct virtio_net *net)
 {
 	for (unsigned int q = 0; q < NET_NR_QUEUES; q++)
-		queue_stop(net, q);
+		fuzz_ring_stop(&net->dev, q);
 	net->dev.ops->stop(&net->dev);
 	net->dev.started = false;
 }
@@ -206,8 +189,8 @@ static void step(struct virtio_net *net, int *peer, struct fuzz_in *in)
 		wire_send(*peer, in);
 		break;
 	case 9:
-		queue_stop(net, q);
-		queue_start(net, q, op >> 6);
+		fuzz_ring_stop(&net->dev, q);
+		fuzz_ring_start(&rings[q], &net->dev, q, op >> 6);
 		break;
 	case 10:
 		net->dev.ops->wake_arm(&net->dev, op >> 7);

@@ -63,23 +63,6 @@ void fuzz_setup(void)
 	}
 }
 
-static void queue_start(struct virtio_vsock *vs, unsigned int q, uint8_t how)
-{
-	const struct fuzz_ring *r = &rings[q];
-	struct virtq *vq = &vs->dev.queues[q];
-
-	fuzz_check(virtq_setup(vq, &gm, r->size, r->desc_gpa, r->avail_gpa,
-			       r->used_gpa) == 0);
-	virtq_start(vq, r->used->idx, how & 1, how & 2);
-	vs->dev.ops->kick(&vs->dev, q);
-}
-
-static void queue_stop(struct virtio_vsock *vs, unsigned int q)
-{
-	vs->dev.ops->stop_queue(&vs->dev, q);
-	(void)virtq_stop(&vs->dev.queues[q]);
-}
-
 static void start(struct virtio_vsock *vs, struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
@@ -88,13 +71,13 @@ static void start(struct virtio_vsock *vs, struct fuzz_in *in)
 			   1ULL << VIRTIO_F_VERSION_1;
 	vs->dev.started = true;
 	for (unsigned int q = 0; q < VSOCK_NR_QUEUES; q++)
-		queue_start(vs, q, how >> 4);
+		fuzz_ring_start(&rings[q], &vs->dev, q, how >> 4);
 }
 
 static void stop(struct virtio_vsock *vs)
 {
 	for (unsigned int q = 0; q < VSOCK_NR_QUEUES; q++)
-		queue_stop(vs, q);
+		fuzz_ring_stop(&vs->dev, q);
 	vs->dev.started = false;
 }
 
@@ -283,8 +266,8 @@ static void step(struct virtio_vsock *vs, struct fuzz_in *in)
 		dial(in);
 		break;
 	case 11:
-		queue_stop(vs, q);
-		queue_start(vs, q, op >> 6);
+		fuzz_ring_stop(&vs->dev, q);
+		fuzz_ring_start(&rings[q], &vs->dev, q, op >> 6);
 		break;
 	case 12:
 		vs->dev.ops->wake_arm(&vs->dev, op >> 7);

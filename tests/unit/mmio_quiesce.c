@@ -4,32 +4,6 @@
 
 TestSuite(mmio_quiesce, .init = setup_ready, .fini = teardown, .timeout = 30);
 
-static int moved = 1;
-
-static void on_moved(struct virtio_mmio *d, int r)
-{
-	cr_assert(eq(int, moved, 1), "once");
-	moved = r;
-}
-
-static int quiesce(void)
-{
-	moved = 1;
-	virtio_mmio_quiesce(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	return moved;
-}
-
-static int restart(void)
-{
-	moved = 1;
-	virtio_mmio_restart(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	return moved;
-}
-
 Test(mmio_quiesce, quiesce_and_restart_go_on_where_it_was)
 {
 	go_live();

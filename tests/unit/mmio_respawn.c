@@ -45,11 +45,6 @@ static void teardown_respawn(void)
 TestSuite(mmio_respawn, .init = setup_respawn, .fini = teardown_respawn,
 	  .timeout = 30);
 
-static bool irq_raised(void)
-{
-	return fd_event_drain(dev.irq_fd) > 0;
-}
-
 static void suspend(void)
 {
 	put_status(LIVE | 0x10);
@@ -76,12 +71,6 @@ static void dies(struct fake_backend *process)
 	while (failures == before)
 		turn();
 	cr_assert(dev.dead);
-}
-
-static void until_idle(void)
-{
-	while (dev.op != VIRTIO_OP_NONE)
-		turn();
 }
 
 static void resumes(void)

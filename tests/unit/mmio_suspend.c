@@ -62,12 +62,6 @@ static void live_with(uint64_t features)
 	cr_assert(eq(u32, status(), LIVE));
 }
 
-static void until_idle(void)
-{
-	while (dev.op != VIRTIO_OP_NONE)
-		turn();
-}
-
 static void suspend(void)
 {
 	put_status(LIVE | SUSPEND);
@@ -109,11 +103,6 @@ static void starting(void)
 	while (!atomic_load(&fb.waiting))
 		turn();
 	cr_assert(eq(int, dev.op, VIRTIO_OP_RESUME));
-}
-
-static bool irq_raised(void)
-{
-	return fd_event_drain(dev.irq_fd) > 0;
 }
 
 static void reset_works(void)
@@ -719,38 +708,13 @@ FOR_BOTH(dead_only_a_reset_leaves)
 
 /* ------------------------------------------------- the VMM stops it as well */
 
-static int moved;
-
-static void on_moved(struct virtio_mmio *d, int r)
-{
-	moved = r;
-}
-
-static void vmm_stops(void)
-{
-	moved = 1;
-	virtio_mmio_quiesce(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	cr_assert(eq(int, moved, 0));
-}
-
-static void vmm_starts(void)
-{
-	moved = 1;
-	virtio_mmio_restart(&dev, on_moved);
-	while (moved == 1)
-		turn();
-	cr_assert(eq(int, moved, 0));
-}
-
 FOR_BOTH(a_pause_around_it_changes_nothing)
 {
 	live_with(feature());
 	suspend();
-	vmm_stops();
+	cr_assert(eq(int, quiesce(), 0));
 	cr_assert(eq(u32, status(), suspended()));
-	vmm_starts();
+	cr_assert(eq(int, restart(), 0));
 	cr_assert(eq(u32, status(), suspended()));
 	cr_assert(not(dev.fe.rings[0].started));
 	resume();
@@ -767,7 +731,7 @@ FOR_BOTH(a_pause_in_its_drain)
 		turn();
 	cr_assert(eq(int, moved, 0));
 	cr_assert(eq(u32, status(), suspended()));
-	vmm_starts();
+	cr_assert(eq(int, restart(), 0));
 	resume();
 }
 
@@ -781,7 +745,7 @@ FOR_BOTH(a_pause_while_its_rings_start)
 		turn();
 	cr_assert(eq(u32, status(), LIVE));
 	cr_assert(not(dev.fe.rings[0].started));
-	vmm_starts();
+	cr_assert(eq(int, restart(), 0));
 	cr_assert(dev.fe.rings[0].started);
 	suspend();
 	resume();
@@ -790,13 +754,13 @@ FOR_BOTH(a_pause_while_its_rings_start)
 FOR_BOTH(in_a_pause_what_is_written_waits)
 {
 	live_with(feature());
-	vmm_stops();
+	cr_assert(eq(int, quiesce(), 0));
 	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, LIVE | SUSPEND, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(not(dev.suspend.wanted));
 	cr_assert(eq(u32, status(), LIVE));
-	vmm_starts();
+	cr_assert(eq(int, restart(), 0));
 	write_end(&write_);
 	while (status() != suspended())
 		turn();

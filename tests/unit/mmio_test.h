@@ -267,6 +267,46 @@ static inline unsigned int count(uint32_t request)
 	return n;
 }
 
+static inline void until_idle(void)
+{
+	while (dev.op != VIRTIO_OP_NONE)
+		turn();
+}
+
+static inline bool irq_raised(void)
+{
+	return fd_event_drain(dev.irq_fd) > 0;
+}
+
+/* --------------------------------------------- stopped, started by the VMM */
+
+static int moved = 1; /* until told */
+
+static inline void on_moved(struct virtio_mmio *d, int r)
+{
+	cr_assert(eq(int, moved, 1), "once");
+	moved = r;
+}
+
+/* Return: what was told. */
+static inline int quiesce(void)
+{
+	moved = 1;
+	virtio_mmio_quiesce(&dev, on_moved);
+	while (moved == 1)
+		turn();
+	return moved;
+}
+
+static inline int restart(void)
+{
+	moved = 1;
+	virtio_mmio_restart(&dev, on_moved);
+	while (moved == 1)
+		turn();
+	return moved;
+}
+
 /* Once the process has died: no reset before the fence, and none that helps. */
 static inline void die_and_recover(void)
 {
