@@ -257,4 +257,14 @@ static inline void fake_misbehave(struct fake_backend *fb, uint32_t at,
 	fb->fault = fault;
 }
 
+/* Times it was asked that. */
+static inline unsigned int fake_count(struct fake_backend *fb, uint32_t request)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < atomic_load(&fb->nr); i++)
+		n += fb->log[i].hdr.request == request;
+	return n;
+}
+
 #endif

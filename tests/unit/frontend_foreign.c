@@ -1,107 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* virtio/frontend.h with back ends that are no processes of ours. */
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
-#include <linux/virtio_config.h>
+#include "tests/unit/frontend_test.h"
 
-#include "tests/unit/fake_backend.h"
-#include "virtio/frontend.h"
-
-#define MS	    1000000ULL
-#define CONFIG_SIZE 24
-#define PROTOCOL    (1ULL << VHOST_USER_F_PROTOCOL_FEATURES)
-#define RAM_SIZE    0x100000ULL
-#define RING_SIZE   8
-
-static struct loop loop;
-static struct gmem gm;
-static struct fake_backend fb;
-static struct frontend fe;
 static struct frontend_foreign foreign;
-static unsigned int failures;
-static bool done;
-static int result;
 
-static void on_done(struct frontend *f, int r)
+static void setup_foreign(void)
 {
-	done = true;
-	result = r;
-}
-
-static void on_failed(struct frontend *f, const char *why)
-{
-	failures++;
-}
-
-static void setup(void)
-{
-	struct gmem_region reg = { .gpa = 0, .size = RAM_SIZE };
-
-	cr_assert(eq(int, loop_init(&loop), 0));
-	reg.fd = fd_memfd_sealed("ram", RAM_SIZE, 0);
-	cr_assert(eq(int, gmem_add(&gm, &reg), 0));
-	fb.features = 1ULL << VIRTIO_F_VERSION_1 | PROTOCOL;
-	fb.protocol = UINT64_MAX;
+	setup();
 	fb.queue_num = 2;
 	memset(fb.config, 0x11, sizeof(fb.config));
-	fake_start(&fb);
-	cr_assert(
-		eq(int, frontend_init(&fe, &loop, fb.peer, &gm, 5000 * MS), 0));
-	fe.on_failed = on_failed;
+	fe.deadline_ns = 5000 * MS;
 	fe.foreign = &foreign;
 	memset(fe.config, 0x22, CONFIG_SIZE);
 }
 
-static void teardown(void)
-{
-	frontend_finish(&fe);
-	fake_stop(&fb);
-	for (unsigned int i = 0; i < 2; i++) {
-		if (fe.rings[i].size)
-			fd_close(&fe.rings[i].kick_fd);
-	}
-	loop_finish(&loop);
-	gmem_finish(&gm);
-}
-
-TestSuite(frontend_foreign, .init = setup, .fini = teardown, .timeout = 30);
-
-static int await(void)
-{
-	while (!done)
-		cr_assert(eq(int, loop_turn(&loop, 100), 0));
-	done = false;
-	return result;
-}
-
-static int handshake(void)
-{
-	frontend_handshake(&fe, CONFIG_SIZE, on_done);
-	return await();
-}
-
-static unsigned int count(uint32_t request)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < atomic_load(&fb.nr); i++)
-		n += fb.log[i].hdr.request == request;
-	return n;
-}
+TestSuite(frontend_foreign, .init = setup_foreign, .fini = teardown,
+	  .timeout = 30);
 
 static void start(void)
 {
 	cr_assert(eq(int, handshake(), 0));
-	for (unsigned int i = 0; i < 2; i++) {
-		struct frontend_ring *ring = &fe.rings[i];
-
-		ring->size = RING_SIZE;
-		ring->desc_gpa = 0x1000 * (i + 1);
-		ring->avail_gpa = ring->desc_gpa + 0x400;
-		ring->used_gpa = ring->desc_gpa + 0x800;
-		ring->kick_fd = fd_event_create();
-		ring->call_fd = ring->err_fd = ring->kick_fd;
-	}
+	make_rings();
+	fe.rings[0].base = fe.rings[1].base = 0;
 	frontend_start(&fe, 1ULL << VIRTIO_F_VERSION_1, 3, on_done);
 	cr_assert(eq(int, await(), 0));
 }
@@ -141,8 +61,8 @@ Test(frontend_foreign, config_space_of_ours_is_never_asked_for_or_sent)
 	cr_assert(eq(int, await(), 0));
 	frontend_reset(&fe, on_done);
 	cr_assert(eq(int, await(), 0));
-	cr_assert(zero(uint, count(VHOST_USER_GET_CONFIG)));
-	cr_assert(zero(uint, count(VHOST_USER_SET_CONFIG)));
+	cr_assert(zero(uint, fake_count(&fb, VHOST_USER_GET_CONFIG)));
+	cr_assert(zero(uint, fake_count(&fb, VHOST_USER_SET_CONFIG)));
 	cr_assert(eq(u8, fe.config[0], 0x22));
 }
 
@@ -153,9 +73,7 @@ Test(frontend_foreign, config_space_of_ours_only_if_there_is_no_other)
 	cr_assert(eq(u8, fe.config[0], 0x11));
 	cr_assert(not(fe.config_ours));
 	teardown();
-	fe = (struct frontend){ 0 };
-	fb = (struct fake_backend){ 0 };
-	setup();
+	setup_foreign();
 	fb.protocol = ~(1ULL << VHOST_USER_PROTOCOL_F_CONFIG);
 	cr_assert(eq(int, handshake(), 0));
 	cr_assert(eq(u8, fe.config[0], 0x22));
@@ -173,7 +91,7 @@ Test(frontend_foreign, number_of_queues_is_asked_only_of_who_tells_it)
 {
 	fb.protocol = 1ULL << VHOST_USER_PROTOCOL_F_CONFIG;
 	cr_assert(eq(int, handshake(), 0));
-	cr_assert(zero(uint, count(VHOST_USER_GET_QUEUE_NUM)));
+	cr_assert(zero(uint, fake_count(&fb, VHOST_USER_GET_QUEUE_NUM)));
 	cr_assert(zero(u64, fe.queue_num));
 }
 
@@ -218,11 +136,11 @@ static void stop_holding(void (*stop)(void))
 	stop();
 	for (int i = 0; i < 5; i++)
 		cr_assert(eq(int, loop_turn(&loop, 20), 0));
-	cr_assert(not(done));
+	cr_assert(eq(u32, calls, taken));
 	used(11);
 	for (int i = 0; i < 5; i++)
 		cr_assert(eq(int, loop_turn(&loop, 20), 0));
-	cr_assert(not(done), "one is still held");
+	cr_assert(eq(u32, calls, taken), "one is still held");
 	used(12);
 	cr_assert(eq(int, await(), 0));
 	cr_assert(eq(u16, fe.rings[0].base, 12));
@@ -283,5 +201,5 @@ Test(frontend_foreign, a_process_of_ours_is_believed)
 	by_stop();
 	cr_assert(eq(int, await(), 0));
 	cr_assert(eq(u16, fe.rings[0].base, 12));
-	cr_assert(zero(uint, count(VHOST_USER_GET_QUEUE_NUM)));
+	cr_assert(zero(uint, fake_count(&fb, VHOST_USER_GET_QUEUE_NUM)));
 }
