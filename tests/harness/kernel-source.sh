@@ -38,6 +38,18 @@ depends() {
 		grep -m 1 "^$1\$"
 }
 
+# offer PACKAGE: with =VERSION, if apt has that of $version. It has the newest only
+# while Debian has built the next version but not signed its kernels, which are
+# another package; that does as well.
+offer() {
+	if apt-cache madison "$1" | cut -d '|' -f 2 | tr -d ' ' |
+		grep -qx "$version"; then
+		echo "$1=$version"
+	else
+		echo "$1"
+	fi
+}
+
 # Sets $headers and $version.
 choose() {
 	version=
@@ -76,8 +88,8 @@ echo "Fetching Debian's kernel source and headers, $series $version" \
 common=$(depends 'linux-headers-.*-common')
 kbuild=$(depends 'linux-kbuild-.*')
 if ! (cd "$tmp" && apt-get -q -o APT::Sandbox::User=root download \
-	"$headers=$version" "$common=$version" "$kbuild=$version" \
-	"linux-source-$series=$version" >log 2>&1); then
+	"$headers=$version" "$(offer "$common")" "$(offer "$kbuild")" \
+	"$(offer "linux-source-$series")" >log 2>&1); then
 	cat "$tmp/log" >&2
 	echo "kernel-source.sh: could not download: is there a network?" >&2
 	exit 1
