@@ -219,6 +219,7 @@ CONTRACT_SRC = \
 	tests/contract/type_fs.c \
 	tests/contract/type_net.c \
 	tests/contract/type_rng.c \
+	tests/contract/type_vsock.c \
 	tests/contract/types.c
 
 # One Criterion program a file; each is linked with all libraries.

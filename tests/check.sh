@@ -12,136 +12,181 @@ set -u
 
 cd "$(dirname "$0")/.." || exit 1
 out=$(mktemp -d)
-side=
-trap '[ -z "$side" ] || kill "$side" 2>/dev/null; rm -rf "$out"' EXIT
-broken= repeated=
+workers= child=
+stop() {
+	# shellcheck disable=SC2086
+	[ -z "$workers" ] || { kill $workers; wait; } 2>/dev/null
+	rm -rf "$out"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
-# part NAME COMMAND...: runs it, keeps what it prints.
-part() {
-	name=$1
+# run NAME COMMAND...: runs it, keeps and shows what it prints: as it comes, or if
+# there are others beside it when it has ended.
+run() {
+	name=$1 began=$(date +%s)
 	shift
-	case " ${ONLY:-$name} " in
-	*" $name "*) ;;
-	*) return ;;
-	esac
-	echo "== $name"
-	{
-		"$@" 2>&1
+	if [ -z "$beside" ]; then
+		echo "== $name"
+		{
+			"$@" 2>&1
+			echo $? >"$out/$name.status"
+		} | tee "$out/$name.log"
+	else
+		"$@" >"$out/$name.log" 2>&1 &
+		child=$!
+		wait $child
 		echo $? >"$out/$name.status"
-	} | tee "$out/$name.log"
+		child=
+		{
+			flock 3
+			echo "== $name"
+			cat "$out/$name.log"
+		} 3>"$out/shown"
+	fi
+	echo "($name took $(($(date +%s) - began)) s)"
 	if ! grep -q "^$name: [0-9]* passed" "$out/$name.log"; then
 		echo "$name: ended without a result"
-		broken="$broken $name"
-	elif [ "$(cat "$out/$name.status")" != 0 ]; then
-		broken="$broken $name"
+		return 1
 	fi
+	[ "$(cat "$out/$name.status")" = 0 ]
 }
 
-# guests NAME OPTION...: a part that boots Linux guests. QEMU's emulation of SVM
+# mine NAME: is it wanted, and not another worker's?
+mine() {
+	case " ${ONLY:-$1} " in
+	*" $1 "*) mkdir "$out/$1.taken" 2>/dev/null ;;
+	*) return 1 ;;
+	esac
+}
+
+part() {
+	! mine "$1" || run "$@" || echo "$1" >>"$out/broken"
+}
+
+# guests NAME COMMAND...: a part that boots Linux guests. QEMU's emulation of SVM
 # fails now and then (docs/hardware.md): on the emulated host a part that fails
 # is run again, twice at most, and that is said. On a real one it is not.
 guests() {
-	broken_before=$broken
-	part "$@"
-	for try in 2 3; do
-		if [ "$broken" = "$broken_before" ] || [ "$NESTED" = 0 ]; then
-			return
+	mine "$1" || return 0
+	for try in 1 2 3; do
+		! run "$@" || return 0
+		if [ "$NESTED" = 0 ] || [ $try = 3 ]; then
+			echo "$1" >>"$out/broken"
+			return 0
 		fi
-		echo "$1: failed on the emulated host; try $try of 3"
-		repeated="$repeated $1"
-		broken=$broken_before
-		part "$@"
+		echo "$1: failed on the emulated host; try $((try + 1)) of 3"
+		echo "$1" >>"$out/repeated"
 	done
+}
+
+# usual_or_long USUAL LONG: how long, how often.
+usual_or_long() {
+	[ "${LONG-0}" = 1 ] && echo "$2" || echo "$1"
 }
 
 # Once for all that boot guests.
 eval "$(tests/harness/run-guests.sh --decide)"
 export NESTED
 # Once, not by several at a time.
-[ "$NESTED" = 0 ] && [ -e /dev/kvm ] || tests/harness/packages.sh guest nested
-[ "$NESTED" = 0 ] || echo "No KVM here that runs Linux: guests run on an" \
-	"emulated host."
+if [ "$NESTED" = 1 ] || [ ! -e /dev/kvm ]; then
+	tests/harness/packages.sh guest nested
+fi
 
+beside=
 part unit tests/run-unit.sh "$@"
-# QEMU drives the device processes; it emulates the processor, so never nested.
-part interop env NESTED=0 tests/harness/run-guests.sh -t 300 \
-	tests/interop/qemu.sh
-# On this machine's own /dev/kvm, whatever it can do; where there is none, on the
-# emulated host.
+
+# On this machine's own /dev/kvm, whatever it can do, one after the other; where
+# there is none, on the emulated host.
 baremetal() {
+	[ ! -e /dev/kvm ] || mkdir "$out/baremetal.taken" 2>/dev/null || return 0
 	for test in payloads exits memory errors kill fence races bmcycles \
 		asleep; do
 		if [ -e /dev/kvm ]; then
 			part $test tests/baremetal/$test.sh
 		else
 			guests $test tests/harness/nested.sh -b \
-				-t $((${LONG:-0} ? 7200 : 1200)) \
+				-t $(usual_or_long 1200 7200) \
 				tests/baremetal/$test.sh
 		fi
 	done
 }
 
-# An emulated host has one CPU: two side by side halve the time.
-if [ -e /dev/kvm ] || [ "$(nproc)" = 1 ]; then
-	baremetal
-else
-	{
-		# shellcheck disable=SC2030
-		broken= repeated=
-		baremetal
-		echo "$broken" >"$out/side.broken"
-		echo "$repeated" >"$out/side.repeated"
-	} >"$out/side" 2>&1 &
-	side=$!
-	echo "Bare-metal tests go on beside these and are shown at the end."
-fi
-guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
-guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
-guests packets tests/harness/run-guests.sh -t 600 tests/boot/packets.sh
-guests cycles tests/harness/run-guests.sh -t $((${LONG:-0} ? 6000 : 1200)) tests/boot/cycles.sh
-guests wake-races tests/harness/run-guests.sh -t $((${LONG:-0} ? 9000 : 900)) -a "$B/tests/boot/race" tests/boot/wake-races.sh
-guests clocks tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/clocks.sh
-guests rest tests/harness/run-guests.sh -t $((${LONG:-0} ? 3000 : 900)) tests/boot/rest.sh
-guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
-guests pause tests/harness/run-guests.sh -t $((${LONG:-0} ? 1500 : 900)) tests/boot/pause.sh
-guests host-sleep tests/harness/run-guests.sh -t 600 tests/boot/host-sleep.sh
-guests clients tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/clients" \
-	tests/boot/clients.sh
-guests fs tests/harness/run-guests.sh -t 1200 -a "$B/tests/boot/posix_cases" \
-	tests/boot/fs.sh
-guests foreign tests/harness/run-guests.sh -t 900 \
-	-a "$B/tests/boot/posix_cases" -a /usr/lib/qemu/virtiofsd \
-	tests/boot/foreign.sh
-guests vsock tests/harness/run-guests.sh -t 600 -a "$B/tests/boot/vsock_peer" \
-	tests/boot/vsock.sh
 # A guest that suspends its virtio devices instead of resetting them.
 suspends() {
 	guests "suspend-$1" tests/harness/run-guests.sh -t 6000 -a "$2" \
 		-a "$B/tests/boot/keep_open" -a "$B/tests/boot/vsock_peer" \
 		tests/boot/suspend.sh "$1" "$3"
 }
-suspends v14 "$B/guest/initramfs-suspend.cpio" $((${LONG:-0} ? 300 : 8))
-suspends draft "$B/guest/initramfs-suspend-draft.cpio" $((${LONG:-0} ? 100 : 4))
 
-# The long parts.
-if [ "${LONG-0}" = 1 ]; then
-	guests autosleep tests/harness/run-guests.sh -t 1800 \
-		-a "$B/guest/autosleep/vmlinuz" \
-		-a "$B/guest/autosleep/initramfs.cpio" tests/boot/autosleep.sh
-	suspends fallback "$B/guest/initramfs-suspend.cpio" 20
-	suspends 6.12 "$B/guest/linux/kernel-6.12-v14/bzImage" 50
-	guests vsock-suspend tests/harness/run-guests.sh -t 900 \
-		-a "$B/guest/initramfs-suspend.cpio" \
-		-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh suspend
-fi
+# In this order; of two workers each takes the next.
+all_guests() {
+	baremetal
+	# QEMU drives the device processes; it emulates the processor, so never
+	# nested.
+	part interop env NESTED=0 tests/harness/run-guests.sh -t 300 \
+		tests/interop/qemu.sh
+	guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
+	guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
+	guests packets tests/harness/run-guests.sh -t 600 tests/boot/packets.sh
+	guests cycles tests/harness/run-guests.sh -t $(usual_or_long 1200 6000) \
+		tests/boot/cycles.sh
+	guests wake-races tests/harness/run-guests.sh -t $(usual_or_long 900 9000) \
+		-a "$B/tests/boot/race" tests/boot/wake-races.sh
+	guests clocks tests/harness/run-guests.sh -t $(usual_or_long 900 3000) \
+		tests/boot/clocks.sh
+	guests rest tests/harness/run-guests.sh -t $(usual_or_long 900 3000) \
+		tests/boot/rest.sh
+	guests s1 tests/harness/run-guests.sh -t 600 tests/boot/s1.sh
+	guests pause tests/harness/run-guests.sh -t $(usual_or_long 900 1500) \
+		tests/boot/pause.sh
+	guests host-sleep tests/harness/run-guests.sh -t 600 \
+		tests/boot/host-sleep.sh
+	guests clients tests/harness/run-guests.sh -t 600 \
+		-a "$B/tests/boot/clients" tests/boot/clients.sh
+	guests fs tests/harness/run-guests.sh -t 1200 \
+		-a "$B/tests/boot/posix_cases" tests/boot/fs.sh
+	guests foreign tests/harness/run-guests.sh -t 900 \
+		-a "$B/tests/boot/posix_cases" -a /usr/lib/qemu/virtiofsd \
+		tests/boot/foreign.sh
+	guests vsock tests/harness/run-guests.sh -t 600 \
+		-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh
+	suspends v14 "$B/guest/initramfs-suspend.cpio" $(usual_or_long 8 300)
+	suspends draft "$B/guest/initramfs-suspend-draft.cpio" \
+		$(usual_or_long 4 100)
 
-if [ -n "$side" ]; then
-	wait "$side"
-	side=
-	cat "$out/side"
-	# shellcheck disable=SC2031
-	broken="$broken$(cat "$out/side.broken")"
-	repeated="$repeated$(cat "$out/side.repeated")"
+	# The long parts.
+	if [ "${LONG-0}" = 1 ]; then
+		guests autosleep tests/harness/run-guests.sh -t 1800 \
+			-a "$B/guest/autosleep/vmlinuz" \
+			-a "$B/guest/autosleep/initramfs.cpio" \
+			tests/boot/autosleep.sh
+		suspends fallback "$B/guest/initramfs-suspend.cpio" 20
+		suspends 6.12 "$B/guest/linux/kernel-6.12-v14/bzImage" 50
+		guests vsock-suspend tests/harness/run-guests.sh -t 900 \
+			-a "$B/guest/initramfs-suspend.cpio" \
+			-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh suspend
+	fi
+}
+
+# An emulated host has one CPU: two side by side halve the time.
+if [ "$NESTED" = 0 ] || [ "$(nproc)" = 1 ]; then
+	all_guests
+else
+	echo "No KVM here that runs Linux: guests run on emulated hosts, two at" \
+		"a time; a part is shown when it has ended."
+	beside=1
+	for _ in 1 2; do
+		(
+			trap - EXIT INT
+			trap '[ -z "$child" ] || kill "$child"; exit 143' TERM
+			all_guests
+		) &
+		workers="$workers $!"
+	done
+	wait
+	workers=
 fi
 
 echo "== sum"
@@ -150,9 +195,11 @@ cat "$out"/*.log 2>/dev/null | awk '
 		p += $2; f += $4; s += $6
 	}
 	END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
-[ -z "$repeated" ] || echo "run again on the emulated host:$repeated"
-if [ -n "$broken" ]; then
-	echo "not right:$broken"
+if [ -e "$out/repeated" ]; then
+	echo "run again on the emulated host:" $(cat "$out/repeated")
+fi
+if [ -e "$out/broken" ]; then
+	echo "not right:" $(cat "$out/broken")
 	grep -h '^not ok' "$out"/*.log
 	exit 1
 fi

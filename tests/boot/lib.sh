@@ -219,8 +219,24 @@ guest_result() {
 		esac
 	done
 	echo "  the guest did not answer in $1 s" >&2
-	tail -n 5 "$vm_dir/err" | sed 's/^/  ! /' >&2
+	vm_postmortem >&2
 	return 125
+}
+
+# vm_postmortem: what can be seen from outside of a guest that is stuck.
+vm_postmortem() {
+	tail -n 8 "$vm_dir/console" | sed 's/^/  | /'
+	tail -n 5 "$vm_dir/err" | sed 's/^/  ! /'
+	vm_running || return 0
+	ctl state
+	echo "$ctl_out" | sed 's/^/  : /'
+	vm_threads >"$vm_dir/threads"
+	sleep 2
+	vm_threads | threads_diff "$vm_dir/threads" - |
+		awk '$4 || $5 { print "  " $3 ": in 2 s ran", $4 / 1e6,
+			"ms, woke", $5, "times" }'
+	ping -c 1 -W 5 $GUEST_IP >/dev/null 2>&1 &&
+		echo "  its network answers" || echo "  its network does not answer"
 }
 
 # guest COMMAND: runs it in the guest, prints its output, returns its status.

@@ -171,6 +171,7 @@ one_cycle() {
 			echo "  cycle $1: $ctl_out"
 			lost=$((lost + 1))
 			vm_wait RUNNING 20
+			guest 'dmesg | tail -n 40' | sed 's/^/  | /'
 			;;
 		esac
 		return

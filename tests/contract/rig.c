@@ -148,6 +148,7 @@ static void on_host(struct loop_source *src, uint32_t events)
 
 void rig_watch_host(int fd)
 {
+	loop_remove(&rig.loop, &rig.host_src);
 	cr_assert(zero(int, loop_add(&rig.loop, &rig.host_src, fd,
 				     EPOLLIN | EPOLLET, on_host)));
 }

@@ -127,7 +127,7 @@ void rig_wait(void);
 void rig_finish_io(void);
 /* Interrupts so far. Any thread. */
 uint64_t rig_irqs(void);
-/* Wakes rig_wait() when @fd becomes readable. */
+/* Wakes rig_wait() when @fd becomes readable, instead of the last one. */
 void rig_watch_host(int fd);
 void rig_turn(void);
 /* The same, without waiting for anything. */

@@ -76,5 +76,6 @@ extern const struct contract_type contract_console;
 extern const struct contract_type contract_fs;
 extern const struct contract_type contract_net;
 extern const struct contract_type contract_rng;
+extern const struct contract_type contract_vsock;
 
 #endif
