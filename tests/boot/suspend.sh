@@ -13,7 +13,9 @@
 # since they would end. v14, draft: they do, bit 43 or 42, and are never reset.
 # 6.12: as v14, with the small kernel of that version, which is taken along.
 . tests/boot/lib.sh
+. tests/boot/vsock_lib.sh
 
+vsock_dir=/tmp vsock_path=/tmp/vsock vsock_guest_peer=/share/vsock_peer
 mode=$1 cycles=${2:-20}
 case $mode in
 fallback)
@@ -71,43 +73,6 @@ rng_load='(while [ ! -e /tmp/stop ]; do
 # A file that is open and locked all the time; the program is there too.
 share_load='( cd /share; ./keep_open kept /tmp/stop /tmp/share-rounds;
 	echo $? >/tmp/share-done ) >/tmp/share-said 2>&1 &'
-
-# Four streams, both ways; every byte is checked by its place (vsock_peer.c).
-streams_load='( cd /share; ./vsock_peer guest listen 5000 4 rate=20000;
-	echo $? >/tmp/streams-done ) >/tmp/streams-said 2>&1 &'
-
-streams_begin() {
-	guest "$streams_load"
-	guest 'n=0; while ! grep -q listening /tmp/streams-said &&
-		[ $n -lt 200 ]; do n=$((n + 1)); usleep 20000; done'
-	$B/tests/boot/vsock_peer host connect /tmp/vsock 5000 4 rate=20000 \
-		>/tmp/streams-host 2>&1 &
-	streams_pid=$!
-}
-
-# sums FIELD FILE: connections, and what they have sent (3) or received (5).
-sums() {
-	tr -d '\r' <"$2" |
-		awk -v f="$1" '/^[0-9]*: sent/ { n++; s += $f } END { print n, s }'
-}
-
-streams_end() {
-	expect "$mode: the connections are open" "$(cat /tmp/streams-host)" \
-		kill -TERM $streams_pid
-	wait $streams_pid
-	expect_eq "$mode: the host has all bytes" $? 0
-	expect_eq "$mode: and so has the guest" "$(guest 'n=0;
-		while [ ! -s /tmp/streams-done ] && [ $n -lt 500 ]; do
-		n=$((n + 1)); usleep 20000; done; cat /tmp/streams-done')" 0
-	guest 'cat /tmp/streams-said' >/tmp/streams-guest
-	echo "  4 connections: $(sums 3 /tmp/streams-host | cut -d' ' -f2) bytes" \
-		"to the guest, $(sums 5 /tmp/streams-host | cut -d' ' -f2) back"
-	expect_eq "$mode: what the host has sent has come" \
-		"$(sums 5 /tmp/streams-guest)" "$(sums 3 /tmp/streams-host)"
-	expect_eq "$mode: what the guest has sent has come" \
-		"$(sums 5 /tmp/streams-host)" "$(sums 3 /tmp/streams-guest)"
-	expect_eq "$mode: all four" "$(sums 3 /tmp/streams-host | cut -d' ' -f1)" 4
-}
 
 # is_locked: does somebody have the lock of the guest's file?
 is_locked() {
@@ -234,7 +199,7 @@ if [ -n "$share" ]; then
 	expect "$mode: mounts the directory" "it does not" \
 		guest 'mkdir /share && mount -t virtiofs data /share'
 	guest "$share_load"
-	streams_begin
+	streams_begin 20000
 fi
 resets >/tmp/resets
 
@@ -273,7 +238,7 @@ expect_eq "$mode: all that were suspended were resumed" "$resumed" "$suspended"
 expect_eq "$mode: no device was given up" \
 	"$(said 'has to be reset\|lost (\|still not suspended')" 0
 
-[ -z "$share" ] || streams_end
+[ -z "$share" ] || streams_end $mode
 guest 'touch /tmp/stop; n=0; while [ $n -lt 100 ]; do n=$((n + 1));
 	[ ! -e /tmp/share-rounds ] || [ -e /tmp/share-done ] &&
 	[ -e /tmp/disk-done ] && [ -e /tmp/net-done ] && [ -s /tmp/rng-bytes ] &&

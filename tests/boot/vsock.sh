@@ -11,88 +11,28 @@
 # suspend: of a guest that can suspend devices (guest/linux): four streams that
 # stay open and busy over sleeps; idle ones, whose end wakes.
 . tests/boot/lib.sh
+. tests/boot/vsock_lib.sh
 
 mode=${1-stock} cycles=${2:-5}
 
 base=/tmp/vsock
-peer=$B/tests/boot/vsock_peer
 sock=$base/s
+vsock_dir=$base vsock_path=$sock
 
 # The guest's programs and one more.
 make_initrd() {
 	rm -rf $base
 	mkdir -p $base/root/bin
-	cp "$peer" $base/root/bin/
+	cp "$vsock_peer" $base/root/bin/
 	(cd $base/root && echo bin/vsock_peer | cpio -o -H newc 2>/dev/null) |
 		cat "$GUEST_INITRD" - >$base/initramfs.cpio
 	GUEST_INITRD=$base/initramfs.cpio
 }
 
-# guest_peer ARG...: in the guest, in the background; output in its /tmp/peer.
-guest_peer() {
-	guest "rm -f /tmp/peer /tmp/peer-code; (vsock_peer guest $*
-		>/tmp/peer 2>&1; echo \$? >/tmp/peer-code) >/dev/null 2>&1 &"
-}
-
-# guest_listens: the guest's end does.
-guest_listens() {
-	guest 'n=0; while ! grep -q listening /tmp/peer && [ $n -lt 200 ]; do
-		n=$((n + 1)); usleep 20000; done; grep -q listening /tmp/peer'
-}
-
-# guest_done: the status of the guest's end, once it has one.
-guest_done() {
-	guest 'n=0; while [ ! -s /tmp/peer-code ] && [ $n -lt 500 ]; do
-		n=$((n + 1)); usleep 20000; done; cat /tmp/peer-code' |
-		tr -d '\r'
-}
-
-# both_right NAME: four connections, whose ends both have seen all bytes.
-both_right() {
-	expect_eq "$1: the host has all bytes" \
-		"$(grep -c 'sent .* received ' $base/host)" 4
-	expect_eq "$1: and so has the guest" "$(guest_done)" 0 ||
-		guest 'cat /tmp/peer'
-}
-
-# host_peer ARG...: on this side, not for ever.
-host_peer() {
-	timeout $((30 * SLOW)) "$peer" host "$@" >$base/host 2>&1
-}
-
-# from_host NAME OPTION...
-from_host() {
-	fh_name=$1
-	shift
-	guest_peer listen 5000 4 "$@"
-	guest_listens
-	host_peer connect $sock 5000 4 "$@"
-	expect_eq "$fh_name: status" $? 0 || cat $base/host
-	both_right "$fh_name"
-}
-
-# from_guest NAME OPTION...
-from_guest() {
-	fg_name=$1
-	shift
-	: >$base/host
-	host_peer listen $sock 6000 4 "$@" &
-	fg_pid=$!
-	while ! grep -q . $base/host; do
-		usleep 10000
-	done
-	# Whoever torpor is may connect to it.
-	chmod 666 ${sock}_6000
-	guest_peer connect 6000 4 "$@"
-	wait $fg_pid
-	expect_eq "$fg_name: status" $? 0 || cat $base/host
-	both_right "$fg_name"
-}
-
 # What leads nowhere ends at once, with an error.
 refused() {
 	expect_eq "$1: nobody at the guest's port" \
-		"$("$peer" host connect $sock 4999 1 bytes=1 2>&1)" \
+		"$("$vsock_peer" host connect $sock 4999 1 bytes=1 2>&1)" \
 		"vsock_peer: no OK: Connection refused"
 	expect_eq "$1: nobody at the host's port" \
 		"$(guest 'vsock_peer guest connect 4999 1 bytes=1 2>&1' |
@@ -168,22 +108,10 @@ vsock_count() {
 		sed -n "s/^\"name\":\"vsock\",\"role\".*\"$1\":\([0-9]*\).*/\1/p"
 }
 
-# all_received WHOSE: bytes that the four connections of that end have got.
-all_received() {
-	awk '/^[0-9]*: sent/ { n += $5 } END { print NR, n }' "$1"
-}
-
-all_sent() {
-	awk '/^[0-9]*: sent/ { n += $3 } END { print NR, n }' "$1"
-}
-
 # Four streams, sent both ways all the time, also while the guest sleeps.
 busy() {
 	wakeup disabled
-	guest_peer listen 5000 4 rate=100000
-	guest_listens
-	"$peer" host connect $sock 5000 4 rate=100000 >$base/host 2>&1 &
-	bu_pid=$!
+	streams_begin 100000
 	bu_resets=$(vsock_count resets) bu_suspends=$(vsock_count suspends)
 	i=0
 	while [ $i -lt "$cycles" ]; do
@@ -198,18 +126,7 @@ busy() {
 		"$bu_resets"
 	expect_eq "busy: it was suspended each time" \
 		"$(vsock_count suspends)" $((bu_suspends + cycles))
-	expect "busy: the connections are open" "$(cat $base/host)" \
-		kill -TERM $bu_pid
-	wait $bu_pid
-	expect_eq "busy: the host has all bytes" $? 0 || cat $base/host
-	expect_eq "busy: and so has the guest" "$(guest_done)" 0
-	guest 'grep sent /tmp/peer' | tr -d '\r' >$base/guest
-	grep sent $base/host >$base/host-sums
-	sed 's/^/  host: /' $base/host-sums
-	expect_eq "busy: what the host has sent has come" \
-		"$(all_received $base/guest)" "$(all_sent $base/host-sums)"
-	expect_eq "busy: what the guest has sent has come" \
-		"$(all_received $base/host-sums)" "$(all_sent $base/guest)"
+	streams_end busy
 }
 
 # hold PORT NUMBER: so many open connections that say nothing; $hold_pid is the
@@ -217,7 +134,7 @@ busy() {
 hold() {
 	guest_peer listen "$1" "$2" hold
 	guest_listens
-	"$peer" host connect $sock "$1" "$2" hold >$base/host 2>&1 &
+	"$vsock_peer" host connect $sock "$1" "$2" hold >$base/host 2>&1 &
 	hold_pid=$!
 	# The guest has a process for each and one more.
 	guest "n=0; while [ \"\$(pidof vsock_peer | wc -w)\" -le $2 ] &&

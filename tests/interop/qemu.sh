@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # torpor's device processes behind another front end: Debian's QEMU boots a
-# stock guest whose disk, network card, entropy device and shared directory are
-# torpor-device. Verified I/O, also across QEMU's stop and cont, which stop and
+# stock guest whose disk, network card, entropy device, shared directory and socket
+# device are torpor-device. Verified I/O, also across QEMU's stop and cont, which stop and
 # start every ring, and across a reset of the machine. Needs no KVM.
 . tests/boot/lib.sh
+. tests/boot/vsock_lib.sh
 
 # QEMU emulates the processor.
 SLOW=4
 CONSOLE_ARGS="$CONSOLE_ARGS torpor.run=commands"
 work=$(mktemp -d /tmp/interop.XXXXXX)
+vsock_dir=$work vsock_path=$work/vsock vsock_guest_peer=/mnt/vsock_peer
 
 cleanup() {
 	vm_kill
@@ -47,12 +49,13 @@ device() {
 make_devices() {
 	truncate -s 64M "$work/disk"
 	mkdir -p "$work/share/cases"
-	cp "$B/tests/boot/posix_cases" "$work/share"
+	cp "$B/tests/boot/posix_cases" "$vsock_peer" "$work/share"
 	echo "from the host" >"$work/share/hosts"
 	device blk path="$work/disk"
 	device net tap=tap0
 	device rng
 	device fs path="$work/share" tag=data
+	device vsock cid=5 path="$vsock_path"
 }
 
 # One chardev and one device each; the network card is a netdev besides. It has
@@ -61,7 +64,7 @@ start_qemu() {
 	vm_begin
 	mkfifo "$work/mon.in" "$work/mon.out"
 	set --
-	for sq_role in blk net rng fs; do
+	for sq_role in blk net rng fs vsock; do
 		set -- "$@" -chardev \
 			"socket,id=$sq_role,path=$work/$sq_role.sock"
 	done
@@ -75,6 +78,7 @@ start_qemu() {
 		-device "virtio-net-pci,netdev=card,mac=$GUEST_MAC,vectors=0" \
 		-device vhost-user-rng-pci,chardev=rng \
 		-device vhost-user-fs-pci,chardev=fs,tag=data \
+		-device vhost-user-vsock-pci,chardev=vsock \
 		-kernel "$VM_GUEST/vmlinuz" -initrd "$work/initrd" \
 		-append "$CONSOLE_ARGS"
 	exec 7>"$work/mon.in"
@@ -198,6 +202,13 @@ share() {
 	vm_posix fs $sh_root
 }
 
+# QEMU keeps the event queue to itself.
+sockets() {
+	from_host "vsock: host connects" bytes=1000000
+	from_guest "vsock: guest connects" bytes=1000000
+	from_host "vsock: records" seqpacket bytes=1000000
+}
+
 # Under load, several times; a file stays open and locked, a packet waits.
 stop_and_cont() {
 	guest '(cd /mnt; exec 3>kept; flock -x 3; echo before >&3;
@@ -205,6 +216,7 @@ stop_and_cont() {
 		) >/dev/null 2>&1 &' >/dev/null
 	guest "$BLK_LOAD & (while [ ! -e /tmp/go ]; do
 		dd if=/dev/hwrng bs=64 count=4; done) >/dev/null 2>&1 &" >/dev/null
+	streams_begin 20000
 	sc_bad=
 	for sc_i in 1 2 3 4 5; do
 		usleep 300000
@@ -217,6 +229,7 @@ stop_and_cont() {
 	done
 	expect_eq "stop, cont: five times; a packet of meanwhile arrives" \
 		"$sc_bad" ""
+	streams_end "stop, cont: vsock"
 	guest_eq "stop, cont: the disk lost nothing" \
 		"$(until_there /tmp/result .)" verified
 	guest_eq "stop, cont: an open file stays open" \
@@ -240,6 +253,7 @@ machine_reset() {
 	guest_eq "reset: the share mounts" \
 		'mount -t virtiofs data /mnt && cat /mnt/kept' \
 		"$(printf 'before\nafter')"
+	from_host "reset: vsock" bytes=100000
 	guest_eq "reset: net answers" \
 		"ping -c 3 -W 10 $HOST_IP >/dev/null && echo replies" replies
 	guest_eq "reset: rng answers" \
@@ -272,6 +286,7 @@ if boots "a guest of QEMU boots with them"; then
 	net
 	rng
 	share
+	sockets
 	stop_and_cont
 	machine_reset
 	the_end
