@@ -72,6 +72,7 @@ expect_within() {
 
 tests_end() {
 	vm_kill
+	servers_kill
 	echo "$1: $passed passed, $failed failed, $skipped skipped"
 	trap - EXIT
 	[ "$failed" = 0 ]
@@ -358,9 +359,9 @@ vm_end() {
 	vm_dir=
 }
 
-trap 'vm_kill' EXIT
-trap 'vm_kill; exit 143' TERM
-trap 'vm_kill; exit 130' INT
+trap 'vm_kill; servers_kill' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
 
 # ---------------------------------------------------------------- sleep
 

@@ -6,12 +6,13 @@
 # where one is locked too, four connections to the host that never end, and disk,
 # directory, network, console, rng and connections busy:
 #
-#	suspend.sh fallback|v14|draft|6.12 [CYCLES]
+#	suspend.sh fallback|v14|draft|6.12|virtiofsd [CYCLES]
 #
 # fallback: the devices do not offer VIRTIO_F_SUSPEND, and are reset by each sleep,
 # once; no directory, since its driver would refuse to sleep, and no connections,
 # since they would end. v14, draft: they do, bit 43 or 42, and are never reset.
 # 6.12: as v14, with the small kernel of that version, which is taken along.
+# virtiofsd: as v14, and the directory is Debian's virtiofsd's. As root.
 . tests/boot/lib.sh
 . tests/boot/vsock_lib.sh
 
@@ -26,6 +27,12 @@ v14) # the default
 	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43
 	suspend=v14 net_suspend=v14 share=/tmp/share
 	;;
+virtiofsd)
+	GUEST_INITRD=$B/guest/initramfs-suspend.cpio bit=43
+	suspend=v14 net_suspend=v14 share=/tmp/share
+	virtiofsd=/usr/lib/qemu/virtiofsd
+	[ -x $virtiofsd ] || virtiofsd=$PWD$virtiofsd # on the emulated host
+	;;
 6.12) # has what it needs built in
 	VM_KERNEL=$B/guest/linux/kernel-6.12-v14/bzImage bit=43
 	suspend=v14 net_suspend=v14 share=/tmp/share
@@ -35,7 +42,7 @@ draft)
 	suspend=draft net_suspend=force-draft share=/tmp/share
 	;;
 *)
-	echo "usage: suspend.sh fallback|v14|draft|6.12 [CYCLES]" >&2
+	echo "usage: suspend.sh fallback|v14|draft|6.12|virtiofsd [CYCLES]" >&2
 	exit 2
 	;;
 esac
@@ -164,8 +171,15 @@ rm -f /tmp/hvc0
 if [ -n "$share" ]; then
 	mkdir -p $share
 	cp $B/tests/boot/keep_open $B/tests/boot/vsock_peer $share
-	set -- --shared-dir "$share:data:locks=true:suspend=$suspend" \
-		--vsock "cid=3,socket=/tmp/vsock,suspend=$suspend"
+	if [ "$mode" = virtiofsd ]; then
+		server /tmp/fs.sock /tmp/fs.err "$virtiofsd" \
+			--socket-path=/tmp/fs.sock -o "source=$share,posix_lock"
+		set -- --vhost-user \
+			"fs,socket=/tmp/fs.sock,tag=data,suspend=$suspend"
+	else
+		set -- --shared-dir "$share:data:locks=true:suspend=$suspend"
+	fi
+	set -- "$@" --vsock "cid=3,socket=/tmp/vsock,suspend=$suspend"
 else
 	set --
 fi

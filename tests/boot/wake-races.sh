@@ -33,11 +33,12 @@ CLOCK_NS=20000000
 HVC=/tmp/hvc
 
 # The guest's part: the power button is counted and no more, the sleep button puts
-# it to sleep if the host has allowed that by removing `held`. The times of the
-# files tell when. count prints what the guest has seen so far.
-setup='cd /run; : >power; : >hvc; : >held; : >sleep-error;
+# it to sleep if the host has allowed that by removing `held`, once: two presses
+# may run it at the same time. The times of the files tell when. count prints what
+# the guest has seen so far.
+setup='cd /run; : >power; : >hvc; mkdir held; : >sleep-error;
 printf "#!/bin/sh\necho >>/run/power\n" >/etc/acpi/power;
-printf "#!/bin/sh\ncd /run; [ -e held ] && exit; : >held;
+printf "#!/bin/sh\ncd /run; mkdir held 2>/dev/null || exit;
 	exec go-to-sleep >/dev/console 2>&1\n"
 	>/etc/acpi/sleep;
 echo "cd /run; i=/sys/firmware/acpi/interrupts;
@@ -221,7 +222,7 @@ look() {
 
 # one_race SOURCE: counts what became of it; 1 if the guest is stuck.
 one_race() {
-	guest rm -f /run/held
+	guest rmdir /run/held
 	here_before "$1"
 	b_powerbtn=$n_powerbtn b_sleepbtn=$n_sleepbtn b_rtc=$n_rtc
 	b_net0=$n_net0 b_launcher=$n_launcher b_console0=$n_console0
@@ -292,7 +293,7 @@ races() {
 	console_pid=$(echo "$ctl_out" | tr -d ' \n' | tr '{' '\n' |
 		sed -n 's/^"name":"console0".*"pid":\([0-9]*\).*/\1/p')
 	# The first sleep also sets the guest's clocks right.
-	guest rm /run/held
+	guest rmdir /run/held
 	vm_suspend
 	fall_us=$(echo "$ctl_out" | sed -n 's/.* \([0-9]*\) ms.*/\1000/p')
 	ctl wake
@@ -307,6 +308,7 @@ races() {
 			one_race $source && continue
 			not_ok "$1: $source, the guest goes on" \
 				"stuck in round $i: $ctl_out"
+			vm_postmortem
 			return
 		done
 		echo "  $1, $source: $awake kept it awake or woke it," \
