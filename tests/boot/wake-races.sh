@@ -104,11 +104,11 @@ taken() {
 }
 
 # settle SOURCE: what became of the event in $fate: awake (the guest is, and its
-# scripts say so), taken (and it sleeps on), or nothing.
+# scripts say so), taken (and it sleeps on), or nothing. An event has SETTLE_S from
+# when the guest sleeps; to get there, and back, takes as long as it takes.
 settle() {
-	now_s
-	se_end=$((now + SETTLE_S)) fate=nothing
-	while [ "$now" -lt $se_end ]; do
+	se_state= fate=nothing
+	while :; do
 		ctl state --json
 		settled=$ctl_out
 		found="$(state_get), pending $(source_get "$1" pending)"
@@ -119,8 +119,15 @@ settle() {
 			;;
 		SUSPENDED*) ! taken "$1" || { fate=taken && return; } ;;
 		esac
-		usleep 20000
 		now_s
+		if [ "$se_state" != "${found%%,*}" ]; then
+			se_state=${found%%,*}
+			se_end=$((now + 15 * SLOW))
+			[ "$se_state" != SUSPENDED ] ||
+				se_end=$((now + SETTLE_S))
+		fi
+		[ "$now" -lt $se_end ] || return 0
+		usleep 20000
 	done
 }
 
@@ -138,10 +145,13 @@ listen() {
 	done
 }
 
+# come_back: the guest is woken, if it sleeps, until it has said that it is awake.
 come_back() {
 	now_s
-	co_end=$((now + 10 * SLOW))
+	co_end=$((now + 15 * SLOW))
 	while [ $back = 0 ] && [ "$now" -lt $co_end ]; do
+		ctl state --json
+		[ "$(state_get)" != SUSPENDED ] || ctl wake
 		listen
 		usleep 20000
 		now_s
@@ -229,10 +239,7 @@ one_race() {
 	b_key=$n_key b_serial=0 n_serial=0 back=0 event_tag=none
 	fire "$1" || return 1
 	settle "$1"
-	if [ "$fate" != awake ]; then
-		ctl wake
-		come_back || return 1
-	fi
+	[ "$fate" = awake ] || come_back || return 1
 	look "$1" && judge "$1"
 }
 

@@ -748,6 +748,7 @@ Test(mmio_suspend, a_pause_in_a_drain_that_was_taken_back_draft)
 	while (moved == 1)
 		turn();
 	until_idle();
+	cr_assert(eq(u32, count(VHOST_USER_SET_VRING_KICK), 2), "never started");
 	cr_assert(not(dev.fe.rings[0].started));
 	cr_assert(not(dev.fe.rings[1].started));
 	cr_assert(eq(u32, status(), LIVE));
