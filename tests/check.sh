@@ -113,11 +113,14 @@ baremetal() {
 	done
 }
 
-# A guest that suspends its virtio devices instead of resetting them.
+# suspends MODE CYCLES -a FILE...: of a guest that suspends its virtio devices
+# instead of resetting them.
 suspends() {
-	guests "suspend-$1" tests/harness/run-guests.sh -t 6000 -a "$2" \
+	mode=$1 cycles=$2
+	shift 2
+	guests "suspend-$mode" tests/harness/run-guests.sh -t 6000 "$@" \
 		-a "$B/tests/boot/keep_open" -a "$B/tests/boot/vsock_peer" \
-		tests/boot/suspend.sh "$1" "$3"
+		tests/boot/suspend.sh "$mode" "$cycles"
 }
 
 # In this order; of two workers each takes the next.
@@ -152,9 +155,13 @@ all_guests() {
 		tests/boot/foreign.sh
 	guests vsock tests/harness/run-guests.sh -t 600 \
 		-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh
-	suspends v14 "$B/guest/initramfs-suspend.cpio" $(usual_or_long 8 300)
-	suspends draft "$B/guest/initramfs-suspend-draft.cpio" \
-		$(usual_or_long 4 100)
+	suspends v14 $(usual_or_long 8 300) \
+		-a "$B/guest/initramfs-suspend.cpio"
+	suspends draft $(usual_or_long 4 100) \
+		-a "$B/guest/initramfs-suspend-draft.cpio"
+	suspends virtiofsd $(usual_or_long 4 50) \
+		-a "$B/guest/initramfs-suspend.cpio" \
+		-a /usr/lib/qemu/virtiofsd
 
 	# The long parts.
 	if [ "${LONG-0}" = 1 ]; then
@@ -162,8 +169,8 @@ all_guests() {
 			-a "$B/guest/autosleep/vmlinuz" \
 			-a "$B/guest/autosleep/initramfs.cpio" \
 			tests/boot/autosleep.sh
-		suspends fallback "$B/guest/initramfs-suspend.cpio" 20
-		suspends 6.12 "$B/guest/linux/kernel-6.12-v14/bzImage" 50
+		suspends fallback 20 -a "$B/guest/initramfs-suspend.cpio"
+		suspends 6.12 50 -a "$B/guest/linux/kernel-6.12-v14/bzImage"
 		guests vsock-suspend tests/harness/run-guests.sh -t 900 \
 			-a "$B/guest/initramfs-suspend.cpio" \
 			-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh suspend

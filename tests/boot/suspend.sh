@@ -47,6 +47,12 @@ draft)
 	;;
 esac
 
+if [ "$mode" = virtiofsd ] && { [ "$(id -u)" != 0 ] ||
+	[ "$(awk '{ n += $3 } END { print n }' /proc/self/uid_map)" -le 65535 ]; }; then
+	skip virtiofsd "it works as root only"
+	tests_end suspend-virtiofsd
+fi
+
 net_up
 disk=/tmp/disk.img
 truncate -s 64M $disk
@@ -220,6 +226,7 @@ resets >/tmp/resets
 slept=0 unlocked=0 lost=0 aborted=0 i=0
 while [ $i -lt "$cycles" ] && vm_running; do
 	i=$((i + 1))
+	[ $((i % 50)) != 0 ] || echo "  cycle $i"
 	one_cycle $i
 done
 echo "  $i cycles: $slept asleep, $aborted woken by the load before that"

@@ -16,6 +16,9 @@
 #	-b  take along what the tests on bare-metal payloads need
 #	-i  an interactive shell instead of a script
 #
+# MONITOR=PATH in the environment: QEMU's monitor, for `info registers` of an
+# emulated host that is stuck, on a UNIX socket.
+#
 # The script sees the project at /torpor, its working directory: tests/, guest/
 # and what was built of build/. It has busybox, root and a user `user` (1000),
 # and TORPOR_NESTED=1 in its environment.
@@ -159,6 +162,9 @@ set -- -accel tcg,thread=multi -cpu EPYC -M q35 -m 2048 -smp "$cpus" -nodefaults
 	-serial chardev:tty -serial "file:$work/status" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" \
 	-append "console=ttyS0 quiet panic=-1"
+if [ -n "${MONITOR-}" ]; then
+	set -- "$@" -monitor "unix:$MONITOR,server,nowait"
+fi
 if [ -n "$outdir" ]; then
 	truncate -s 256M "$work/out.img"
 	set -- "$@" -drive "file=$work/out.img,format=raw,if=virtio"
