@@ -224,6 +224,15 @@ guest_result() {
 	return 125
 }
 
+# kvm_counts: a line "NAME COUNT" for each of KVM's own statistics.
+kvm_counts() {
+	[ -d /sys/kernel/debug/kvm ] ||
+		mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+	for kc in /sys/kernel/debug/kvm/*; do
+		[ ! -f "$kc" ] || echo "${kc##*/} $(cat "$kc")"
+	done 2>/dev/null
+}
+
 # vm_postmortem: what can be seen from outside of a guest that is stuck.
 vm_postmortem() {
 	tail -n 8 "$vm_dir/console" | sed 's/^/  | /'
@@ -232,7 +241,11 @@ vm_postmortem() {
 	ctl state
 	echo "$ctl_out" | sed 's/^/  : /'
 	vm_threads >"$vm_dir/threads"
+	kvm_counts >"$vm_dir/counts"
 	sleep 2
+	kvm_counts | awk 'NR == FNR { n[$1] = $2; next }
+		$2 != n[$1] { printf " %s +%d", $1, $2 - n[$1] }
+		END { print "" }' "$vm_dir/counts" - | sed 's/^/  KVM in 2 s:/'
 	vm_threads | threads_diff "$vm_dir/threads" - |
 		awk '$4 || $5 { print "  " $3 ": in 2 s ran", $4 / 1e6,
 			"ms, woke", $5, "times" }'

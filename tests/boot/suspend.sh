@@ -189,7 +189,8 @@ if [ -n "$share" ]; then
 else
 	set --
 fi
-if ! vm_start "torpor.wake=net" --cpus 2 \
+# The kernel's log has to hold a few dozen lines a cycle.
+if ! vm_start "torpor.wake=net log_buf_len=8M" --cpus 2 \
 	--block "$disk,suspend=$suspend" --rng "suspend=$suspend" \
 	--console "type=file,path=/tmp/hvc0,suspend=$suspend" \
 	--net "$NET,suspend=$net_suspend" "$@"; then
