@@ -196,6 +196,12 @@ else
 	workers=
 fi
 
+# A worker that has ended in the middle of a part.
+for taken in "$out"/*.taken; do
+	name=$(basename "$taken" .taken)
+	[ "$name" = baremetal ] || [ -e "$out/$name.status" ] ||
+		echo "$name" >>"$out/broken"
+done
 echo "== sum"
 cat "$out"/*.log 2>/dev/null | awk '
 	/^[a-z0-9.-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ {

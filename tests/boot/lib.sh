@@ -226,7 +226,7 @@ guest_result() {
 
 # kvm_counts: a line "NAME COUNT" for each of KVM's own statistics.
 kvm_counts() {
-	[ -d /sys/kernel/debug/kvm ] ||
+	[ "${TORPOR_NESTED-0}" = 0 ] || [ -d /sys/kernel/debug/kvm ] ||
 		mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 	for kc in /sys/kernel/debug/kvm/*; do
 		[ ! -f "$kc" ] || echo "${kc##*/} $(cat "$kc")"
