@@ -105,6 +105,30 @@ trap 'exit 130' INT
 # An id that owns nothing here, with the groups that /dev/kvm wants.
 ORDINARY=61234
 
+# Where nobody but root may have KVM or taps, as in some containers, an ordinary
+# user gets nodes of its own, which are seen in our mount namespace only: KVM for
+# a group, as on Debian, and taps for all.
+nodes_make() {
+	local nodes=$dir/nodes
+	mkdir "$nodes"
+	mount -t tmpfs -o mode=755 nodes "$nodes"
+	node_make kvm /dev/kvm 660 $((ORDINARY + 1))
+	node_make tun /dev/net/tun 666 0
+	umount -l "$nodes"
+	rmdir "$nodes"
+}
+
+# node_make NAME PATH MODE GROUP: unless its group or all may have it.
+node_make() {
+	[ -n "$(find "$2" ! -perm -o+rw ! -perm -g+rw 2>/dev/null)" ] || return 0
+	mknod "$nodes/$1" c $(stat -c '0x%t 0x%T' "$2")
+	chown "0:$4" "$nodes/$1"
+	chmod "$3" "$nodes/$1"
+	mount --bind "$nodes/$1" "$2"
+}
+
+[ "$TORPOR_TEST_NS" != 0 ] || nodes_make
+
 # for_each_user COMMAND...: as who we are and, if that is root, once more with
 # VMs run by an ordinary user.
 for_each_user() {
