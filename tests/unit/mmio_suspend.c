@@ -6,7 +6,7 @@
  */
 #include "tests/unit/mmio_test.h"
 
-#define SUSPEND	  0x10U
+#define SUSPEND 0x10U
 /* Of the specification and of the draft; not by the names of what is tested. */
 #define BIT_V14	  (1ULL << 43)
 #define BIT_DRAFT (1ULL << 42)
@@ -748,7 +748,8 @@ Test(mmio_suspend, a_pause_in_a_drain_that_was_taken_back_draft)
 	while (moved == 1)
 		turn();
 	until_idle();
-	cr_assert(eq(u32, count(VHOST_USER_SET_VRING_KICK), 2), "never started");
+	cr_assert(eq(u32, count(VHOST_USER_SET_VRING_KICK), 2),
+		  "never started");
 	cr_assert(not(dev.fe.rings[0].started));
 	cr_assert(not(dev.fe.rings[1].started));
 	cr_assert(eq(u32, status(), LIVE));
