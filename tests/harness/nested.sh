@@ -185,12 +185,12 @@ if [ -n "$interactive" ]; then
 else
 	# QEMU's SVM loses an interrupt now and then (docs/hardware.md), and if it
 	# is the timer's, its kernel never runs again. The next interrupt brings
-	# it back: a byte for its serial port, each second. A terminal shows none
-	# of it, and keeps none: DEL, where there is nothing to delete.
+	# it back: a byte for its serial port, ten times a second. A terminal
+	# shows none of it, and keeps none: DEL, where nothing is to delete.
 	mkfifo "$work/beat"
 	# shellcheck disable=SC2016
 	setpriv --pdeathsig KILL sh -c 'exec >"$1"
-		while printf "\177"; do sleep 1; done' sh "$work/beat" \
+		while printf "\177"; do sleep 0.1; done' sh "$work/beat" \
 		2>/dev/null &
 	beat=$!
 	# exec: the pid to end is that of timeout, not of a shell around it.
