@@ -249,8 +249,9 @@ CELL(quiescing_too_long_needs_reset)
 	while (rig_status() == RIG_LIVE)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG),
-		     VIRTIO_INT_CONFIG));
+	cr_assert(
+		eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG),
+		"%s", rig.type->name);
 	cr_assert(gt(u64, rig_irqs(), irqs));
 	rig_thaw();
 	rig_until_idle();
