@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
+#include "tests/contract/stream.h"
 #include "virtio/queues.h"
 #include "vmm/base/fd.h"
 
@@ -30,11 +31,6 @@ static uint64_t rx_bufs, tx_bufs;
 static uint64_t tx_sent, tx_seen, host_sent, rx_seen;
 static bool tx_pending[SLOTS];
 static unsigned int nr_tx;
-
-static uint8_t pattern(uint64_t at)
-{
-	return (uint8_t)(at * 31 + (at >> 8));
-}
 
 static void open_pipes(struct spawn_request *req)
 {
@@ -97,8 +93,7 @@ static void begin(unsigned int n)
 		uint8_t *p = guest_ptr(&rig.g, b.gpa);
 
 		cr_assert(not(tx_pending[slot]));
-		for (uint32_t i = 0; i < b.len; i++)
-			p[i] = pattern(tx_sent++);
+		stream_fill(p, b.len, &tx_sent);
 		tx_pending[guest_ring_add(&rig.ring[TX], &b, 1)] = true;
 		nr_tx++;
 	}
@@ -109,10 +104,8 @@ static void flood(void)
 {
 	uint8_t bytes[FLOOD];
 
-	for (unsigned int i = 0; i < FLOOD; i++)
-		bytes[i] = pattern(host_sent + i);
+	stream_fill(bytes, FLOOD, &host_sent);
 	cr_assert(zero(int, fd_write_all(in[1], bytes, FLOOD)));
-	host_sent += FLOOD;
 }
 
 static void collect_rx(void)
@@ -126,9 +119,7 @@ static void collect_rx(void)
 		const uint8_t *p = guest_ptr(&rig.g, d->addr);
 
 		cr_assert(len > 0 && len <= BUF_SIZE);
-		for (uint32_t i = 0; i < len; i++)
-			cr_assert(eq(u8, p[i], pattern(rx_seen++)), "input");
-		cr_assert(rx_seen <= host_sent);
+		stream_check(p, len, &rx_seen, host_sent, "input");
 		rx_post((uint16_t)((head + NR_RX) % SLOTS));
 		posted = true;
 	}
@@ -148,12 +139,8 @@ static void collect_tx(void)
 		tx_pending[head] = false;
 		nr_tx--;
 	}
-	while ((n = read(out[0], bytes, sizeof(bytes))) > 0) {
-		for (ssize_t i = 0; i < n; i++)
-			cr_assert(eq(u8, bytes[i], pattern(tx_seen++)),
-				  "output");
-		cr_assert(tx_seen <= tx_sent);
-	}
+	while ((n = read(out[0], bytes, sizeof(bytes))) > 0)
+		stream_check(bytes, (size_t)n, &tx_seen, tx_sent, "output");
 }
 
 static unsigned int collect(void)

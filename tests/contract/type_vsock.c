@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
+#include "tests/contract/stream.h"
 #include "virtio/queues.h"
 #include "virtio/vsock.h"
 #include "vmm/base/fd.h"
@@ -35,8 +36,7 @@
 	 1ULL << VSOCK_F_NO_IMPLIED_STREAM)
 
 static char dir[32];
-static int asks =
-	-1; /* what the process asks for the guest, which is nothing */
+static int asks = -1; /* connections of the guest's, of which there are none */
 static int host = -1; /* the program of the host */
 static uint64_t rx_bufs, tx_bufs, event_buf;
 /* Places in the streams of this connection, and packets not used yet. */
@@ -44,11 +44,6 @@ static uint64_t tx_sent, tx_seen, host_sent, rx_seen;
 static bool tx_pending[SLOTS];
 static unsigned int nr_tx;
 static uint32_t host_port; /* of the connection; 0: not asked for yet */
-
-static uint8_t pattern(uint64_t at)
-{
-	return (uint8_t)(at * 31 + (at >> 8));
-}
 
 static void path_of(char path[64], const char *suffix)
 {
@@ -165,17 +160,9 @@ static void send_packet(uint16_t op, uint32_t len)
 
 	cr_assert(not(tx_pending[slot]));
 	memcpy(p, &h, sizeof(h));
-	for (uint32_t i = 0; i < len; i++)
-		p[sizeof(h) + i] = pattern(tx_sent++);
+	stream_fill(p + sizeof(h), len, &tx_sent);
 	tx_pending[guest_ring_add(&rig.ring[VSOCK_TX], &b, 1)] = true;
 	nr_tx++;
-}
-
-static void take_bytes(const uint8_t *p, uint32_t len)
-{
-	for (uint32_t i = 0; i < len; i++)
-		cr_assert(eq(u8, p[i], pattern(rx_seen++)), "input");
-	cr_assert(rx_seen <= host_sent);
 }
 
 static void take_packet(const uint8_t *p, uint32_t len)
@@ -193,7 +180,8 @@ static void take_packet(const uint8_t *p, uint32_t len)
 	}
 	cr_assert(eq(u32, h.src_port, host_port));
 	if (h.op == VIRTIO_VSOCK_OP_RW)
-		take_bytes(p + sizeof(h), h.len);
+		stream_check(p + sizeof(h), h.len, &rx_seen, host_sent,
+			     "input");
 	else
 		cr_assert(eq(u16, h.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE));
 }
@@ -227,12 +215,8 @@ static void collect_tx(void)
 		tx_pending[head] = false;
 		nr_tx--;
 	}
-	while ((n = host_read(bytes, sizeof(bytes)))) {
-		for (size_t i = 0; i < n; i++)
-			cr_assert(eq(u8, bytes[i], pattern(tx_seen++)),
-				  "output");
-		cr_assert(tx_seen <= tx_sent);
-	}
+	while ((n = host_read(bytes, sizeof(bytes))))
+		stream_check(bytes, n, &tx_seen, tx_sent, "output");
 }
 
 /* A reset has ended the connection that was; here is another. */
@@ -277,10 +261,8 @@ static void flood(void)
 {
 	uint8_t bytes[FLOOD];
 
-	for (unsigned int i = 0; i < FLOOD; i++)
-		bytes[i] = pattern(host_sent + i);
+	stream_fill(bytes, FLOOD, &host_sent);
 	cr_assert(zero(int, fd_write_all(host, bytes, FLOOD)));
-	host_sent += FLOOD;
 }
 
 static unsigned int collect(void)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # torpor's device processes behind another front end: Debian's QEMU boots a
-# stock guest whose disk, network card, entropy device, shared directory and socket
-# device are torpor-device. Verified I/O, also across QEMU's stop and cont, which stop and
-# start every ring, and across a reset of the machine. Needs no KVM.
+# stock guest whose disk, network card, entropy device, shared directory and
+# socket device are torpor-device. Verified I/O, also across QEMU's stop and cont,
+# which stop and start every ring, and across a reset of the machine. Needs no KVM.
 . tests/boot/lib.sh
 . tests/boot/vsock_lib.sh
 
