@@ -114,8 +114,14 @@ void virtq_start(struct virtq *vq, uint16_t base, bool event_idx, bool indirect)
 	vq->indirect = indirect;
 	vq->last_avail = base;
 	vq->used_idx = shared_load(&vq->used->idx);
-	vq->signalled = vq->used_idx;
-	vq->signalled_valid = false;
+	/*
+	 * Not where we left it, and not a new ring: who used its last entries
+	 * may not have lived to tell the driver.
+	 */
+	if (vq->signalled != vq->used_idx)
+		vq->signalled = base || vq->used_idx
+					? (uint16_t)(vq->used_idx - vq->size)
+					: 0;
 	if (!goes_on || (uint16_t)(base - vq->used_idx) != vq->held) {
 		vq->in_flight = 0;
 		memset(vq->head_busy, 0, sizeof(vq->head_busy));
@@ -176,21 +182,35 @@ static void busy_clear(struct virtq *vq, uint16_t head)
 	vq->in_flight--;
 }
 
+/*
+ * One load, so that a driver that rewrites the descriptor meanwhile, which it
+ * must not, gets the old one or the new one and no mix: a readable buffer must
+ * not become writable. Every processor with AVX makes a 16-byte load of an
+ * aligned address atomic (Intel SDM volume 3, 9.1.1; AMD APM volume 2, 7.3.2).
+ */
+static void desc_load(const struct vring_desc *d, struct vring_desc *ret)
+{
+	typedef long long whole __attribute__((vector_size(16)));
+	whole v;
+
+	_Static_assert(sizeof(v) == sizeof(*ret), "a descriptor is 16 bytes");
+	__asm__ volatile("movdqa %1, %0" : "=x"(v) : "m"(*d));
+	memcpy(ret, &v, sizeof(*ret));
+}
+
 /* One private copy of descriptor @i of the current table. */
 static void desc_fetch(const struct virtq *vq, const struct walk *w,
 		       unsigned int i, struct vring_desc *ret)
 {
-	struct vring_desc *d = &vq->desc[i];
+	const uint8_t *table = w->nr_table ? w->table[0].iov_base : NULL;
 
-	if (w->nr_table) {
+	if (!w->nr_table)
+		desc_load(&vq->desc[i], ret);
+	else if (w->nr_table == 1 && (uintptr_t)table % DESC_ALIGN == 0)
+		desc_load((const void *)(table + i * sizeof(*ret)), ret);
+	else /* across two regions, or not aligned: what it reads, it reads */
 		(void)iov_read(w->table, w->nr_table, i * sizeof(*ret), ret,
 			       sizeof(*ret));
-		return;
-	}
-	ret->addr = shared_load(&d->addr);
-	ret->len = shared_load(&d->len);
-	ret->flags = shared_load(&d->flags);
-	ret->next = shared_load(&d->next);
 }
 
 /* Return: NULL, or what the driver did wrong. */
@@ -405,7 +425,6 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t len)
 static bool interrupt_wanted(struct virtq *vq)
 {
 	uint16_t old = vq->signalled;
-	bool valid = vq->signalled_valid;
 
 	if (vq->used_idx == old)
 		return false;
@@ -416,11 +435,10 @@ static bool interrupt_wanted(struct virtq *vq)
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	vq->signalled = vq->used_idx;
-	vq->signalled_valid = true;
 	if (!vq->event_idx)
 		return !(shared_load(&vq->avail->flags) &
 			 VRING_AVAIL_F_NO_INTERRUPT);
-	return !valid || vring_need_event(used_event(vq), vq->used_idx, old);
+	return vring_need_event(used_event(vq), vq->used_idx, old);
 }
 
 bool virtq_signal(struct virtq *vq)

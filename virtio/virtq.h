@@ -50,9 +50,8 @@ struct virtq {
 	uint16_t last_avail; /* next avail entry to take, free running */
 	uint16_t used_idx;   /* next used entry to write, free running */
 	uint16_t signalled;  /* used_idx at the last decision to signal */
-	bool signalled_valid;
-	uint16_t in_flight; /* chains taken and not yet pushed */
-	uint16_t held;	    /* of them, those that outlast a stop */
+	uint16_t in_flight;  /* chains taken and not yet pushed */
+	uint16_t held;	     /* of them, those that outlast a stop */
 	uint64_t head_busy[VIRTQ_MAX_SIZE / 64]; /* bit per head in flight */
 	int kick_fd;				 /* owned; -1 = none */
 	int call_fd;				 /* owned; -1 = none */
@@ -78,7 +77,11 @@ int virtq_setup(struct virtq *vq, const struct gmem *gm, uint16_t size,
 int virtq_setup_hva(struct virtq *vq, const struct gmem *gm, uint16_t size,
 		    void *desc, void *avail, void *used) must_check;
 
-/* Begin at @base (next avail index); used_idx is read from the ring. */
+/*
+ * Begin at @base (next avail index); used_idx is read from the ring. If another
+ * process used its last entries, the next virtq_signal() tells the driver of
+ * them, should it want to know.
+ */
 void virtq_start(struct virtq *vq, uint16_t base, bool event_idx,
 		 bool indirect);
 /*

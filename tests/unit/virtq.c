@@ -765,6 +765,82 @@ Test(virtq, hostile_20_descriptor_changed_after_fetch_changes_nothing)
 	cr_assert(eq(u32, r.used->ring[0].id, head));
 }
 
+/*
+ * A driver that rewrites a descriptor while it is fetched: the processor traps
+ * after each instruction, and at the one that is chosen it becomes another.
+ */
+static struct {
+	struct vring_desc *at;
+	const struct vring_desc *other;
+	unsigned int left; /* instructions before that */
+} rewrite;
+
+static void on_step(int sig)
+{
+	typedef long long whole __attribute__((vector_size(16)));
+
+	if (rewrite.left && --rewrite.left == 0)
+		*(volatile whole *)rewrite.at = *(const whole *)rewrite.other;
+}
+
+#define TRAP_FLAG "0x100"
+
+static int pop_rewritten_after(unsigned int instructions)
+{
+	int popped;
+
+	rewrite.left = instructions;
+	__asm__ volatile("pushfq; orq $" TRAP_FLAG ", (%%rsp); popfq" ::
+				 : "memory", "cc");
+	popped = pop();
+	__asm__ volatile("pushfq; andq $~" TRAP_FLAG ", (%%rsp); popfq" ::
+				 : "memory", "cc");
+	return popped;
+}
+
+/* At every instruction of virtq_pop(): one of the two, as it was. */
+static void assert_no_mix(struct vring_desc *at, uint16_t head)
+{
+	struct vring_desc readable = { .addr = buf, .len = 64 };
+	struct vring_desc writable = { .addr = buf + 8192,
+				       .len = 4096,
+				       .flags = VRING_DESC_F_WRITE };
+	unsigned int seen[2] = { 0 };
+	unsigned int n = 0;
+
+	cr_assert(signal(SIGTRAP, on_step) != SIG_ERR);
+	*(uint8_t *)guest_ptr(&g, buf) = 'r';
+	rewrite.at = at;
+	rewrite.other = &writable;
+	do {
+		n++;
+		*at = readable;
+		guest_ring_avail(&r, head);
+		cr_assert(eq(int, pop_rewritten_after(n), 1));
+		cr_assert(eq(uint, c.nr_in + c.nr_out, 1));
+		cr_assert(eq(u64, c.len_out, c.nr_out ? 64 : 0));
+		cr_assert(eq(u64, c.len_in, c.nr_in ? 4096 : 0));
+		cr_assert(eq(int, *(uint8_t *)iov[0].iov_base == 'r', c.nr_out),
+			  "after %u instructions: a mix of two", n);
+		seen[c.nr_in]++;
+		virtq_push(&vq, c.head, 0);
+	} while (!rewrite.left);
+	cr_assert(gt(uint, seen[0], 0));
+	cr_assert(gt(uint, seen[1], 0));
+}
+
+Test(virtq, hostile_20_descriptor_rewritten_meanwhile_is_no_mix_of_two)
+{
+	assert_no_mix(&r.desc[0], 0);
+}
+
+Test(virtq, hostile_20_indirect_descriptor_rewritten_is_no_mix_of_two)
+{
+	guest_ring_desc(&r, 1, buf + 32768, sizeof(struct vring_desc),
+			VRING_DESC_F_INDIRECT, 0);
+	assert_no_mix(guest_ptr(&g, buf + 32768), 1);
+}
+
 Test(virtq, hostile_21_garbage_in_flags_is_at_most_an_interrupt)
 {
 	(void)add_out(4);
@@ -1014,16 +1090,61 @@ Test(virtq_event, signal_is_right_across_the_wrap)
 	cr_assert(eq(uint, raised, 1));
 }
 
-Test(virtq_event, first_signal_after_a_start_is_raised)
+/* As another process would go on with the ring. */
+static void begin_anew(uint16_t base, bool event_idx)
 {
-	use_one();
-	(void)virtq_signal(&vq);
-	cr_assert(eq(u16, virtq_stop(&vq), 1));
-	virtq_start(&vq, 1, true, true);
-	cr_assert(not(virtq_signal(&vq)));
+	virtq_finish(&vq);
+	cr_assert(zero(int, virtq_setup(&vq, &g.gm, SIZE, r.desc_gpa,
+					r.avail_gpa, r.used_gpa)));
+	vq.call_fd = dup(r.call_fd);
+	vq.page = &page;
+	virtq_start(&vq, base, event_idx, true);
+}
+
+Test(virtq_event, a_used_event_far_ahead_is_silent_on_a_ring_just_started)
+{
 	r.avail->ring[SIZE] = 500;
 	use_one();
+	cr_assert(not(virtq_signal(&vq)), "never used before");
+	cr_assert(eq(u16, virtq_stop(&vq), 1));
+	virtq_start(&vq, 1, true, true);
+	use_one();
+	cr_assert(not(virtq_signal(&vq)), "stopped and started");
+	cr_assert(eq(u16, virtq_stop(&vq), 2));
+	begin_anew(2, true);
+	use_one();
+	cr_assert(not(virtq_signal(&vq)), "another process");
+	r.avail->ring[SIZE] = 3;
+	use_one();
 	cr_assert(virtq_signal(&vq));
+}
+
+Test(virtq_event, a_start_says_nothing_again_of_what_was_told)
+{
+	use_one();
+	cr_assert(virtq_signal(&vq));
+	cr_assert(eq(u16, virtq_stop(&vq), 1));
+	virtq_start(&vq, 1, true, true);
+	use_one();
+	/* used_event is still 0. */
+	cr_assert(not(virtq_signal(&vq)));
+}
+
+/* The process that used the entry did not live to say so. */
+Test(virtq_event, what_nobody_may_have_been_told_of_is_told_after_a_start)
+{
+	use_one();
+	begin_anew(1, true);
+	cr_assert(virtq_signal(&vq));
+	cr_assert(not(virtq_signal(&vq)), "once");
+}
+
+Test(virtq, what_nobody_may_have_been_told_of_is_told_after_a_start)
+{
+	use_one();
+	begin_anew(1, false);
+	cr_assert(virtq_signal(&vq));
+	cr_assert(not(virtq_signal(&vq)), "once");
 }
 
 /* --------------------------------------------------------------------- kicks
