@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
 #include <string.h>
 
 #include "arch/x86_64/boot.h"
@@ -55,9 +56,35 @@ static int write_page_tables(const struct gmem *gm)
 	return 0;
 }
 
+/*
+ * A guest that resets the machine by its firmware (Linux: reboot=b) jumps here
+ * in real mode. There is no firmware, but a reset line.
+ */
+static int write_reset_vector(const struct gmem *gm)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe,		     /* mov $0xfe, %al */
+		0xe6, LAYOUT_PORT_I8042_CMD, /* out %al, $0x64 */
+		0xf4,			     /* 1: hlt */
+		0xeb, 0xfd,		     /* jmp 1b */
+	};
+	void *hva;
+	int r;
+
+	static_assert(sizeof(code) <= LAYOUT_KERNEL - LAYOUT_RESET_VECTOR,
+		      "up to 1 MiB");
+	r = gmem_span(gm, LAYOUT_RESET_VECTOR, sizeof(code), &hva);
+	if (r < 0)
+		return r;
+	memcpy(hva, code, sizeof(code));
+	return 0;
+}
+
 int boot_tables_write(const struct gmem *gm)
 {
 	int r = write_gdt(gm);
 
-	return r < 0 ? r : write_page_tables(gm);
+	if (r == 0)
+		r = write_page_tables(gm);
+	return r < 0 ? r : write_reset_vector(gm);
 }

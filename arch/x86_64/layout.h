@@ -18,7 +18,8 @@
 #define LAYOUT_ACPI_BASE     0xe0000 /* RSDP, config block, then the tables */
 #define LAYOUT_ACPI_CONFIG   0xe0100 /* struct acpi_config_block, 768 bytes */
 #define LAYOUT_ACPI_TABLES   0xe0400
-#define LAYOUT_ACPI_END	     0x100000
+#define LAYOUT_ACPI_END	     0xffff0
+#define LAYOUT_RESET_VECTOR  0xffff0 /* F000:FFF0, 16 bytes up to 1 MiB */
 #define LAYOUT_KERNEL	     0x100000
 #define LAYOUT_RAM_LOW_END   0xc0000000 /* RAM below, hole up to 4 GiB */
 #define LAYOUT_RAM_HIGH	     0x100000000

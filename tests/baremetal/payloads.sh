@@ -16,9 +16,10 @@ verdict() {
 
 # ---------------------------------------------------------------- ways to end
 
-end_test() { # PAYLOAD CODE LINE
-	vm_run 30 --no-rng --serial stdout --params say=$1 "$payloads/$1.elf"
-	expect_eq "$1: exit code" "$code" "$2"
+end_test() { # PAYLOAD CODE LINE [PARAMS]
+	vm_run 30 --no-rng --serial stdout --params "say=$1 ${4-}" \
+		"$payloads/$1.elf"
+	expect_eq "$1${4:+, $4}: exit code" "$code" "$2"
 	[ -z "$3" ] || expect "$1: says '$3'" "$(cat "$dir/run/out")" \
 		grep -q "^$3" "$dir/run/out"
 }
@@ -46,6 +47,8 @@ stop_tests() {
 ends() {
 	end_test hello 0 "SAY hello"
 	end_test reset 32 ""
+	end_test reset 32 "" how=acpi
+	end_test reset 32 "" how=bios
 	end_test panic 34 ""
 	end_test triple 32 ""
 	stop_tests
