@@ -240,6 +240,7 @@ UNIT_TESTS = \
 	cpuid \
 	device_socket \
 	disk_image \
+	err \
 	fd \
 	frontend \
 	frontend_foreign \

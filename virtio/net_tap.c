@@ -49,22 +49,24 @@ static int attach_failed(const char *name, int code, struct err *err)
 {
 	switch (code) {
 	case -EBUSY:
-		return err_set(err, code,
-			       "tap '%s' is in use by another process; each "
-			       "guest needs one of its own",
-			       name);
+		return err_usage(err, code,
+				 "tap '%s' is in use by another process; each "
+				 "guest needs one of its own",
+				 name);
 	case -EPERM:
 	case -EACCES:
-		return err_set(err, code,
-			       "no permission to use tap '%s'; give it to this "
-			       "user: ip tuntap del dev %s mode tap; ip tuntap "
-			       "add dev %s mode tap user %u",
-			       name, name, name, (unsigned int)getuid());
+		return err_usage(
+			err, code,
+			"no permission to use tap '%s'; give it to this "
+			"user: ip tuntap del dev %s mode tap; ip tuntap "
+			"add dev %s mode tap user %u",
+			name, name, name, (unsigned int)getuid());
 	case -EINVAL:
-		return err_set(err, code,
-			       "'%s' is no tap, or one made with multi_queue; "
-			       "make one: ip tuntap add dev NAME mode tap",
-			       name);
+		return err_usage(
+			err, code,
+			"'%s' is no tap, or one made with multi_queue; "
+			"make one: ip tuntap add dev NAME mode tap",
+			name);
 	default:
 		return err_set_errno(err, code, "attach to tap '%s'", name);
 	}
@@ -99,18 +101,19 @@ int net_tap_open(const char *name, struct err *err)
 	int r;
 
 	if (!name[0] || strlen(name) >= sizeof(ifr.ifr_name))
-		return err_set(err, -EINVAL,
-			       "tap name '%s': 1 to %zu characters expected",
-			       name, sizeof(ifr.ifr_name) - 1);
+		return err_usage(err, -EINVAL,
+				 "tap name '%s': 1 to %zu characters expected",
+				 name, sizeof(ifr.ifr_name) - 1);
 	/* TUNSETIFF would make it, for root, and it would serve no one. */
 	r = interface_exists(name);
 	if (r < 0)
 		return err_set_errno(err, r, "look for tap '%s'", name);
 	if (!r)
-		return err_set(err, -ENODEV,
-			       "tap '%s' does not exist; as root: ip tuntap "
-			       "add dev %s mode tap user %u; ip link set %s up",
-			       name, name, (unsigned int)getuid(), name);
+		return err_usage(
+			err, -ENODEV,
+			"tap '%s' does not exist; as root: ip tuntap "
+			"add dev %s mode tap user %u; ip link set %s up",
+			name, name, (unsigned int)getuid(), name);
 	fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		r = -errno;
@@ -135,19 +138,21 @@ int net_tap_check(int fd, struct err *err)
 		int r = -errno;
 
 		if (r == -EBADF)
-			return err_set(err, r, "fd %d is not open", fd);
-		return err_set(err, -EINVAL,
-			       "fd %d is not a tap attached by TUNSETIFF", fd);
+			return err_usage(err, r, "fd %d is not open", fd);
+		return err_usage(err, -EINVAL,
+				 "fd %d is not a tap attached by TUNSETIFF",
+				 fd);
 	}
 	if (!(ifr.ifr_flags & IFF_TAP))
-		return err_set(err, -EINVAL,
-			       "fd %d ('%s') is a tun, not a tap (IFF_TAP)", fd,
-			       ifr.ifr_name);
+		return err_usage(err, -EINVAL,
+				 "fd %d ('%s') is a tun, not a tap (IFF_TAP)",
+				 fd, ifr.ifr_name);
 	if (!(ifr.ifr_flags & IFF_NO_PI) || !(ifr.ifr_flags & IFF_VNET_HDR))
-		return err_set(err, -EINVAL,
-			       "tap fd %d ('%s') must be opened with IFF_NO_PI "
-			       "and IFF_VNET_HDR",
-			       fd, ifr.ifr_name);
+		return err_usage(
+			err, -EINVAL,
+			"tap fd %d ('%s') must be opened with IFF_NO_PI "
+			"and IFF_VNET_HDR",
+			fd, ifr.ifr_name);
 	return set_up(fd, err);
 }
 

@@ -71,11 +71,12 @@ static int open_pty(const struct char_config *cfg, const char *option,
 	}
 	(void)fcntl(master, F_SETFD, FD_CLOEXEC);
 	copy = r = dup_cloexec(master);
-	if (r >= 0 && cfg->path)
-		r = make_link(name, cfg->path);
 	if (r < 0)
-		return err_set_errno(err, r, "%s type=pty,path=%s", option,
-				     cfg->path ? cfg->path : "");
+		return err_set_errno(err, r, "%s type=pty", option);
+	r = cfg->path ? make_link(name, cfg->path) : 0;
+	if (r < 0)
+		return err_usage_errno(err, r, "%s type=pty,path=%s", option,
+				       cfg->path);
 	log_info("%s is on %s", option, name);
 	/*
 	 * The slave stays open in us for the VM's life: without one, a read
@@ -109,9 +110,9 @@ int char_fd_open(const struct char_config *cfg, const char *option, int *ret_in,
 			   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
 			   0644);
 		if (out < 0)
-			return err_set_errno(err, -errno,
-					     "%s path=%s: cannot write it",
-					     option, cfg->path);
+			return err_usage_errno(err, -errno,
+					       "%s path=%s: cannot write it",
+					       option, cfg->path);
 		break;
 	case CHAR_NONE:
 		in = open_null(O_RDONLY);

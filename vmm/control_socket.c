@@ -26,43 +26,46 @@ static int explain(int code, const struct control_socket *sock,
 
 	switch (code) {
 	case -EADDRINUSE:
-		return err_set(err, code,
-			       "%s '%s': a running VM uses it; stop that one "
-			       "%s%s%s or give another path",
-			       option, path,
-			       sock->control ? "('torpor stop " : "",
-			       sock->control ? path : "",
-			       sock->control ? "')" : "first");
+		return err_usage(err, code,
+				 "%s '%s': a running VM uses it; stop that one "
+				 "%s%s%s or give another path",
+				 option, path,
+				 sock->control ? "('torpor stop " : "",
+				 sock->control ? path : "",
+				 sock->control ? "')" : "first");
 	case -EEXIST:
-		return err_set(
+		return err_usage(
 			err, code,
 			"%s '%s': exists and is not a socket; give another "
 			"path or remove it",
 			option, path);
 	case -EBUSY:
-		return err_set(err, code,
-			       "%s '%s': another program locks its directory; "
-			       "try again or use another directory",
-			       option, path);
+		return err_usage(
+			err, code,
+			"%s '%s': another program locks its directory; "
+			"try again or use another directory",
+			option, path);
 	case -ENAMETOOLONG:
-		return err_set(err, code,
-			       "%s '%s': longer than %d bytes; give a shorter "
-			       "path",
-			       option, path, CONTROL_SOCKET_PATH_MAX);
+		return err_usage(
+			err, code,
+			"%s '%s': longer than %d bytes; give a shorter "
+			"path",
+			option, path, CONTROL_SOCKET_PATH_MAX);
 	case -ENOENT:
 	case -ENOTDIR:
-		return err_set(err, code,
-			       "%s '%s': its directory does not exist; create "
-			       "it first",
-			       option, path);
+		return err_usage(
+			err, code,
+			"%s '%s': its directory does not exist; create "
+			"it first",
+			option, path);
 	case -EACCES:
 	case -EPERM:
 	case -EROFS:
-		return err_set_errno(
+		return err_usage_errno(
 			err, code, "%s '%s': use a directory you may write to",
 			option, path);
 	default:
-		return err_set_errno(err, code, "%s '%s'", option, path);
+		return err_usage_errno(err, code, "%s '%s'", option, path);
 	}
 }
 

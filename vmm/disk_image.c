@@ -21,29 +21,29 @@ static int open_error(struct err *err, int r, const char *path, bool ro)
 {
 	switch (-r) {
 	case ENOENT:
-		return err_set(err, r,
-			       "--block '%s': no such file; create it with "
-			       "truncate -s SIZE or correct the path",
-			       path);
+		return err_usage(err, r,
+				 "--block '%s': no such file; create it with "
+				 "truncate -s SIZE or correct the path",
+				 path);
 	case EACCES:
 	case EPERM:
-		return err_set(err, r,
-			       "--block '%s': permission denied to %s it; "
-			       "change its mode or owner%s",
-			       path, ro ? "read" : "write",
-			       ro ? "" : ", or add ,ro");
+		return err_usage(err, r,
+				 "--block '%s': permission denied to %s it; "
+				 "change its mode or owner%s",
+				 path, ro ? "read" : "write",
+				 ro ? "" : ", or add ,ro");
 	case EROFS:
-		return err_set(err, r,
-			       "--block '%s': on a read-only file system; "
-			       "add ,ro",
-			       path);
+		return err_usage(err, r,
+				 "--block '%s': on a read-only file system; "
+				 "add ,ro",
+				 path);
 	case EINVAL:
-		return err_set(err, r,
-			       "--block '%s': its file system has no direct "
-			       "I/O; leave out o_direct",
-			       path);
+		return err_usage(err, r,
+				 "--block '%s': its file system has no direct "
+				 "I/O; leave out o_direct",
+				 path);
 	default:
-		return err_set_errno(err, r, "--block '%s'", path);
+		return err_usage_errno(err, r, "--block '%s'", path);
 	}
 }
 
@@ -74,10 +74,10 @@ int disk_image_init(struct disk_image *img, const char *path, bool ro,
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
 		return 0;
 	disk_image_finish(img);
-	return err_set(err, -ENOTBLK,
-		       "--block '%s': neither a regular file nor a block "
-		       "device",
-		       path);
+	return err_usage(err, -ENOTBLK,
+			 "--block '%s': neither a regular file nor a block "
+			 "device",
+			 path);
 }
 
 void disk_image_finish(struct disk_image *img)
@@ -118,11 +118,12 @@ int disk_image_open(struct disk_image *img, const char *path, struct err *err)
 			return err_set_errno(err, -errno,
 					     "--block '%s': cannot lock it",
 					     path);
-		return err_set(err, -EWOULDBLOCK,
-			       "--block '%s': in use by another process; stop "
-			       "it, or share the image read-only (,ro) on all "
-			       "sides",
-			       path);
+		return err_usage(
+			err, -EWOULDBLOCK,
+			"--block '%s': in use by another process; stop "
+			"it, or share the image read-only (,ro) on all "
+			"sides",
+			path);
 	}
 	r = img->ro ? lock_token(img, fd) : 0;
 	if (r < 0)

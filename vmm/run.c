@@ -40,18 +40,18 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return err_set_errno(err, -errno,
-				     "device program '%s' (name it with "
-				     "--device-exe)",
-				     path);
+		return err_usage_errno(err, -errno,
+				       "device program '%s' (name it with "
+				       "--device-exe)",
+				       path);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
 		return fd;
 	(void)close(fd);
-	return err_set(err, -EACCES,
-		       "device program '%s' is no program that may be run "
-		       "(name it with --device-exe)",
-		       path);
+	return err_usage(err, -EACCES,
+			 "device program '%s' is no program that may be run "
+			 "(name it with --device-exe)",
+			 path);
 }
 
 /* Nothing else is open yet, and there is one thread: time for the spawner. */
@@ -67,7 +67,7 @@ static int start(const struct vm_config *cfg, struct err *err)
 
 	if (exe < 0) {
 		log_err("%s", err->msg);
-		return VM_EXIT_CRASH;
+		return err->usage ? VM_EXIT_USAGE : VM_EXIT_CRASH;
 	}
 	if (cfg->nr_shares)
 		shared_dir_raise_limit();

@@ -21,17 +21,17 @@ int shared_dir_open(const char *path, char ret_path[PATH_MAX], struct err *err)
 	ssize_t n;
 
 	if (fd < 0)
-		return err_set_errno(err, -errno, "shared directory '%s'",
-				     path);
+		return err_usage_errno(err, -errno, "shared directory '%s'",
+				       path);
 	/* Not realpath(): an inherited fd (/proc/self/fd/N) will do as well. */
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, ret_path, PATH_MAX);
 	if (n < 0)
-		return err_set_errno(err, -errno, "shared directory '%s'",
-				     path);
+		return err_usage_errno(err, -errno, "shared directory '%s'",
+				       path);
 	if (n == PATH_MAX)
-		return err_set_errno(err, -ENAMETOOLONG,
-				     "shared directory '%s'", path);
+		return err_usage_errno(err, -ENAMETOOLONG,
+				       "shared directory '%s'", path);
 	ret_path[n] = '\0';
 	return TAKE_FD(fd);
 }

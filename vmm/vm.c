@@ -363,7 +363,6 @@ static int vm_make(struct vm *vm, struct err *err)
 		r = make_kvm(vm, err);
 	if (r < 0)
 		return r;
-	vm->options_used = true;
 	r = make_platform(vm, err);
 	if (r < 0)
 		return r;
@@ -380,7 +379,6 @@ static int vm_make(struct vm *vm, struct err *err)
 		r = make_control(vm, err);
 	if (r < 0)
 		return r;
-	vm->options_used = false;
 	r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner), 0,
 		     on_spawner_end);
 	return r < 0 ? err_set_errno(err, r, "event loop")
@@ -431,36 +429,10 @@ static void vm_unmake(struct vm *vm)
 	trace_finish(&vm->trace);
 }
 
-/* What the user gave wrong is a usage error, what failed us is not. */
-static enum vm_exit exit_of_error(const struct vm *vm, int r)
-{
-	if (!vm->options_used)
-		return VM_EXIT_CRASH;
-	switch (-r) {
-	case ENOENT:
-	case EACCES:
-	case EPERM:
-	case EINVAL:
-	case ENOEXEC:
-	case ENOTBLK:
-	case EADDRINUSE:
-	case EWOULDBLOCK:
-	case ENOSPC:
-	case ENAMETOOLONG:
-	case EROFS:
-	case ENODEV:
-	case EBUSY:
-	case EISDIR:
-		return VM_EXIT_USAGE;
-	default:
-		return VM_EXIT_CRASH;
-	}
-}
-
 int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 {
 	static struct vm vm; /* large, and one a process */
-	struct err err = { "" };
+	struct err err = { .msg = "" };
 	int r;
 
 	vm = (struct vm){ .cfg = cfg,
@@ -479,7 +451,7 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 	if (r < 0) {
 		terminal_restore();
 		log_err("%s", err.msg);
-		vm_end(&vm, exit_of_error(&vm, r));
+		vm_end(&vm, err.usage ? VM_EXIT_USAGE : VM_EXIT_CRASH);
 	} else {
 		r = loop_run(&vm.loop);
 		if (r < 0) {

@@ -123,7 +123,6 @@ struct vm {
 	struct vm_virtio virtio[LAYOUT_MAX_VIRTIO];
 	unsigned int nr_virtio;
 	unsigned int handshakes; /* not done yet */
-	bool options_used;	 /* an error now is what an option names */
 
 	struct trace trace; /* any thread records */
 	struct power power;

@@ -569,8 +569,9 @@ static int no_source(const struct vm *vm, const char *name, struct err *err)
 						sizeof(known) - len, " %s",
 						s->name);
 	}
-	return err_set(err, -EINVAL, "--wake %s: no such source; this VM has%s",
-		       name, known);
+	return err_usage(err, -EINVAL,
+			 "--wake %s: no such source; this VM has%s", name,
+			 known);
 }
 
 int vm_power_narrow(struct vm *vm, struct err *err)

@@ -110,7 +110,7 @@ static int connect_to(const char *path, struct err *err)
 	_cleanup_fd_ int fd = -1;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(
+		return err_usage(
 			err, -ENAMETOOLONG,
 			"--vhost-user socket=%.80s...: at most %zu bytes", path,
 			sizeof(addr.sun_path) - 1);
@@ -120,10 +120,10 @@ static int connect_to(const char *path, struct err *err)
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return err_set_errno(err, -errno, "--vhost-user: socket");
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_set_errno(err, -errno,
-				     "--vhost-user socket=%s: start the back "
-				     "end first: connect",
-				     path);
+		return err_usage_errno(err, -errno,
+				       "--vhost-user socket=%s: start the back "
+				       "end first: connect",
+				       path);
 	return TAKE_FD(fd);
 }
 

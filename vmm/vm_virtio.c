@@ -442,10 +442,10 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
 
 	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO) {
-		(void)err_set(err, -ENOSPC,
-			      "too many virtio devices; the limit is %d "
-			      "(--irqchip split) or 16 (--irqchip kernel)",
-			      LAYOUT_MAX_VIRTIO);
+		(void)err_usage(err, -ENOSPC,
+				"too many virtio devices; the limit is %d "
+				"(--irqchip split) or 16 (--irqchip kernel)",
+				LAYOUT_MAX_VIRTIO);
 		return NULL;
 	}
 	*dev = (struct vm_virtio){
@@ -485,8 +485,6 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 {
 	int r, vhost_fd;
 
-	/* From here on a failure is ours. */
-	vm->options_used = false;
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = dev->wake_fd = fd_event_create();
@@ -504,7 +502,6 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 			fd_close(&vhost_fd);
 		return err_set_errno(err, r, "device %s", dev->name);
 	}
-	vm->options_used = true;
 	power_add_source(&vm->power, &dev->wake);
 	return 0;
 }
@@ -518,7 +515,6 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 	dev->is_foreign = true;
 	/* It has nothing to say it with. */
 	dev->wake.off = true;
-	vm->options_used = false;
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = start_transport(vm, dev, type, vhost_fd);
@@ -526,7 +522,6 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 		fd_close(&vhost_fd);
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
-	vm->options_used = true;
 	return 0;
 }
 

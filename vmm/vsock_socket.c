@@ -77,10 +77,10 @@ int vsock_socket_open(struct vsock_socket *sock, struct loop *loop,
 				       .dial_fd = -1,
 				       .dial_src.fd = -1 };
 	if (strlen(path) > VSOCK_PATH_MAX)
-		return err_set(err, -ENAMETOOLONG,
-			       OPTION " '%s': longer than %d bytes; give a "
-				      "shorter path",
-			       path, VSOCK_PATH_MAX);
+		return err_usage(err, -ENAMETOOLONG,
+				 OPTION " '%s': longer than %d bytes; give a "
+					"shorter path",
+				 path, VSOCK_PATH_MAX);
 	(void)snprintf(sock->path, sizeof(sock->path), "%s", path);
 	return open_both(sock, err);
 }

@@ -22,6 +22,13 @@
 #define BOOT_SEL_TSS	0x28 /* 16 bytes */
 #define BOOT_GDT_BYTES	0x38
 
+/*
+ * An ELF has no header that tells how long a command line it takes: Linux's
+ * COMMAND_LINE_SIZE on x86, without the NUL. It copies as much whatever is
+ * there, so a longer one has no end.
+ */
+#define BOOT_ELF_CMDLINE_MAX 2047U
+
 /* A kernel in guest memory, before it is told about its surroundings. */
 struct boot_kernel {
 	struct arch_entry entry;
@@ -60,7 +67,10 @@ int zero_page_write(const struct gmem *gm, uint64_t mem_bytes,
 int pvh_write(const struct gmem *gm, uint64_t mem_bytes,
 	      const struct boot_initrd *initrd) must_check;
 
-/* GDT and identity page tables of the first 4 GiB. 0 or -EFAULT. */
+/*
+ * GDT, identity page tables of the first 4 GiB, and what stands in for firmware
+ * at the reset vector. 0 or -EFAULT.
+ */
 int boot_tables_write(const struct gmem *gm) must_check;
 
 #endif

@@ -21,10 +21,11 @@
 
 static int malformed(const struct image *img, struct err *err, const char *what)
 {
-	return err_set(err, -EINVAL,
-		       "kernel '%s' is not a valid bzImage: %s; use a kernel's "
-		       "arch/x86/boot/bzImage or a distribution's vmlinuz",
-		       img->path, what);
+	return err_usage(
+		err, -EINVAL,
+		"kernel '%s' is not a valid bzImage: %s; use a kernel's "
+		"arch/x86/boot/bzImage or a distribution's vmlinuz",
+		img->path, what);
 }
 
 static int read_header(const struct image *img, struct setup_header *hdr,
@@ -40,10 +41,11 @@ static int read_header(const struct image *img, struct setup_header *hdr,
 	if (h.boot_flag != BOOT_FLAG)
 		return malformed(img, err, "its boot flag is not 0xaa55");
 	if (h.version < VERSION_MIN)
-		return err_set(err, -EINVAL,
-			       "kernel '%s' speaks boot protocol %u.%02u, 2.12 "
-			       "is needed; use Linux 3.8 or later",
-			       img->path, h.version >> 8, h.version & 0xff);
+		return err_usage(
+			err, -EINVAL,
+			"kernel '%s' speaks boot protocol %u.%02u, 2.12 "
+			"is needed; use Linux 3.8 or later",
+			img->path, h.version >> 8, h.version & 0xff);
 	/* The jump at 0x200 leaps over the header and so tells its length. */
 	len = JUMP_TARGET + (h.jump >> 8) - HDR_OFFSET;
 	if (len < HDR_BYTES_MIN)
@@ -53,10 +55,10 @@ static int read_header(const struct image *img, struct setup_header *hdr,
 	if (r < 0)
 		return r;
 	if (!(h.xloadflags & XLF_KERNEL_64))
-		return err_set(err, -EINVAL,
-			       "kernel '%s' has no 64-bit entry point; use a "
-			       "64-bit (x86_64) kernel",
-			       img->path);
+		return err_usage(err, -EINVAL,
+				 "kernel '%s' has no 64-bit entry point; use a "
+				 "64-bit (x86_64) kernel",
+				 img->path);
 	*hdr = h;
 	return 0;
 }
@@ -77,11 +79,12 @@ static int choose_address(const struct image *img,
 		return 0;
 	}
 	if (!hdr->relocatable_kernel)
-		return err_set(err, -EINVAL,
-			       "kernel '%s' is not relocatable and wants to be "
-			       "at 0x%" PRIx64 ", below 1 MiB; build it with "
-			       "CONFIG_RELOCATABLE=y",
-			       img->path, (uint64_t)hdr->pref_address);
+		return err_usage(
+			err, -EINVAL,
+			"kernel '%s' is not relocatable and wants to be "
+			"at 0x%" PRIx64 ", below 1 MiB; build it with "
+			"CONFIG_RELOCATABLE=y",
+			img->path, (uint64_t)hdr->pref_address);
 	if (align == 0 || (align & (align - 1)) || align > ALIGNMENT_MAX)
 		return malformed(img, err,
 				 "its alignment is not a power of two");
@@ -114,11 +117,12 @@ int bzimage_load(const struct image *img, const struct gmem *gm,
 		return r;
 	used = MAX(len, (uint64_t)hdr.init_size);
 	if (gpa > low_end || used > low_end - gpa)
-		return err_set(err, -ENOMEM,
-			       "kernel '%s' needs %" PRIu64 " bytes of memory "
-			       "at 0x%" PRIx64 " and the guest's ends at "
-			       "0x%" PRIx64 "; raise --mem",
-			       img->path, used, gpa, low_end);
+		return err_usage(err, -ENOMEM,
+				 "kernel '%s' needs %" PRIu64
+				 " bytes of memory "
+				 "at 0x%" PRIx64 " and the guest's ends at "
+				 "0x%" PRIx64 "; raise --mem",
+				 img->path, used, gpa, low_end);
 	r = image_load(img, offset, len, gm, gpa, "protected-mode code", err);
 	if (r < 0)
 		return r;

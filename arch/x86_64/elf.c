@@ -34,10 +34,10 @@ struct elf {
 
 static int malformed(const struct elf *elf, struct err *err, const char *what)
 {
-	return err_set(err, -EINVAL,
-		       "kernel '%s' is not a bootable ELF: %s; use an x86-64 "
-		       "vmlinux or an executable with a PVH entry note",
-		       elf->img->path, what);
+	return err_usage(err, -EINVAL,
+			 "kernel '%s' is not a bootable ELF: %s; use an x86-64 "
+			 "vmlinux or an executable with a PVH entry note",
+			 elf->img->path, what);
 }
 
 /* What headers of both widths have to say. */
@@ -159,11 +159,12 @@ static int check_segment(const struct elf *elf, unsigned int i,
 	if (seg->gpa < LAYOUT_KERNEL)
 		return malformed(elf, err, "a segment lies below 1 MiB");
 	if (seg->gpa > low_end || seg->memsz > low_end - seg->gpa)
-		return err_set(err, -ENOMEM,
-			       "kernel '%s' has a segment of %" PRIu64
-			       " bytes at 0x%" PRIx64 " and the guest's memory "
-			       "ends at 0x%" PRIx64 "; raise --mem",
-			       elf->img->path, seg->memsz, seg->gpa, low_end);
+		return err_usage(err, -ENOMEM,
+				 "kernel '%s' has a segment of %" PRIu64
+				 " bytes at 0x%" PRIx64
+				 " and the guest's memory "
+				 "ends at 0x%" PRIx64 "; raise --mem",
+				 elf->img->path, seg->memsz, seg->gpa, low_end);
 	for (unsigned int j = 0; j < i; j++) {
 		const struct segment *other = &elf->segs[j];
 
@@ -312,7 +313,7 @@ int elf_load(const struct image *img, const struct gmem *gm, uint64_t mem_bytes,
 			   elf.entry },
 		.end = end,
 		.initrd_end_max = low_end,
-		.cmdline_max = LAYOUT_CMDLINE_MAX - 1,
+		.cmdline_max = BOOT_ELF_CMDLINE_MAX,
 	};
 	return 0;
 }

@@ -25,23 +25,24 @@ int image_open(struct image *img, const char *what, const char *path,
 	if (fd < 0) {
 		int r = -errno;
 
-		return err_set(err, r,
-			       "%s '%s' cannot be opened: %s; give the path of "
-			       "a file this user may read",
-			       what, path, strerror(-r));
+		return err_usage(
+			err, r,
+			"%s '%s' cannot be opened: %s; give the path of "
+			"a file this user may read",
+			what, path, strerror(-r));
 	}
 	if (fstat(fd, &st) < 0)
-		return err_set_errno(err, -errno, "%s '%s' cannot be examined",
-				     what, path);
+		return err_usage_errno(
+			err, -errno, "%s '%s' cannot be examined", what, path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-			       "%s '%s' is not a regular file; give the path "
-			       "of the image itself",
-			       what, path);
+		return err_usage(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+				 "%s '%s' is not a regular file; give the path "
+				 "of the image itself",
+				 what, path);
 	if (st.st_size == 0)
-		return err_set(err, -EINVAL,
-			       "%s '%s' is empty; give a complete image", what,
-			       path);
+		return err_usage(err, -EINVAL,
+				 "%s '%s' is empty; give a complete image",
+				 what, path);
 	img->size = (uint64_t)st.st_size;
 	img->fd = TAKE_FD(fd);
 	return 0;
@@ -55,11 +56,11 @@ void image_close(struct image *img)
 static int truncated(const struct image *img, uint64_t offset, uint64_t len,
 		     const char *part, struct err *err)
 {
-	return err_set(err, -EINVAL,
-		       "%s '%s' is truncated: its %s needs %" PRIu64
-		       " bytes at offset %" PRIu64 ", the file has %" PRIu64
-		       "; get a complete copy",
-		       img->what, img->path, part, len, offset, img->size);
+	return err_usage(err, -EINVAL,
+			 "%s '%s' is truncated: its %s needs %" PRIu64
+			 " bytes at offset %" PRIu64 ", the file has %" PRIu64
+			 "; get a complete copy",
+			 img->what, img->path, part, len, offset, img->size);
 }
 
 int image_read(const struct image *img, uint64_t offset, void *buf,
@@ -77,9 +78,9 @@ int image_read(const struct image *img, uint64_t offset, void *buf,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_set_errno(err, -errno,
-					     "%s '%s': %s cannot be read",
-					     img->what, img->path, part);
+			return err_usage_errno(err, -errno,
+					       "%s '%s': %s cannot be read",
+					       img->what, img->path, part);
 		if (n == 0) /* It shrank since it was opened. */
 			return truncated(img, offset, len, part, err);
 		done += (uint64_t)n;
@@ -96,9 +97,9 @@ int image_load(const struct image *img, uint64_t offset, uint64_t len,
 	if (len == 0)
 		return 0;
 	if (gmem_span(gm, gpa, len, &hva) < 0)
-		return err_set(err, -EFAULT,
-			       "%s '%s': %s (%" PRIu64 " bytes at 0x%" PRIx64
-			       ") lies outside guest memory; raise --mem",
-			       img->what, img->path, part, len, gpa);
+		return err_usage(err, -EFAULT,
+				 "%s '%s': %s (%" PRIu64 " bytes at 0x%" PRIx64
+				 ") lies outside guest memory; raise --mem",
+				 img->what, img->path, part, len, gpa);
 	return image_read(img, offset, hva, len, part, err);
 }

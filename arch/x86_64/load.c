@@ -31,10 +31,11 @@ static int load_kernel(const struct arch_config *cfg, const struct gmem *gm,
 		return elf_load(&img, gm, cfg->mem_bytes, ret, err);
 	if (memcmp(start + BZIMAGE_MAGIC_OFFSET, BZIMAGE_MAGIC, 4) == 0)
 		return bzimage_load(&img, gm, cfg->mem_bytes, ret, err);
-	return err_set(err, -ENOEXEC,
-		       "kernel '%s' is neither a bzImage nor an ELF file; give "
-		       "a complete, uncompressed vmlinuz, bzImage or vmlinux",
-		       cfg->kernel_path);
+	return err_usage(
+		err, -ENOEXEC,
+		"kernel '%s' is neither a bzImage nor an ELF file; give "
+		"a complete, uncompressed vmlinuz, bzImage or vmlinux",
+		cfg->kernel_path);
 }
 
 /* As high as possible: kernels decompress and grow upwards from below. */
@@ -56,11 +57,11 @@ static int load_initrd(const struct arch_config *cfg, const struct gmem *gm,
 	room = end > kernel->end ? end - kernel->end : 0;
 	gpa = img.size <= room ? (end - img.size) & ~PAGE_MASK : 0;
 	if (gpa < kernel->end)
-		return err_set(err, -ENOMEM,
-			       "initrd '%s' (%" PRIu64 " bytes) does not fit "
-			       "between the kernel's end at 0x%" PRIx64
-			       " and 0x%" PRIx64 "; raise --mem",
-			       img.path, img.size, kernel->end, end);
+		return err_usage(err, -ENOMEM,
+				 "initrd '%s' (%" PRIu64 " bytes) does not fit "
+				 "between the kernel's end at 0x%" PRIx64
+				 " and 0x%" PRIx64 "; raise --mem",
+				 img.path, img.size, kernel->end, end);
 	r = image_load(&img, 0, img.size, gm, gpa, "content", err);
 	if (r < 0)
 		return r;
@@ -77,10 +78,11 @@ static int write_cmdline(const struct arch_config *cfg, const struct gmem *gm,
 	void *hva;
 
 	if (len > max)
-		return err_set(err, -E2BIG,
-			       "kernel command line has %zu bytes, kernel '%s' "
-			       "takes %" PRIu64 "; shorten --params",
-			       len, cfg->kernel_path, max);
+		return err_usage(
+			err, -E2BIG,
+			"kernel command line has %zu bytes, kernel '%s' "
+			"takes %" PRIu64 "; shorten --params",
+			len, cfg->kernel_path, max);
 	if (gmem_span(gm, LAYOUT_CMDLINE, len + 1, &hva) < 0)
 		return -EFAULT;
 	memcpy(hva, cmdline, len + 1);
@@ -113,10 +115,11 @@ int arch_load(const struct arch_config *cfg, const struct gmem *gm,
 	assert(cfg->nr_vcpus >= 1 && cfg->nr_vcpus <= LAYOUT_MAX_VCPUS);
 	assert(cfg->nr_virtio <= LAYOUT_MAX_VIRTIO);
 	if (cfg->mem_bytes < MEMORY_MAP_MIN_RAM)
-		return err_set(err, -ENOMEM,
-			       "guest memory of %" PRIu64 " bytes is too small "
-			       "to boot; raise --mem",
-			       cfg->mem_bytes);
+		return err_usage(err, -ENOMEM,
+				 "guest memory of %" PRIu64
+				 " bytes is too small "
+				 "to boot; raise --mem",
+				 cfg->mem_bytes);
 	r = load_kernel(cfg, gm, &kernel, err);
 	if (r < 0)
 		return r;

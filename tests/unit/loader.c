@@ -313,6 +313,7 @@ Test(loader, initrd_that_meets_the_kernel_is_refused)
 		file_write(&initrd);
 		r = load_with(initrd.path, NULL);
 		cr_assert(eq(int, r, i == 4 ? 0 : -ENOMEM), "case %zu", i);
+		cr_assert(eq(int, err.usage, r < 0));
 		if (r < 0)
 			cr_assert(
 				ne(ptr, strstr(err.msg, "does not fit"), NULL));

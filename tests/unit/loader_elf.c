@@ -127,6 +127,35 @@ Test(loader_elf, elf64_without_a_note_is_entered_as_linux)
 	cr_assert(eq(u64, zero_page()->acpi_rsdp_addr, LAYOUT_ACPI_BASE));
 }
 
+/* Linux copies COMMAND_LINE_SIZE bytes, NUL or none. */
+Test(loader_elf, a_command_line_that_linux_cuts_is_refused)
+{
+	static void (*const makers[])(void) = { make_elf64, make_pvh64,
+						make_pvh32 };
+	static char line[2049];
+
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		makers[i]();
+		file_write(&kernel);
+		memset(line, 'x', 2048);
+		cr_assert(eq(int, load_with(NULL, line), -E2BIG));
+		cr_assert(err.usage);
+		line[2047] = '\0';
+		cr_assert(eq(int, load_with(NULL, line), 0), "%s", err.msg);
+	}
+}
+
+/* F000:FFF0 in real mode. */
+Test(loader_elf, a_reset_by_firmware_is_a_reset)
+{
+	static const uint8_t reset[] = { 0xb0, 0xfe, 0xe6, 0x64 };
+
+	make_elf64();
+	cr_assert(eq(int, load(), 0), "%s", err.msg);
+	cr_assert(zero(
+		int, memcmp(at(0xffff0, sizeof(reset)), reset, sizeof(reset))));
+}
+
 Test(loader_elf, pvh_elf64_is_entered_at_its_note)
 {
 	const uint8_t *info;

@@ -71,7 +71,7 @@ static inline int load_with(const char *initrd_path, const char *cmdline)
 		.nr_vcpus = 1,
 	};
 
-	err.msg[0] = '\0';
+	err = (struct err){ .msg = "" };
 	return arch_load(&cfg, &gm, &entry, &err);
 }
 

@@ -1,9 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vmm/base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+static void set(struct err *err, const char *fmt, va_list ap)
+{
+	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	err->usage = false;
+}
+
+static void set_errno(struct err *err, int code, const char *fmt, va_list ap)
+{
+	size_t len;
+
+	set(err, fmt, ap);
+	len = strlen(err->msg);
+	(void)snprintf(err->msg + len, sizeof(err->msg) - len, ": %s",
+		       strerror(-code));
+}
+
+static bool is_hosts(int code)
+{
+	return code == -EMFILE || code == -ENFILE || code == -ENOBUFS ||
+	       code == -EIO;
+}
 
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
@@ -12,7 +35,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 	if (!err)
 		return code;
 	va_start(ap, fmt);
-	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	set(err, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -20,15 +43,37 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 int err_set_errno(struct err *err, int code, const char *fmt, ...)
 {
 	va_list ap;
-	size_t len;
 
 	if (!err)
 		return code;
 	va_start(ap, fmt);
-	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	set_errno(err, code, fmt, ap);
 	va_end(ap);
-	len = strlen(err->msg);
-	(void)snprintf(err->msg + len, sizeof(err->msg) - len, ": %s",
-		       strerror(-code));
+	return code;
+}
+
+int err_usage(struct err *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	set(err, fmt, ap);
+	va_end(ap);
+	err->usage = !is_hosts(code);
+	return code;
+}
+
+int err_usage_errno(struct err *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	set_errno(err, code, fmt, ap);
+	va_end(ap);
+	err->usage = !is_hosts(code);
 	return code;
 }

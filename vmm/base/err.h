@@ -8,8 +8,11 @@
 #ifndef TORPOR_BASE_ERR_H
 #define TORPOR_BASE_ERR_H
 
+#include <stdbool.h>
+
 struct err {
 	char msg[512];
+	bool usage; /* what the user gave is wrong, see err_usage() */
 };
 
 /**
@@ -25,6 +28,17 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 
 /* err_set() with ": strerror(-code)" appended. Return: @code. */
 int err_set_errno(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * The same where the fault lies in what the user gave: an option, its value or
+ * the file it names. Whoever finds the fault says so, as no errno tells it. An
+ * open of the user's path may also fail because the host has run out of
+ * something: -EMFILE, -ENFILE, -ENOBUFS and -EIO are no fault of the user's.
+ */
+int err_usage(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int err_usage_errno(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 #endif
