@@ -258,6 +258,7 @@ UNIT_TESTS = \
 	memory_map \
 	mmio \
 	mmio_foreign \
+	mmio_blocking \
 	mmio_life \
 	mmio_quiesce \
 	mmio_respawn \

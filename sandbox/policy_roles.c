@@ -42,7 +42,9 @@ static const struct policy_rule common[] = {
 	POLICY_ALLOW(timerfd_settime),
 	/* Deadlines, where the vDSO has no clock. */
 	POLICY_ALLOW(clock_gettime),
-	/* Eventfds, log lines, packets, bytes. */
+	/* Eventfds, without waiting: see fd_event_read(). */
+	POLICY_ALLOW(preadv2),
+	/* Log lines, packets, bytes. */
 	POLICY_ALLOW(read),
 	POLICY_ALLOW(write),
 	POLICY_ALLOW(readv),
@@ -60,10 +62,6 @@ static const struct policy_rule common[] = {
 	 * newfstatat; a path would find an empty root. */
 	POLICY_ALLOW(fstat),
 	POLICY_ALLOW(newfstatat),
-	/* Seals and status flags of fds that arrive; no other command. */
-	POLICY_ALLOW_EQ(fcntl, 1, F_GET_SEALS),
-	POLICY_ALLOW_EQ(fcntl, 1, F_GETFL),
-	POLICY_ALLOW_EQ(fcntl, 1, F_SETFL),
 	/* Guest memory (SET_MEM_TABLE) and malloc; never executable. */
 	POLICY_ALLOW_MASK(mmap, 2, PROT_EXEC, 0),
 	POLICY_ALLOW_MASK(mprotect, 2, PROT_EXEC, 0),

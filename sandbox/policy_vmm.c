@@ -67,7 +67,9 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW(time),
 	POLICY_ALLOW(clock_nanosleep),
 	POLICY_ALLOW(nanosleep),
-	/* Eventfds, serial, control socket, log. */
+	/* Eventfds, without waiting. */
+	POLICY_ALLOW(preadv2),
+	/* Serial, control socket, log. */
 	POLICY_ALLOW(read),
 	POLICY_ALLOW(write),
 	POLICY_ALLOW(readv),

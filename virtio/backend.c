@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "virtio/backend_int.h"
@@ -48,7 +49,8 @@ static int receive(struct backend *be, size_t want)
 
 		n = fd_recvmsg(be->vhost_fd, (uint8_t *)&be->msg + be->have,
 			       want - be->have, fds,
-			       ARRAY_SIZE(be->fds) - be->nr_fds, &nr, 0);
+			       ARRAY_SIZE(be->fds) - be->nr_fds, &nr,
+			       MSG_DONTWAIT);
 		if (n == -EAGAIN)
 			return 0;
 		if (n < 0)
@@ -255,7 +257,7 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		ssize_t n;
 
 		n = fd_recvmsg(be->ctl_fd, &buf, sizeof(buf.m) + 1, NULL, 0,
-			       &nr_fds, 0);
+			       &nr_fds, MSG_DONTWAIT);
 		if (n == -EAGAIN)
 			return;
 		if (n == 0 || (n < 0 && n != -EMSGSIZE)) {
@@ -289,16 +291,10 @@ static int page_map(struct backend *be, int fd)
 
 static int fds_watch(struct backend *be)
 {
-	int r;
+	int r = loop_add(be->loop, &be->vhost_src, be->vhost_fd, EPOLLIN,
+			 on_vhost);
 
-	r = fd_set_nonblock(be->vhost_fd, 1);
-	if (r < 0)
-		return r;
-	r = loop_add(be->loop, &be->vhost_src, be->vhost_fd, EPOLLIN, on_vhost);
 	if (r < 0 || be->ctl_fd < 0)
-		return r;
-	r = fd_set_nonblock(be->ctl_fd, 1);
-	if (r < 0)
 		return r;
 	return loop_add(be->loop, &be->ctl_src, be->ctl_fd, EPOLLIN, on_ctl);
 }

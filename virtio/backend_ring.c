@@ -24,13 +24,15 @@ static void on_kick(struct loop_source *src, uint32_t events)
 		container_of(src, struct backend_ring, kick_src);
 	struct virtio_dev *dev = ring->be->dev;
 	unsigned int i = (unsigned int)(ring - ring->be->rings);
+	uint64_t count;
+	int r = events & EPOLLIN ? fd_event_read(src->fd, &count) : -EPIPE;
 
-	if (!(events & EPOLLIN)) {
-		/* Not an eventfd: its other end is gone. Never spin on it. */
+	if (r < 0 && r != -EAGAIN) {
+		/* Not an eventfd, or its other end is gone: never spin on it.
+		 */
 		loop_remove(ring->be->loop, src);
 		return;
 	}
-	(void)fd_event_drain(dev->queues[i].kick_fd);
 	if (dev->queues[i].running && !dev->queues[i].broken)
 		dev->ops->kick(dev, i);
 }

@@ -384,9 +384,7 @@ int frontend_init(struct frontend *fe, struct loop *loop, int fd,
 				 .fd = -1,
 				 .src.fd = -1,
 				 .deadline_ns = deadline_ns };
-	r = fd_set_nonblock(fd, 1);
-	if (r == 0)
-		r = loop_add(loop, &fe->src, fd, EPOLLIN, on_socket);
+	r = loop_add(loop, &fe->src, fd, EPOLLIN, on_socket);
 	if (r == 0)
 		fe->fd = fd;
 	return r;
@@ -470,6 +468,8 @@ static int start_ring(struct frontend *fe, uint32_t index)
 	if (r == 0)
 		r = send_ring_fd(fe, VHOST_USER_SET_VRING_CALL, index,
 				 ring->call_fd);
+	if (r == 0 && fe->renew_kick)
+		r = fe->renew_kick(fe, index);
 	if (r == 0)
 		r = send_ring_fd(fe, VHOST_USER_SET_VRING_KICK, index,
 				 ring->kick_fd);
@@ -497,12 +497,6 @@ void frontend_start(struct frontend *fe, uint64_t features, uint32_t mask,
 	/* Works with every back end, acknowledgements or not: a barrier. */
 	if (r == 0)
 		r = send_query(fe, VHOST_USER_GET_FEATURES);
-	/* By the text a ring starts when it is kicked; and the driver may
-	 * have made buffers available before. */
-	for (uint32_t i = 0; i < FRONTEND_MAX_RINGS && r == 0; i++) {
-		if (mask >> i & 1)
-			fd_event_signal(fe->rings[i].kick_fd);
-	}
 	await_op(fe, r);
 }
 

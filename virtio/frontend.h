@@ -54,6 +54,12 @@ struct frontend {
 	void (*on_failed)(struct frontend *fe, const char *why);
 
 	const struct frontend_foreign *foreign; /* NULL: ours; borrowed */
+	/*
+	 * Before a ring starts: rings[ring].kick_fd is to be one that nobody
+	 * has yet, with a kick in it. NULL where a ring that starts is looked
+	 * at unasked.
+	 */
+	int (*renew_kick)(struct frontend *fe, uint32_t ring);
 
 	uint64_t features;	    /* offered by the back end */
 	uint64_t protocol_features; /* negotiated */

@@ -653,12 +653,14 @@ static int make_fds(struct virtio_mmio *dev)
 		return r;
 	if (dev->foreign)
 		r = mmio_relay_init(dev);
+	else
+		r = dev->used_irq_fd = fd_event_create();
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		dev->fe.rings[i].kick_fd = dev->kick_fds[i];
 		dev->fe.rings[i].call_fd =
-			dev->foreign ? dev->call_fd : dev->irq_fd;
+			dev->foreign ? dev->call_fd : dev->used_irq_fd;
 		dev->fe.rings[i].err_fd = dev->err_fd;
 	}
 	return loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
@@ -689,6 +691,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		.nr_queues = cfg->nr_queues,
 		.config_size = cfg->config_size,
 		.irq_fd = -1,
+		.used_irq_fd = -1,
 		.err_fd = -1,
 		.call_fd = -1,
 		.err_src.fd = -1,
@@ -743,6 +746,7 @@ void virtio_mmio_finish(struct virtio_mmio *dev)
 	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
 		fd_close(&dev->kick_fds[i]);
 	fd_close(&dev->irq_fd);
+	fd_close(&dev->used_irq_fd);
 	fd_close(&dev->err_fd);
 	dev->loop = NULL;
 }

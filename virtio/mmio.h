@@ -53,6 +53,11 @@ struct virtio_mmio_ops {
 	 * if the type keeps more than what is in its rings.
 	 */
 	int (*respawn)(struct virtio_mmio *dev);
+	/*
+	 * Of a foreign back end: dev->kick_fds[queue] will be @fd, which is to
+	 * be the ioeventfd in its place. NULL: nobody has made it one.
+	 */
+	int (*kick_moves)(struct virtio_mmio *dev, unsigned int queue, int fd);
 };
 
 /* A back end that is no process of ours; virtio/mmio_relay.c. */
@@ -137,8 +142,9 @@ struct virtio_mmio {
 	struct virtio_regpage *page;
 	struct frontend fe;
 	int kick_fds[VIRTIO_MMIO_MAX_QUEUES]; /* owned */
-	int irq_fd;			      /* owned; an irqfd */
-	int err_fd;			      /* owned; a ring broke */
+	int irq_fd;			      /* owned; the VMM's irqfd */
+	int used_irq_fd; /* owned; the process's irqfd, -1: foreign */
+	int err_fd;	 /* owned; a ring broke */
 	struct loop_source err_src;
 
 	uint64_t offered; /* features */
@@ -187,7 +193,7 @@ struct virtio_mmio {
  * @ready: called from the loop when the device can be offered to the guest
  *
  * The caller adds dev->bus to the MMIO bus, dev->kick_fds as ioeventfds and
- * dev->irq_fd as an irqfd.
+ * dev->irq_fd and dev->used_irq_fd, unless that is -1, as irqfds.
  * Return: 0 or -errno.
  */
 int virtio_mmio_init(struct virtio_mmio *dev,

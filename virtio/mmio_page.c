@@ -46,6 +46,7 @@ void mmio_publish_queue(struct virtio_mmio *dev)
 static void raise_irq(struct virtio_mmio *dev, uint32_t bits)
 {
 	regpage_raise(dev->page, bits);
+	/* Not the one the process has: see fd_event_signal(). */
 	fd_event_signal(dev->irq_fd);
 }
 

@@ -54,9 +54,33 @@ void mmio_relay_moved(struct virtio_mmio *dev, enum virtio_mmio_op op)
 		mmio_raise_used(dev);
 }
 
+/*
+ * By the text of vhost-user a ring starts as it is kicked. The VMM must not
+ * write to an eventfd that the back end has, see fd_event_signal(), so it
+ * hands out a new one each time, with the kick in it.
+ */
+static int renew_kick(struct frontend *fe, uint32_t ring)
+{
+	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
+	_cleanup_fd_ int fd = fd_event_create();
+	int r = 0;
+
+	if (fd < 0)
+		return fd;
+	fd_event_signal(fd);
+	if (dev->ops->kick_moves)
+		r = dev->ops->kick_moves(dev, ring, fd);
+	if (r < 0)
+		return r;
+	fd_close(&dev->kick_fds[ring]);
+	fe->rings[ring].kick_fd = dev->kick_fds[ring] = TAKE_FD(fd);
+	return 0;
+}
+
 void mmio_foreign_prepare(struct virtio_mmio *dev)
 {
 	dev->fe.foreign = &dev->foreign->fe;
+	dev->fe.renew_kick = renew_kick;
 	if (dev->foreign->config && dev->config_size)
 		memcpy(dev->fe.config, dev->foreign->config, dev->config_size);
 }

@@ -94,7 +94,8 @@ static void on_dialled(struct loop_source *src, uint32_t events)
 	struct vsock_dial q;
 	size_t nr_fds = 0;
 	int fd = -1;
-	ssize_t n = fd_recvmsg(vs->dial_fd, &q, sizeof(q), &fd, 1, &nr_fds, 0);
+	ssize_t n = fd_recvmsg(vs->dial_fd, &q, sizeof(q), &fd, 1, &nr_fds,
+			       MSG_DONTWAIT);
 
 	if (n == -EAGAIN)
 		return;

@@ -265,7 +265,20 @@ static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
 				  dev->mmio.kick_fds[q], q, true);
 	if (r == 0)
 		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.irq_fd, dev->gsi);
+	if (r == 0 && dev->mmio.used_irq_fd >= 0)
+		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.used_irq_fd,
+				      dev->gsi);
 	return r;
+}
+
+/* The ring does not run: nothing is lost between the two. */
+static int op_kick_moves(struct virtio_mmio *mmio, unsigned int queue, int fd)
+{
+	int vm_fd = owner(mmio)->vm->vm_fd;
+	uint64_t gpa = mmio->bus.base + VIRTIO_MMIO_QUEUE_NOTIFY_REG;
+	int r = kvm_ioeventfd(vm_fd, gpa, mmio->kick_fds[queue], queue, false);
+
+	return r < 0 ? r : kvm_ioeventfd(vm_fd, gpa, fd, queue, true);
 }
 
 static void on_ready(struct virtio_mmio *mmio, int r)
@@ -396,6 +409,7 @@ static const struct virtio_mmio_ops foreign_ops = {
 	.release = op_release,
 	.event = op_event,
 	.failed = op_failed,
+	.kick_moves = op_kick_moves,
 };
 
 static int start_transport(struct vm *vm, struct vm_virtio *dev,

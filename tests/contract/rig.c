@@ -230,6 +230,9 @@ static void watch(void)
 				     EPOLLIN, on_end)));
 	cr_assert(zero(int, loop_add(&rig.loop, &rig.irq_src, rig.dev.irq_fd,
 				     EPOLLIN | EPOLLET, on_irq)));
+	cr_assert(zero(int, loop_add(&rig.loop, &rig.used_irq_src,
+				     rig.dev.used_irq_fd, EPOLLIN | EPOLLET,
+				     on_irq)));
 }
 
 /* -------------------------------------------------------------------- life */
@@ -270,6 +273,7 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 			    .pid_src.fd = -1,
 			    .ctl_src.fd = -1,
 			    .irq_src.fd = -1,
+			    .used_irq_src.fd = -1,
 			    .host_src.fd = -1,
 			    .ready = 1 };
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -471,7 +475,7 @@ void rig_kick(unsigned int q)
 	fd_event_signal(rig.dev.kick_fds[q]);
 }
 
-uint64_t rig_irqs(void)
+static uint64_t event_count(int fd_event)
 {
 	char path[64], text[256];
 	uint64_t n = 0;
@@ -479,8 +483,7 @@ uint64_t rig_irqs(void)
 	const char *p;
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
-		       rig.dev.irq_fd);
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd_event);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	cr_assert(ge(int, fd, 0));
 	len = read(fd, text, sizeof(text) - 1);
@@ -490,6 +493,11 @@ uint64_t rig_irqs(void)
 	cr_assert(p != NULL, "%s", text);
 	cr_assert(eq(int, sscanf(p + 14, "%" SCNx64, &n), 1));
 	return n;
+}
+
+uint64_t rig_irqs(void)
+{
+	return event_count(rig.dev.irq_fd) + event_count(rig.dev.used_irq_fd);
 }
 
 void rig_ack(uint32_t bits)

@@ -55,7 +55,8 @@ struct rig {
 	struct spawner *sp;
 	struct spawn_result proc;
 	int ctl, wake_fd;
-	struct loop_source pid_src, ctl_src, irq_src, host_src;
+	struct loop_source pid_src, ctl_src, host_src;
+	struct loop_source irq_src, used_irq_src;
 	uint32_t generation, acked; /* of the control channel */
 
 	int ready;	  /* answer to the handshake; 1: not yet */

@@ -247,6 +247,22 @@ static void do_dupfd(void)
 	say_result("fcntl", fcntl(0, F_DUPFD, 20));
 }
 
+/* The VMM shares the descriptions of most fds, and their flags. */
+static void do_setfl(void)
+{
+	say_result("fcntl", fcntl(DEVFD_WAKE, F_SETFL, 0));
+}
+
+static void do_getfl(void)
+{
+	say_result("fcntl", fcntl(DEVFD_WAKE, F_GETFL));
+}
+
+static void do_seals(void)
+{
+	say_result("fcntl", fcntl(DEVFD_WAKE, F_GET_SEALS));
+}
+
 static void do_send_to(void)
 {
 	struct sockaddr sa = { .sa_family = AF_UNIX };
@@ -297,6 +313,9 @@ static const struct {
 	{ "dumpable", do_dumpable },
 	{ "bad-ioctl", do_bad_ioctl },
 	{ "dupfd", do_dupfd },
+	{ "setfl", do_setfl },
+	{ "getfl", do_getfl },
+	{ "seals", do_seals },
 	{ "sendto", do_send_to },
 	{ "x32", do_x32 },
 	{ "exit3", do_exit3 },

@@ -124,7 +124,7 @@ Test(fd, send_to_a_full_socket_says_so)
 	static char page[65536];
 	ssize_t n;
 
-	cr_assert(zero(int, fd_set_nonblock(s[0], 1)));
+	/* A blocking one. */
 	while ((n = fd_sendmsg(s[0], page, sizeof(page), NULL, 0)) > 0)
 		continue;
 	cr_assert(eq(int, (int)n, -EAGAIN));
@@ -161,6 +161,31 @@ Test(fd, signal_of_a_full_event_does_not_block)
 	cr_assert(eq(int, (int)write(e, &most, 8), 8));
 	fd_event_signal(e);
 	cr_assert(eq(u64, fd_event_drain(e), most));
+}
+
+Test(fd, a_blocking_event_is_drained_without_waiting, .timeout = 10)
+{
+	const uint64_t some = 3;
+	uint64_t count = 7;
+	int e = fd_event_create();
+
+	cr_assert(zero(int, fcntl(e, F_SETFL, 0)));
+	cr_assert(zero(u64, fd_event_drain(e)));
+	cr_assert(eq(int, fd_event_read(e, &count), -EAGAIN));
+	cr_assert(eq(u64, count, 7));
+	cr_assert(eq(int, (int)write(e, &some, sizeof(some)), sizeof(some)));
+	cr_assert(zero(int, fd_event_read(e, &count)));
+	cr_assert(eq(u64, count, 3));
+	(void)close(e);
+	cr_assert(eq(int, fd_event_read(e, &count), -EBADF));
+}
+
+Test(fd, what_is_no_event_is_told_from_an_empty_one)
+{
+	uint64_t count;
+
+	cr_assert(eq(int, (int)write(s[1], "x", 1), 1));
+	cr_assert(eq(int, fd_event_read(s[0], &count), -EINVAL));
 }
 
 Test(fd, set_nonblock_goes_both_ways)

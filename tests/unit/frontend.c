@@ -97,8 +97,8 @@ Test(frontend, a_ring_is_kicked_last_and_enabled_after_that)
 	cr_assert(eq(u32, logged(n - 1), VHOST_USER_GET_FEATURES));
 	cr_assert(eq(u32, fb.set_base[1], 8));
 	cr_assert(fe.rings[0].started && fe.rings[1].started);
-	/* What the driver made available before is looked for. */
-	cr_assert(gt(u64, fd_event_drain(fe.rings[0].kick_fd), 0));
+	/* Which a process of ours may hold full and blocking. */
+	cr_assert(zero(u64, fd_event_drain(fe.rings[0].kick_fd)));
 }
 
 Test(frontend, stopping_asks_for_all_rings_before_any_reply)

@@ -137,7 +137,8 @@ Test(mmio_raw_own, a_process_of_ours_signals_the_irqfd_itself, .init = setup,
      .fini = teardown, .timeout = 30)
 {
 	begin();
-	cr_assert(eq(int, dev.fe.rings[0].call_fd, dev.irq_fd));
+	cr_assert(eq(int, dev.fe.rings[0].call_fd, dev.used_irq_fd));
+	cr_assert(ne(int, dev.used_irq_fd, dev.irq_fd));
 	cr_assert(eq(int, dev.call_fd, -1));
 }
 

@@ -627,6 +627,8 @@ static const struct violation {
 	{ "net", "bad-ioctl", "ioctl" },    { "net", "thread", "clone" },
 	{ "console", "open", "openat" },    { "fs", "socket", "socket" },
 	{ "fs", "execve", "execve" },	    { "fs", "dupfd", "fcntl" },
+	{ "rng", "setfl", "fcntl" },	    { "vsock", "getfl", "fcntl" },
+	{ "console", "seals", "fcntl" },    { "fs", "setfl", "fcntl" },
 	{ "rng", "tap-ioctl", "ioctl" },    { "blk", "tap-filter", "ioctl" },
 #ifdef __x86_64__
 	{ "rng", "x32", "of the x32 ABI" },

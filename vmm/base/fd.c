@@ -48,7 +48,7 @@ ssize_t fd_sendmsg(int sock, const void *buf, size_t len, const int *fds,
 		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
 	}
 	do {
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -141,13 +141,29 @@ void fd_event_signal(int efd)
 	(void)!write(efd, &one, sizeof(one));
 }
 
+int fd_event_read(int efd, uint64_t *ret)
+{
+	uint64_t count = 0;
+	struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
+	ssize_t n;
+
+	/* Not by the flag of the description, which others may share. */
+	do {
+		n = preadv2(efd, &iov, 1, -1, RWF_NOWAIT);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n != (ssize_t)sizeof(count))
+		return -EINVAL;
+	*ret = count;
+	return 0;
+}
+
 uint64_t fd_event_drain(int efd)
 {
 	uint64_t count = 0;
 
-	if (read(efd, &count, sizeof(count)) != (ssize_t)sizeof(count))
-		return 0;
-	return count;
+	return fd_event_read(efd, &count) == 0 ? count : 0;
 }
 
 int fd_event_create(void)

@@ -27,12 +27,12 @@ void fd_close(int *fd);
 	})
 
 /**
- * fd_sendmsg() - send bytes and fds on a UNIX socket, MSG_NOSIGNAL
+ * fd_sendmsg() - send bytes and fds on a UNIX socket, never waiting
  * @sock: stream or seqpacket socket
  * @buf: @len bytes
  * @fds: @n_fds borrowed fds, n_fds <= FD_PASS_MAX; may be NULL with 0
  *
- * Return: bytes sent, or -errno (-EAGAIN on a full non-blocking socket).
+ * Return: bytes sent, or -errno (-EAGAIN: the socket is full).
  */
 ssize_t fd_sendmsg(int sock, const void *buf, size_t len, const int *fds,
 		   size_t n_fds) must_check;
@@ -53,9 +53,19 @@ ssize_t fd_recvmsg(int sock, void *buf, size_t len, int *fds, size_t max_fds,
 /* write(2)/read(2) of all bytes, EINTR retried. Return: 0 or -errno. */
 int fd_write_all(int fd, const void *buf, size_t len) must_check;
 
-/* Adds 1 to an eventfd. A full counter is as good as one more. */
+/*
+ * Adds 1 to an eventfd. A full counter is as good as one more. The kernel has
+ * no write to one that cannot wait, but for O_NONBLOCK; and that is the
+ * description's, so whoever was given the fd can take it off and fill the
+ * counter. Only for eventfds that no less trusted process has.
+ */
 void fd_event_signal(int efd);
-/* Reads a non-blocking eventfd to zero. Return: the count, 0 if none. */
+/*
+ * Reads an eventfd to zero without waiting, whatever its flags are. Return: 0
+ * and *ret > 0; -EAGAIN if it is zero; -errno: it is no eventfd.
+ */
+int fd_event_read(int efd, uint64_t *ret) must_check;
+/* The same. Return: the count, 0 if there is none. */
 uint64_t fd_event_drain(int efd);
 /* Return: a new non-blocking close-on-exec eventfd or -errno. */
 int fd_event_create(void) must_check;
