@@ -247,6 +247,7 @@ UNIT_TESTS = \
 	fs \
 	fs_escape \
 	fs_file \
+	fs_list \
 	gmem \
 	ioapic \
 	iov \
@@ -466,6 +467,10 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_HELPERS) $(LIBS)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(WRAP) -o $@ \
 		$(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group \
 		$(TEST_LIBS)
+
+# This one lists directories of a kernel of its own.
+$(B)/tests/unit/fs_list: private WRAP = \
+	-Wl,--wrap=getdents64 -Wl,--wrap=lseek
 
 # These count what is sent to the process that they start.
 $(SUSPEND_TESTS:%=$(B)/tests/unit/%): private WRAP = -Wl,--wrap=fd_sendmsg

@@ -35,6 +35,8 @@
 #define FS_ARG_BYTES (66U << 10)
 /* Of a reply that is made in private memory: all but READ's data. */
 #define FS_OUT_BYTES (64U << 10)
+/* Of the host's entries that an open directory keeps. */
+#define FS_BATCH_BYTES 4096U
 
 enum fs_cache {
 	FS_CACHE_NEVER,
@@ -75,11 +77,23 @@ struct fs_node {
 	struct fs_lock *locks;
 };
 
+/*
+ * What was last read of an open directory. A driver tells how far it got by
+ * the offset of an entry, and often it got not as far as the reply reached. It
+ * is answered from here: to seek would be wrong where an offset is a count of
+ * entries (tmpfs before Linux 6.6) and some of those before it are gone.
+ */
+struct fs_batch {
+	uint64_t start; /* offset of the first entry */
+	uint64_t pos;	/* at which the fd stands: behind the last */
+	size_t len;	/* bytes */
+	_Alignas(8) uint8_t bytes[FS_BATCH_BYTES];
+};
+
 struct fs_handle {
 	struct fs_entry e;
 	int fd;
-	bool dir;
-	uint64_t pos; /* dir: cookie at which the fd stands */
+	struct fs_batch *batch; /* of a directory; NULL: a file */
 };
 
 /* The open file that carries one owner's locks on one node. */
@@ -118,7 +132,7 @@ struct virtio_fs {
 	/* The session. */
 	bool live;	/* since FUSE_INIT */
 	uint32_t flags; /* negotiated */
-	uint32_t fds;	/* of nodes, handles and locks */
+	uint32_t fds;	/* of nodes, handles and locks, and what costs alike */
 	uint32_t fds_max;
 	struct fs_table nodes;
 	struct fs_table handles;
@@ -132,8 +146,8 @@ struct virtio_fs {
 	/* The request in hand. */
 	struct iovec iov[VIRTQ_MAX_CHAIN];
 	struct iovec data[VIRTQ_MAX_CHAIN];
-	uint8_t arg[FS_ARG_BYTES + 1]; /* ends in a zero byte */
-	uint8_t out[FS_OUT_BYTES];
+	_Alignas(8) uint8_t arg[FS_ARG_BYTES + 1]; /* ends in a zero byte */
+	_Alignas(8) uint8_t out[FS_OUT_BYTES];
 };
 
 struct fs_request {
@@ -218,7 +232,7 @@ struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir);
 void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle);
 
 /* Whether there may be one more fd. 0 or -ENFILE. */
-int fs_fd_room(const struct virtio_fs *fs) must_check;
+int fs_fd_room(struct virtio_fs *fs) must_check;
 
 /* --- fs_attr.c: attributes, extended attributes, symlink targets --- */
 

@@ -318,7 +318,7 @@ static bool is_dot(const char *name)
 	return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
-/* A listing in the making: entries go to the guest one by one. */
+/* A listing in the making. */
 struct listing {
 	struct fs_request *req;
 	bool plus;
@@ -333,7 +333,6 @@ struct listing {
 static bool list_entry(struct listing *l, const struct dirent_raw *d)
 {
 	struct fs_request *req = l->req;
-	const struct virtq_chain *c = req->chain;
 	size_t name_len = strlen(d->name);
 	struct fuse_direntplus e = {
 		.dirent = { .ino = d->ino,
@@ -344,8 +343,7 @@ static bool list_entry(struct listing *l, const struct dirent_raw *d)
 	size_t skip = l->plus ? 0 : sizeof(e.entry_out);
 	size_t head = sizeof(e) - skip;
 	size_t len = FUSE_DIRENT_ALIGN(head + name_len);
-	size_t at = sizeof(struct fuse_out_header) + l->len;
-	static const uint8_t zeroes[8];
+	uint8_t *at = req->fs->out + l->len;
 
 	if (len > l->size - l->len)
 		return false;
@@ -356,78 +354,85 @@ static bool list_entry(struct listing *l, const struct dirent_raw *d)
 	if (l->plus && !is_dot(d->name) &&
 	    fs_lookup(req->fs, req->node, d->name, &e.entry_out) < 0)
 		memset(&e.entry_out, 0, sizeof(e.entry_out));
-	(void)iov_write(c->iov + c->nr_out, c->nr_in, at,
-			(const uint8_t *)&e + skip, head);
-	(void)iov_write(c->iov + c->nr_out, c->nr_in, at + head, d->name,
-			name_len);
-	(void)iov_write(c->iov + c->nr_out, c->nr_in, at + head + name_len,
-			zeroes, len - head - name_len);
+	memcpy(at, (const uint8_t *)&e + skip, head);
+	memcpy(at + head, d->name, name_len);
+	memset(at + head + name_len, 0, len - head - name_len);
 	l->len += len;
 	return true;
 }
 
-/* About as many entries as fit the reply, at least one of any length. */
-static size_t read_size(const struct listing *l)
+static const struct dirent_raw *batch_entry(const struct fs_batch *b, size_t at)
 {
-	const size_t one = sizeof(struct dirent_raw) + FS_NAME_MAX + 1 + 8;
-	size_t size = l->plus ? l->size / 4 : l->size;
-
-	if (size < one)
-		return one;
-	return MIN(size, (size_t)FS_OUT_BYTES);
+	return (const void *)(b->bytes + at);
 }
 
-/*
- * The kernel's entries from cookie @off on. The fd is moved only if it is not
- * there already: some file systems start all over when it is.
- */
-static ssize_t read_entries(struct listing *l, struct fs_handle *handle,
-			    uint64_t off)
+/* Where in @b the entry behind offset @off is; b->len: not in it. */
+static size_t batch_find(const struct fs_batch *b, uint64_t off)
 {
-	uint8_t *buf = l->req->fs->out;
+	uint64_t before = b->start;
+	size_t at = 0;
+
+	while (at < b->len && before != off) {
+		before = (uint64_t)batch_entry(b, at)->off;
+		at += batch_entry(b, at)->reclen;
+	}
+	return at;
+}
+
+/* The kernel's entries from offset @off on. Return: 0 or -errno. */
+static int batch_read(const struct fs_handle *handle, uint64_t off)
+{
+	struct fs_batch *b = handle->batch;
 	ssize_t n;
 
 	if (off > INT64_MAX)
 		return -EINVAL;
-	if (handle->pos != off && lseek(handle->fd, (off_t)off, SEEK_SET) < 0)
+	b->len = 0;
+	if (b->pos != off && lseek(handle->fd, (off_t)off, SEEK_SET) < 0)
 		return -errno;
-	handle->pos = off;
-	n = syscall(SYS_getdents64, handle->fd, buf, read_size(l));
+	b->start = b->pos = off;
+	n = getdents64(handle->fd, b->bytes, sizeof(b->bytes));
 	if (n < 0)
 		return -errno;
-	return n;
+	b->len = (size_t)n;
+	for (size_t at = 0; at < b->len; at += batch_entry(b, at)->reclen)
+		b->pos = (uint64_t)batch_entry(b, at)->off;
+	return 0;
 }
 
+/*
+ * Entries of one batch, so that the driver may go back to any of them. From
+ * the beginning it is always read anew: rewinddir() has to see what is there.
+ */
 static int list(struct fs_request *req, bool plus)
 {
 	struct listing l = { .req = req, .plus = plus };
-	struct fs_handle *handle;
+	const struct fs_handle *handle;
 	struct fuse_read_in in;
-	ssize_t n, at = 0;
+	struct fs_batch *b;
+	size_t at;
 
 	memcpy(&in, req->arg, sizeof(in));
 	handle = fs_handle_find(req->fs, in.fh, true);
 	if (!handle)
 		return -EBADF;
 	l.size = MIN((size_t)in.size, fs_reply_room(req));
-	n = read_entries(&l, handle, in.offset);
-	if (n < 0)
-		return (int)n;
-	while (at < n) {
-		const struct dirent_raw *d = (void *)(req->fs->out + at);
+	l.size = MIN(l.size, (size_t)FS_OUT_BYTES);
+	b = handle->batch;
+	at = in.offset ? batch_find(b, in.offset) : b->len;
+	if (at == b->len) {
+		int r = batch_read(handle, in.offset);
 
-		if (!list_entry(&l, d))
-			break;
-		handle->pos = (uint64_t)d->off;
-		at += d->reclen;
+		if (r < 0)
+			return r;
+		at = 0;
 	}
+	while (at < b->len && list_entry(&l, batch_entry(b, at)))
+		at += batch_entry(b, at)->reclen;
 	/* Not even one fits: an empty reply would be the end of the list. */
-	if (n > 0 && !l.len)
+	if (b->len && !l.len)
 		return -EINVAL;
-	/* The fd stands behind entries that are not told yet. */
-	if (at < n)
-		handle->pos = UINT64_MAX;
-	return (int)l.len;
+	return fs_reply(req, req->fs->out, l.len);
 }
 
 int fs_op_readdir(struct fs_request *req)

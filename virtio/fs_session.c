@@ -22,6 +22,8 @@
 #define CHUNK	      256U
 #define ROOT_SLOT     1U
 #define FIRST_BUCKETS 256U
+/* About what a file that the guest knows costs the host. */
+#define FD_BYTES 1024U
 
 /* What a driver must have: 7.31 came with virtio-fs. */
 #define MIN_MINOR  31U
@@ -115,15 +117,21 @@ static void table_remove(struct fs_table *t, struct fs_entry *e)
 	t->used--;
 }
 
-int fs_fd_room(const struct virtio_fs *fs)
+/* Whether there may be @n more. */
+static int fds_room(struct virtio_fs *fs, uint32_t n)
 {
 	static struct log_limit limit;
 
-	if (fs->fds < fs->fds_max)
+	if (n <= fs->fds_max - fs->fds)
 		return 0;
 	log_limited(&limit, "the guest has %u files, as many as there may be",
 		    fs->fds);
 	return -ENFILE;
+}
+
+int fs_fd_room(struct virtio_fs *fs)
+{
+	return fds_room(fs, 1);
 }
 
 /* ------------------------------------------------------------------- nodes */
@@ -301,22 +309,34 @@ int fs_node_get(struct virtio_fs *fs, int fd, const struct fs_node *parent,
 
 /* ----------------------------------------------------------------- handles */
 
+/* What a handle counts as: a directory's batch is memory of the host's. */
+static uint32_t handle_fds(bool dir)
+{
+	return dir ? 1 + FS_BATCH_BYTES / FD_BYTES : 1;
+}
+
 int fs_handle_add(struct virtio_fs *fs, int fd, bool dir, uint64_t *ret_id)
 {
+	struct fs_batch *batch = NULL;
 	struct fs_entry *e = NULL;
 	struct fs_handle *handle;
-	int r = fs_fd_room(fs);
+	int r = fds_room(fs, handle_fds(dir));
 
+	if (r == 0 && dir) {
+		batch = calloc(1, sizeof(*batch));
+		r = batch ? 0 : -ENOMEM;
+	}
 	if (r == 0)
 		e = table_add(&fs->handles, &r);
 	if (!e) {
+		free(batch);
 		fd_close(&fd);
 		return r;
 	}
 	handle = container_of(e, struct fs_handle, e);
 	handle->fd = fd;
-	handle->dir = dir;
-	fs->fds++;
+	handle->batch = batch;
+	fs->fds += handle_fds(dir);
 	*ret_id = e->id;
 	return 0;
 }
@@ -329,13 +349,14 @@ struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir)
 	if (!e)
 		return NULL;
 	handle = container_of(e, struct fs_handle, e);
-	return handle->dir == dir ? handle : NULL;
+	return !handle->batch == !dir ? handle : NULL;
 }
 
 void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle)
 {
 	fd_close(&handle->fd);
-	fs->fds--;
+	fs->fds -= handle_fds(handle->batch);
+	free(TAKE(handle->batch));
 	table_remove(&fs->handles, &handle->e);
 }
 
