@@ -186,6 +186,7 @@ PAYLOADS = \
 	fence \
 	hello \
 	hostile \
+	hostile_fuse \
 	irq \
 	latency \
 	panic \

@@ -31,8 +31,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-/* Requests of one turn of the loop, so that a busy guest delays no message. */
-#define TURN_REQUESTS 32U
 /* Fewer nodes than a guest that walks a tree of sources has. */
 #define FDS_FEW (1U << 16)
 /* Of the process's fds, for what is none of the guest's. */
@@ -164,8 +162,6 @@ static int arg_copy(struct fs_request *req)
 
 	if (req->h.opcode == FUSE_WRITE)
 		len = MIN(len, sizeof(struct fuse_write_in));
-	else if (req->h.opcode == FUSE_BATCH_FORGET)
-		len = MIN(len, sizeof(struct fuse_batch_forget_in));
 	if (len > FS_ARG_BYTES)
 		return -EINVAL;
 	req->arg_len =
@@ -282,7 +278,9 @@ static void serve(struct virtio_fs *fs, unsigned int queue,
 		answer(vq, c, 0, -EINVAL);
 		return;
 	}
-	r = req.h.len == c->len_out ? dispatch(&req) : -EINVAL;
+	r = req.h.len == c->len_out && req.h.len <= FS_REQUEST_MAX
+		    ? dispatch(&req)
+		    : -EINVAL;
 	if (r == FS_HELD)
 		return;
 	/* Even where something was wrong with it. */
@@ -296,10 +294,11 @@ static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 {
 	struct virtio_fs *fs = to_fs(dev);
 	struct virtq *vq = &dev->queues[queue];
+	struct virtq_turn turn;
 	struct virtq_chain c;
-	unsigned int n = 0;
 	int r;
 
+	virtq_turn_begin(&turn);
 	/* A ring that was reset has forgotten what was in flight. */
 	if (vq->in_flight != fs_waits_count(fs, queue))
 		fs_waits_forget(fs, queue);
@@ -318,11 +317,10 @@ static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 			serve(fs, queue, &c);
 			/* Who waits for it shall not wait for the next. */
 			(void)virtq_signal(vq);
-			if (++n < TURN_REQUESTS)
-				continue;
-			/* The rest in the next turn. */
-			fd_event_signal(vq->kick_fd);
-			return;
+			if (virtq_turn_over(&turn, c.len_out + c.len_in)) {
+				virtq_later(vq);
+				return;
+			}
 		}
 	} while (virtq_enable_kick(vq));
 }

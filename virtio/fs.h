@@ -31,6 +31,8 @@
 #define FS_MAX_WRITE (1U << 20) /* bytes of one READ or WRITE */
 #define FS_NAME_MAX  255U
 
+/* Of a whole request, as no driver makes a longer one. */
+#define FS_REQUEST_MAX (FS_MAX_WRITE + (64U << 10))
 /* Of a request that is copied before it is read: all but WRITE's data. */
 #define FS_ARG_BYTES (66U << 10)
 /* Of a reply that is made in private memory: all but READ's data. */

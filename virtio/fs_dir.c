@@ -20,9 +20,6 @@
 
 #define RENAME_FLAGS (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
 
-/* Entries of a BATCH_FORGET that are read at a time. */
-#define FORGET_BATCH 64U
-
 /* The kernel's own, which has no struct in the headers of user space. */
 struct dirent_raw {
 	uint64_t ino;
@@ -97,24 +94,18 @@ int fs_op_forget(struct fs_request *req)
 
 int fs_op_batch_forget(struct fs_request *req)
 {
-	size_t off = sizeof(req->h) + sizeof(struct fuse_batch_forget_in);
-	const struct virtq_chain *c = req->chain;
-	struct fuse_forget_one one[FORGET_BATCH];
+	const uint8_t *at = req->arg + sizeof(struct fuse_batch_forget_in);
 	struct fuse_batch_forget_in in;
+	struct fuse_forget_one one;
+	size_t n;
 
 	memcpy(&in, req->arg, sizeof(in));
-	while (in.count > 0) {
-		uint32_t want = MIN(in.count, FORGET_BATCH);
-		size_t n = iov_read(c->iov, c->nr_out, off, one,
-				    want * sizeof(one[0]));
-
-		for (size_t i = 0; i < n / sizeof(one[0]); i++)
-			forget(req->fs, one[i].nodeid, one[i].nlookup);
-		/* It said more than there are. */
-		if (n < want * sizeof(one[0]))
-			break;
-		off += n;
-		in.count -= want;
+	/* It may say more than there are. */
+	n = (req->arg_len - sizeof(in)) / sizeof(one);
+	n = MIN(n, (size_t)in.count);
+	for (; n > 0; n--, at += sizeof(one)) {
+		memcpy(&one, at, sizeof(one));
+		forget(req->fs, one.nodeid, one.nlookup);
 	}
 	return FS_NO_REPLY;
 }

@@ -12,6 +12,7 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/loop.h"
 
 #define DESC_ALIGN  16U
 #define AVAIL_ALIGN 2U
@@ -456,6 +457,18 @@ void virtq_later(struct virtq *vq)
 {
 	(void)virtq_signal(vq);
 	fd_event_signal(vq->kick_fd);
+}
+
+void virtq_turn_begin(struct virtq_turn *turn)
+{
+	*turn = (struct virtq_turn){ .end_ns = time_boot_ns() + VIRTQ_TURN_NS };
+}
+
+bool virtq_turn_over(struct virtq_turn *turn, uint64_t bytes)
+{
+	turn->bytes += bytes;
+	return turn->bytes >= VIRTQ_TURN_BYTES ||
+	       time_boot_ns() >= turn->end_ns;
 }
 
 bool virtq_has_work(const struct virtq *vq)

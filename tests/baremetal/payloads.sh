@@ -117,6 +117,18 @@ hostile_tests() {
 	drive "hostile, irqchip kernel" hostile --irqchip kernel
 }
 
+# A shared directory of whoever runs the VM; its device outlives it all.
+fuse_tests() {
+	rm -rf "$dir/run/share"
+	mkdir "$dir/run/share"
+	[ ${#as[@]} = 0 ] || chown $ORDINARY: "$dir/run/share"
+	vm_start --shared-dir "$dir/run/share:data" "$payloads/hostile_fuse.elf"
+	vm_end 120 || not_ok "hostile FUSE driver" "does not end"
+	verdict "hostile FUSE driver" 0
+	expect "hostile FUSE driver: no device has died" "$(cat "$dir/run/err")" \
+		eval '! grep -q "killed\|deadline\|died" "$dir/run/err"'
+}
+
 # ---------------------------------------------------------------- sleep
 
 # sleeper NAME CAUSE CYCLES PARAMS COMMAND...: sleeps, each ended by COMMAND.
@@ -183,5 +195,6 @@ for_each_user ends
 for_each_user devices_tests
 for_each_user echo_test
 for_each_user hostile_tests
+for_each_user fuse_tests
 for_each_user sleep_tests
 tests_end

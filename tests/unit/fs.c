@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/unit/fs_test.h"
 
+#include <stdlib.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -367,6 +368,77 @@ Test(fs, forgets_come_by_the_hundred)
 	tell(&(struct req){
 		.opcode = FUSE_BATCH_FORGET, .arg = &b, .arg_len = sizeof(b) });
 	cr_assert(eq(u32, fs_of()->fds, fds));
+}
+
+/* No driver's is longer than a page. */
+Test(fs, a_forget_without_end_is_not_done)
+{
+	const uint32_t n = 100000;
+	struct fuse_batch_forget_in in = { .count = n };
+	struct fuse_forget_one *one = calloc(n, sizeof(*one));
+	uint64_t id = (host_write(host("share/f"), ""), node_of(1, "f"));
+
+	cr_assert(one != NULL);
+	one[0] = one[n - 1] = (struct fuse_forget_one){ id, 1 };
+	tell(&(struct req){ .opcode = FUSE_BATCH_FORGET,
+			    .arg = &in,
+			    .arg_len = sizeof(in),
+			    .more = one,
+			    .more_len = n * sizeof(*one) });
+	free(one);
+	cr_assert(ne(ptr, fs_node_find(fs_of(), id), NULL));
+	in.count = 1;
+	tell(&(struct req){ .opcode = FUSE_BATCH_FORGET,
+			    .arg = &in,
+			    .arg_len = sizeof(in),
+			    .more = &(struct fuse_forget_one){ id, 1 },
+			    .more_len = sizeof(struct fuse_forget_one) });
+	cr_assert(eq(ptr, fs_node_find(fs_of(), id), NULL));
+}
+
+/* A request longer than any driver's, whatever it asks for. */
+Test(fs, a_request_without_end_is_einval)
+{
+	const struct fuse_write_in in = { .fh = 1, .size = 16 };
+
+	cr_assert(eq(int,
+		     call(&(struct req){ .opcode = FUSE_WRITE,
+					 .arg = &in,
+					 .arg_len = sizeof(in),
+					 .more = guest_ptr(&f.g, in_gpa),
+					 .more_len = FS_REQUEST_MAX }),
+		     -EINVAL));
+	cr_assert(eq(int,
+		     call(&(struct req){ .opcode = FUSE_WRITE,
+					 .arg = &in,
+					 .arg_len = sizeof(in),
+					 .more = "0123456789abcdef",
+					 .more_len = 16 }),
+		     -EBADF));
+}
+
+/* A turn is bounded by what is moved, not by the number of requests. */
+Test(fs, a_turn_moves_so_many_bytes)
+{
+	const struct req r = { .opcode = FUSE_STATFS, .node = 1 };
+	const struct guest_buf bufs[] = { { out_gpa, req_write(&r), false },
+					  { in_gpa, 1 << 20, true } };
+	struct guest_ring *ring = &f.ring[REQUESTS];
+	const uint16_t before = ring->used->idx;
+	const unsigned int n = 20;
+	unsigned int done = 0;
+	uint16_t head;
+	uint32_t len;
+
+	for (unsigned int i = 0; i < n; i++)
+		(void)guest_ring_add(ring, bufs, 2);
+	guest_ring_kick(ring);
+	cr_assert(zero(int, loop_turn(&f.loop, 0)));
+	cr_assert(le(int, ring->used->idx - before, VIRTQ_TURN_BYTES >> 20));
+	front_settle(&f);
+	while (guest_ring_reap(ring, &head, &len))
+		done++;
+	cr_assert(eq(uint, done, n));
 }
 
 Test(fs, thousands_of_nodes_are_found_again)
@@ -848,7 +920,7 @@ Test(fs, many_requests_at_once_are_all_answered_over_several_turns)
 {
 	const struct req r = { .opcode = FUSE_STATFS, .node = 1 };
 	const struct guest_buf bufs[] = { { out_gpa, req_write(&r), false },
-					  { in_gpa, 4096, true } };
+					  { in_gpa, 65536, true } };
 	unsigned int done = 0;
 	uint16_t head;
 	uint32_t len;

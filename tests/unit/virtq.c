@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
@@ -1206,4 +1207,20 @@ Test(virtq, start_asks_for_kicks)
 	cr_assert(eq(u16, r.used->flags, VRING_USED_F_NO_NOTIFY));
 	virtq_start(&vq, 0, false, true);
 	cr_assert(zero(u16, r.used->flags));
+}
+
+Test(virtq, a_turn_is_so_many_bytes_and_so_much_time)
+{
+	const struct timespec longer = { .tv_nsec = VIRTQ_TURN_NS + 1 };
+	struct virtq_turn turn;
+
+	/* Whatever the clock says. */
+	virtq_turn_begin(&turn);
+	turn.end_ns = UINT64_MAX;
+	for (unsigned int i = 1; i < 4; i++)
+		cr_assert(not(virtq_turn_over(&turn, VIRTQ_TURN_BYTES / 4)));
+	cr_assert(virtq_turn_over(&turn, VIRTQ_TURN_BYTES / 4));
+	virtq_turn_begin(&turn);
+	cr_assert(zero(int, nanosleep(&longer, NULL)));
+	cr_assert(virtq_turn_over(&turn, 1));
 }
