@@ -80,6 +80,7 @@ VIRTIO_SRC = \
 
 SANDBOX_SRC = \
 	sandbox/caps.c \
+	sandbox/device_log.c \
 	sandbox/jail.c \
 	sandbox/jail_vmm.c \
 	sandbox/launch.c \
@@ -239,6 +240,7 @@ UNIT_TESTS = \
 	control \
 	control_socket \
 	cpuid \
+	device_log \
 	device_socket \
 	disk_image \
 	err \
@@ -528,7 +530,7 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
 		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a
 
-$(B)/tests/unit/spawner: | $(PROBE)
+$(B)/tests/unit/spawner $(B)/tests/unit/device_log: | $(PROBE)
 
 # Executed by it.
 $(B)/tests/unit/device_socket: | $(B)/torpor-device

@@ -43,6 +43,7 @@ const char *launch_step_name(enum launch_step step)
 	static const char *const names[LAUNCH_STEPS] = {
 		[LAUNCH_OK] = "nothing",
 		[LAUNCH_SOCKETPAIR] = "create a socket pair",
+		[LAUNCH_LOG] = "create a pipe for its log",
 		[LAUNCH_CLONE] = "create a process with its namespaces",
 		[LAUNCH_MAPS] = "write the user namespace's id maps",
 		[LAUNCH_IDS] = "change user and group id",

@@ -18,6 +18,9 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(socketpair),
 	POLICY_ALLOW(sendto),
 	POLICY_ALLOW(recvfrom),
+	/* A device's log; and the log itself where it cannot be opened anew. */
+	POLICY_ALLOW(pipe2),
+	POLICY_ALLOW(pwritev2),
 	/* /proc/PID/uid_map, gid_map and setgroups. */
 	POLICY_ALLOW(openat),
 	/* SECCOMP_IOCTL_NOTIF_*; after it, the roles' own. */
@@ -79,7 +82,6 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(fstatfs),
 	POLICY_ALLOW(fchdir),
 	POLICY_ALLOW(umask),
-	POLICY_ALLOW(pipe2),
 	/* Sanitizer builds. */
 	POLICY_ALLOW(mlock),
 	POLICY_ALLOW(sched_yield),

@@ -35,7 +35,7 @@ struct spawner; /* the VMM's end */
 
 struct spawner_config {
 	int device_exe_fd; /* torpor-device, opened; borrowed */
-	int log_fd;	   /* borrowed */
+	int log_fd;	   /* of log_open(), borrowed; no device gets it */
 	enum sandbox_mode mode;
 	/* A device will share a directory: as root, with all owners of files
 	 * in it. */

@@ -6,6 +6,7 @@
  *	a device's pidfd	it died: reap, log how
  *	a device's socket	its seccomp listener arrives, once
  *	a device's listener	violation.c
+ *	a device's log		device_log.c
  *
  * It holds no guest memory, no KVM fd and, in SANDBOX_FULL, no right outside
  * its own user namespace. See spawner.h.
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #include "sandbox/caps.h"
+#include "sandbox/device_log.h"
 #include "sandbox/launch.h"
 #include "sandbox/policy.h"
 #include "sandbox/spawner_wire.h"
@@ -63,6 +65,7 @@ struct device_child {
 	int sock;     /* peer of the device's DEVFD_SPAWNER */
 	int listener; /* of its seccomp filter */
 	struct loop_source pid_src, sock_src, listener_src;
+	struct device_log log;
 };
 
 /* -------------------------------------------------------------- children */
@@ -79,6 +82,8 @@ static void child_free(struct device_child *child)
 	loop_remove(&child->server->loop, &child->sock_src);
 	loop_remove(&child->server->loop, &child->listener_src);
 	launch_kill(&child->pidfd);
+	/* Its last words. */
+	device_log_finish(&child->log);
 	fd_close(&child->sock);
 	fd_close(&child->listener);
 	free(child);
@@ -121,6 +126,8 @@ static void on_violation(struct loop_source *src, uint32_t events)
 	struct loop *loop = &child->server->loop;
 	int r = 0;
 
+	/* What led to it stands before it. */
+	device_log_drain(&child->log);
 	if (events & EPOLLIN)
 		r = violation_handle(child->listener, child->name, child->role,
 				     child->pidfd);
@@ -222,7 +229,7 @@ static void choose_ids(struct server *srv, struct launch *l)
 }
 
 static void place_request_fds(const struct wire_request *req, const int *fds,
-			      int device_sock, struct launch *l)
+			      int device_sock, int device_log, struct launch *l)
 {
 	unsigned int next = 0;
 
@@ -230,7 +237,7 @@ static void place_request_fds(const struct wire_request *req, const int *fds,
 		l->fds[i] = -1;
 	l->fds[DEVFD_NULL_IN] = SPAWNER_FD_NULL_IN;
 	l->fds[DEVFD_NULL_OUT] = SPAWNER_FD_NULL_OUT;
-	l->fds[DEVFD_LOG] = SPAWNER_FD_LOG;
+	l->fds[DEVFD_LOG] = device_log;
 	l->fds[DEVFD_SPAWNER] = device_sock;
 	for (unsigned int i = 0; i < WIRE_FIXED_FDS; i++) {
 		if (req->fixed_fds & 1U << i)
@@ -264,7 +271,7 @@ static int child_start(struct device_child *child, struct wire_request *req,
 	char *argv[DEVICE_FIXED_ARGS + SPAWN_MAX_ARGS + 1] = {
 		program, req->role, req->name, sandbox, level,
 	};
-	_cleanup_fd_ int device_sock = -1;
+	_cleanup_fd_ int device_sock = -1, device_log = -1;
 	struct launch_result res;
 	int pair[2];
 	int r;
@@ -274,13 +281,17 @@ static int child_start(struct device_child *child, struct wire_request *req,
 		return -errno;
 	child->sock = pair[0];
 	device_sock = pair[1];
+	*step = LAUNCH_LOG;
+	device_log = device_log_open(&child->log, &srv->loop, child->name);
+	if (device_log < 0)
+		return device_log;
 	(void)snprintf(sandbox, sizeof(sandbox), "%s", mode_name(l.mode));
 	(void)snprintf(level, sizeof(level), "%u", req->log_level);
 	for (unsigned int i = 0; i < req->nr_args; i++)
 		argv[DEVICE_FIXED_ARGS + i] = req->args[i];
 	l.argv = argv;
 	choose_ids(srv, &l);
-	place_request_fds(req, fds, device_sock, &l);
+	place_request_fds(req, fds, device_sock, device_log, &l);
 	if (l.share && policy_find(req->role)) {
 		l.files = srv->params->ids.files;
 		l.caps = policy_find(req->role)->caps;
@@ -311,6 +322,7 @@ static int child_create(struct server *srv, struct wire_request *req,
 	child->server = srv;
 	child->pidfd = child->sock = child->listener = -1;
 	child->pid_src.fd = child->sock_src.fd = child->listener_src.fd = -1;
+	child->log.fd = child->log.src.fd = -1;
 	memcpy(child->role, req->role, sizeof(child->role));
 	memcpy(child->name, req->name, sizeof(child->name));
 	child->next = srv->children;

@@ -49,7 +49,7 @@ _Static_assert(sizeof(struct devctl_msg) == 16, "wire format");
 enum devfd {
 	DEVFD_NULL_IN = 0, /* /dev/null; an empty fd would be reused */
 	DEVFD_NULL_OUT = 1,
-	DEVFD_LOG = 2,
+	DEVFD_LOG = 2,	   /* write end of a pipe: sandbox/device_log.h */
 	DEVFD_VHOST = 3,   /* vhost-user socket, stream */
 	DEVFD_CTL = 4,	   /* control channel, seqpacket */
 	DEVFD_REGPAGE = 5, /* memfd of one page */

@@ -16,9 +16,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandbox/device_log.h"
 #include "sandbox/jail.h"
 #include "virtio/backend.h"
 #include "virtio/devctl.h"
@@ -136,6 +138,17 @@ static int serve_in_threads(struct loop *loop, struct backend *be)
 	return r;
 }
 
+/* What the user's shell gave is nothing for a jail. */
+static int null_stdio(void)
+{
+	_cleanup_fd_ int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || dup2(fd, DEVFD_NULL_IN) < 0 ||
+	    dup2(fd, DEVFD_NULL_OUT) < 0)
+		return -errno;
+	return 0;
+}
+
 /*
  * Makes the device, closes the jail, serves one connection to its end.
  * @cfg: owned from here on
@@ -162,6 +175,12 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 		goto out;
 	}
 	(void)prctl(PR_SET_NAME, o->name);
+	/* Not before: /dev/stdin may have been one of its words. */
+	r = o->socket ? null_stdio() : 0;
+	if (r < 0) {
+		(void)log_errno(r, "/dev/null");
+		goto out;
+	}
 	jail_device(o->role, spawner_fd, o->seccomp);
 	r = dev->ops->in_thread ? serve_in_threads(&loop, be) : loop_run(&loop);
 	if (r < 0)
@@ -204,6 +223,90 @@ static int words_try(const struct options *o, const struct virtio_role *role)
 	return r;
 }
 
+/* A front end's process, and what it says. */
+struct front_end {
+	struct loop loop;
+	struct loop_source pid_src;
+	struct device_log log;
+};
+
+static void on_process_end(struct loop_source *src, uint32_t events)
+{
+	struct front_end *fe = container_of(src, struct front_end, pid_src);
+
+	loop_remove(&fe->loop, src);
+	loop_stop(&fe->loop);
+}
+
+/* In the process that serves one front end. */
+static int serve_front_end(const struct options *o,
+			   const struct virtio_role *role,
+			   const struct backend_config *cfg, int log_fd)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (dup2(log_fd, DEVFD_LOG) < 0)
+		return -errno;
+	(void)close(log_fd);
+	log_init("", DEVFD_LOG, o->level);
+	return device_run(o, role, cfg, -1);
+}
+
+/* Waits for its end and logs what it says until then. */
+static int follow(struct front_end *fe, pid_t pid)
+{
+	_cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	siginfo_t info = { 0 };
+	int r = pidfd < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = loop_add(&fe->loop, &fe->pid_src, pidfd, EPOLLIN,
+			     on_process_end);
+	if (r == 0)
+		r = loop_run(&fe->loop);
+	if (r < 0)
+		(void)kill(pid, SIGKILL);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
+		continue;
+	device_log_finish(&fe->log);
+	if (r == 0 && info.si_code != CLD_EXITED)
+		log_warn("its process (pid %d) was killed by signal %d (%s)",
+			 (int)pid, info.si_status, strsignal(info.si_status));
+	return r;
+}
+
+static int fork_front_end(const struct options *o,
+			  const struct virtio_role *role,
+			  const struct backend_config *cfg, int listener)
+{
+	struct front_end fe = { .pid_src.fd = -1,
+				.log = { .fd = -1, .src.fd = -1 } };
+	_cleanup_fd_ int log_fd = -1;
+	int r = loop_init(&fe.loop);
+	pid_t pid;
+
+	if (r == 0)
+		r = log_fd = device_log_open(&fe.log, &fe.loop, o->name);
+	if (r < 0) {
+		loop_finish(&fe.loop);
+		return log_errno(r, "its log");
+	}
+	pid = fork();
+	if (pid == 0) {
+		(void)close(listener);
+		fd_close(&fe.log.fd);
+		loop_finish(&fe.loop);
+		exit(serve_front_end(o, role, cfg, TAKE_FD(log_fd)) < 0);
+	}
+	r = pid < 0 ? -errno : 0;
+	fd_close(&log_fd);
+	if (r == 0)
+		r = follow(&fe, pid);
+	else
+		device_log_finish(&fe.log);
+	loop_finish(&fe.loop);
+	return r < 0 ? log_errno(r, "serve a front end") : 0;
+}
+
 /*
  * One front end after another, until killed, each in a process of its own: so
  * the jail has no way to take a connection and nothing is left from the last.
@@ -222,7 +325,6 @@ static int serve_socket(const struct options *o, const struct virtio_role *role)
 		struct backend_config cfg = { .ctl_fd = -1,
 					      .regpage_fd = -1,
 					      .wake_fd = -1 };
-		pid_t pid;
 
 		cfg.vhost_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (cfg.vhost_fd < 0 &&
@@ -230,17 +332,10 @@ static int serve_socket(const struct options *o, const struct virtio_role *role)
 			continue;
 		if (cfg.vhost_fd < 0)
 			return log_errno(-errno, "accept on '%s'", o->socket);
-		pid = fork();
-		if (pid < 0)
-			return log_errno(-errno, "fork");
-		if (pid == 0) {
-			(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-			fd_close(&listener);
-			return device_run(o, role, &cfg, -1);
-		}
+		r = fork_front_end(o, role, &cfg, listener);
 		fd_close(&cfg.vhost_fd);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			continue;
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -262,7 +357,8 @@ int main(int argc, char **argv)
 		(void)fputs(usage, stderr);
 		return 2;
 	}
-	log_init(o.name, DEVFD_LOG, o.level);
+	/* Who has made it says which one it is. */
+	log_init(o.socket ? o.name : "", DEVFD_LOG, o.level);
 	/* A console's reader may go away at any time. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	role = virtio_role_find(o.role);
@@ -271,6 +367,13 @@ int main(int argc, char **argv)
 			o.role);
 		return 2;
 	}
-	r = o.socket ? serve_socket(&o, role) : serve_spawned(&o, role);
+	if (o.socket) {
+		r = log_open(DEVFD_LOG);
+		if (r >= 0)
+			log_init(o.name, r, o.level);
+		r = serve_socket(&o, role);
+	} else {
+		r = serve_spawned(&o, role);
+	}
 	return r < 0 ? 1 : 0;
 }

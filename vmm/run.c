@@ -81,6 +81,27 @@ static int start(const struct vm_config *cfg, struct err *err)
 	return r;
 }
 
+/*
+ * From here on no line waits for who reads standard error, not even that of a
+ * failed assertion, and the user's shell keeps its description as it was.
+ */
+static int own_stderr(struct err *err)
+{
+	int own = log_open(STDERR_FILENO);
+	int r = 0;
+
+	if (own == -EBADF)
+		own = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (own < 0)
+		return err_set_errno(err, own, "standard error");
+	if (own == STDERR_FILENO)
+		return 0;
+	if (dup3(own, STDERR_FILENO, O_CLOEXEC) < 0)
+		r = err_set_errno(err, -errno, "standard error");
+	(void)close(own);
+	return r;
+}
+
 int run_main(int argc, char **argv)
 {
 	struct vm_config cfg;
@@ -98,9 +119,15 @@ int run_main(int argc, char **argv)
 		log_err("%s", err.msg);
 		r = VM_EXIT_USAGE;
 	} else {
+		r = own_stderr(&err);
 		log_init("torpor", STDERR_FILENO,
 			 (enum log_level)cfg.log_level);
-		r = start(&cfg, &err);
+		if (r == 0) {
+			r = start(&cfg, &err);
+		} else {
+			log_err("%s", err.msg);
+			r = VM_EXIT_CRASH;
+		}
 	}
 	config_finish(&cfg);
 	return r;

@@ -588,7 +588,7 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 		if (dev->mmio.dead)
 			return err_set(err, -ECHILD,
 				       "device %s did not start; its messages "
-				       "are above",
+				       "say why",
 				       dev->name);
 	}
 	return 0;

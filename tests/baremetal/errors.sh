@@ -432,6 +432,27 @@ terminal() {
 		"$hello"
 }
 
+# ---------------------------------------------------------------- log
+
+# Nobody reads what the VM says, and there is no room for more: it goes on.
+full_log() {
+	mkfifo "$dir/full"
+	exec 7<>"$dir/full"
+	[ ${#as[@]} = 0 ] || chown "$ORDINARY:$ORDINARY" "$dir/full"
+	dd if=/dev/zero of="$dir/full" bs=4096 oflag=nonblock 2>/dev/null
+	"${as[@]}" "$torpor" run --socket "$sock" --serial none \
+		--log-level debug "$spin" 2>"$dir/full" </dev/null 7>&- &
+	vm_pid=$! vm_part=
+	expect "a full log: the VM answers" "no answer" \
+		within 20 eval 'ctl state; [ "$ctl_out" != "${ctl_out#*RUNNING}" ]'
+	kill -TERM $vm_pid
+	expect "a full log: SIGTERM ends the VM" "it lives on" \
+		within 10 gone $vm_pid
+	vm_kill
+	exec 7>&-
+	rm "$dir/full"
+}
+
 # What is wrong with an option does not depend on who gives it: on an emulated
 # host that takes too long to be done twice.
 wrong_options() {
@@ -450,6 +471,7 @@ all_tests() {
 	host
 	[ ${#as[@]} = 0 ] || no_permission
 	control
+	full_log
 	[ ${#as[@]} != 0 ] || terminal
 }
 

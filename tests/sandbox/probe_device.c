@@ -275,6 +275,46 @@ static void do_x32(void)
 	say_result("x32", syscall(0x40000000 | 39));
 }
 
+/* What a captured process would do to the log. */
+static void do_log_read(void)
+{
+	char text[64] = "";
+
+	say_result("log-read", read(DEVFD_LOG, text, sizeof(text) - 1));
+}
+
+static void do_log_raw(void)
+{
+	static const char text[] = "\033]0;title\007 \xc2\x9b"
+				   "2J raw\nspawner: error: forged\n";
+
+	say_result("log-raw", write(DEVFD_LOG, text, sizeof(text) - 1));
+}
+
+/* By what its own fds name, as role fs may. */
+static void do_log_reopen(void)
+{
+	char text[64] = "";
+	int fd = openat(DEVFD_BACKEND + 1, "2", O_RDWR | O_TRUNC | O_NONBLOCK);
+
+	say_result("log-reopen", fd < 0 ? fd : read(fd, text, sizeof(text)));
+}
+
+static void do_log_flood(void)
+{
+	for (int i = 0; i < 100000; i++)
+		log_info("flood %d", i);
+	say("flood over");
+}
+
+/* No newline, and an end at once. */
+static void do_log_last_words(void)
+{
+	log_info("the last line but one");
+	(void)!write(DEVFD_LOG, "last words", 10);
+	_exit(3);
+}
+
 static void do_exit3(void)
 {
 	_exit(3);
@@ -318,6 +358,11 @@ static const struct {
 	{ "seals", do_seals },
 	{ "sendto", do_send_to },
 	{ "x32", do_x32 },
+	{ "log-read", do_log_read },
+	{ "log-raw", do_log_raw },
+	{ "log-reopen", do_log_reopen },
+	{ "log-flood", do_log_flood },
+	{ "log-last-words", do_log_last_words },
 	{ "exit3", do_exit3 },
 	{ "comm", do_comm },
 };
@@ -329,7 +374,7 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		return 2;
 	probe_argv = argv;
-	log_init(argv[2], DEVFD_LOG, LOG_LEVEL_INFO);
+	log_init("", DEVFD_LOG, LOG_LEVEL_INFO);
 	for (int i = 5; i < argc; i++) {
 		size_t w = 0;
 

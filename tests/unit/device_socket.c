@@ -295,3 +295,41 @@ Test(device_socket, console_serves_the_next_front_end)
 	prints("the second\n");
 	reads("and hears\n");
 }
+
+/* Where fd @fd of process @who leads. */
+static const char *leads_to(pid_t who, int fd)
+{
+	static char target[128];
+	char link[64];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)who, fd);
+	n = readlink(link, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = '\0';
+	return target;
+}
+
+/* What the user gave it is no more than /dev/null and a pipe in the jail. */
+Test(device_socket, jailed_process_has_nothing_of_the_shells)
+{
+	char file[64], ours[128];
+	FILE *children;
+	int child = 0;
+
+	if (geteuid() != 0)
+		cr_skip_test("only root may look at it");
+	start(0, 0);
+	prints("it serves\n");
+	(void)snprintf(file, sizeof(file), "/proc/%d/task/%d/children",
+		       (int)pid, (int)pid);
+	children = fopen(file, "re");
+	cr_assert(ne(ptr, children, NULL));
+	cr_assert(eq(int, fscanf(children, "%d", &child), 1));
+	(void)fclose(children);
+	for (int fd = 0; fd < 2; fd++)
+		cr_assert(zero(int, strcmp(leads_to(child, fd), "/dev/null")),
+			  "fd %d: %s", fd, leads_to(child, fd));
+	(void)snprintf(ours, sizeof(ours), "%s", leads_to(pid, 2));
+	cr_assert(zero(int, strncmp(leads_to(child, 2), "pipe:", 5)));
+	cr_assert(ne(int, strcmp(leads_to(child, 2), ours), 0), "%s", ours);
+}

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Logging to one inherited fd, a line per call, prefixed by the process's tag
- * ("torpor:", "blk0:"). Lines are written by one write(2), so processes that
- * share the fd do not mix. Thread safe. Formats carry no newline.
+ * Logging to one fd, a line per call, prefixed by the process's tag ("torpor:",
+ * "spawner:"). Lines are written by one write(2), so processes that share the
+ * fd do not mix. Thread safe. Formats carry no newline.
+ *
+ * Nobody waits for who reads the log: a line that finds it full is lost, and
+ * the next one that does not is preceded by how many were. No flag of a
+ * description that others have is changed.
  *
  * Libraries do not log at error level: they return -errno and the caller that
  * knows the purpose logs once, return log_errno(r, "open disk '%s'", path).
@@ -11,7 +15,13 @@
 #ifndef TORPOR_BASE_LOG_H
 #define TORPOR_BASE_LOG_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "vmm/base/util.h"
+
+/* Bytes of a line with its tag and its end. */
+#define LOG_LINE_MAX 1024
 
 enum log_level {
 	LOG_LEVEL_ERR,
@@ -20,7 +30,20 @@ enum log_level {
 	LOG_LEVEL_DEBUG
 };
 
-/* @tag is copied, at most 15 bytes; @fd is borrowed for the process's life. */
+/**
+ * log_open() - where to log, for a process that must not wait
+ * @fd: what the user gave: a file, terminal, pipe, socket
+ *
+ * Return: an fd (close-on-exec) with a description of its own, non-blocking,
+ * if there can be one; a copy of @fd for a file, a socket and what may not be
+ * opened; -errno.
+ */
+int log_open(int fd) must_check;
+
+/*
+ * @tag is copied, at most 15 bytes; empty: somebody else adds it. @fd is
+ * borrowed for the process's life.
+ */
 void log_init(const char *tag, int fd, enum log_level level);
 enum log_level log_get_level(void);
 void log_set_level(enum log_level level);
@@ -32,6 +55,12 @@ void log_write(enum log_level level, const char *fmt, ...)
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/*
+ * Logs a line of another process, after "@tag: ". Of its @len bytes what is not
+ * printable ASCII or a tab becomes '?': it must not drive a terminal.
+ */
+void log_relay(const char *tag, const char *text, size_t len);
 
 /* Logs "<message>: <strerror>" at error level. Return: @code (-errno). */
 int log_errno(int code, const char *fmt, ...)
