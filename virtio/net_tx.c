@@ -13,9 +13,11 @@
 #include <sys/uio.h>
 
 #include "virtio/net.h"
+#include "virtio/turn.h"
 
-/* Packets of one turn: a guest that never stops must not starve the loop. */
+/* A guest that never stops must not starve the loop. */
 #define TURN_PACKETS 256U
+#define TURN_BYTES   (4U << 20)
 /* One entry is the header's. */
 #define TX_IOV_MAX (VIRTQ_MAX_CHAIN - 1)
 
@@ -111,15 +113,15 @@ static void on_again(struct loop_timer *timer)
 void net_tx_run(struct virtio_net *net)
 {
 	struct virtq *vq = &net->dev.queues[NET_TX];
+	struct turn turn = turn_begin(TURN_PACKETS, TURN_BYTES);
 	struct virtq_chain c;
-	unsigned int n = 0;
 	const char *why;
 
 	virtq_disable_kick(vq);
 	do {
 		int r;
 
-		while (n < TURN_PACKETS &&
+		while (!turn_over(&turn) &&
 		       (r = virtq_pop(vq, &c, net->iov, VIRTQ_MAX_CHAIN)) !=
 			       0) {
 			if (r == -EPROTO)
@@ -129,9 +131,9 @@ void net_tx_run(struct virtio_net *net)
 				log_limited(&net->tx_drops,
 					    "packet not sent: %s", why);
 			virtq_push(vq, c.head, 0);
-			n++;
+			(void)turn_goes_on(&turn, &c);
 		}
-		if (n == TURN_PACKETS) {
+		if (turn_over(&turn)) {
 			loop_timer_set(net->dev.loop, &net->tx_again, 0,
 				       on_again);
 			break;

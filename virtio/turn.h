@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a device does at one ring before its loop looks at everything else: its
+ * other rings, its vhost-user socket, a stop. A guest chooses how many requests
+ * there are, how long each is and into how many buffers it is cut, so a turn is
+ * bounded in all three. What is left waits for the loop's next turn.
+ */
+#ifndef TORPOR_VIRTIO_TURN_H
+#define TORPOR_VIRTIO_TURN_H
+
+#include "virtio/virtq.h"
+#include "vmm/base/loop.h"
+
+#define TURN_NS		  2000000ULL /* the host may be slow, too */
+#define TURN_DESCRIPTORS  4096U
+#define TURN_CLOCK_PERIOD 16U /* requests from one look at it to the next */
+
+struct turn {
+	unsigned int requests, descriptors; /* left */
+	uint64_t bytes;			    /* left */
+	uint64_t end_ns;
+};
+
+static inline struct turn turn_begin(unsigned int requests, uint64_t bytes)
+{
+	return (struct turn){ .requests = requests,
+			      .descriptors = TURN_DESCRIPTORS,
+			      .bytes = bytes,
+			      .end_ns = time_boot_ns() + TURN_NS };
+}
+
+static inline bool turn_over(const struct turn *t)
+{
+	return !t->requests || !t->descriptors || !t->bytes;
+}
+
+/* One request is done. Return: whether there is time for another. */
+static inline bool turn_goes_on(struct turn *t, const struct virtq_chain *c)
+{
+	unsigned int descriptors = (unsigned int)c->nr_out + c->nr_in;
+	uint64_t bytes = c->len_out + c->len_in;
+
+	t->descriptors -= MIN(t->descriptors, descriptors);
+	t->bytes -= MIN(t->bytes, bytes);
+	if (--t->requests % TURN_CLOCK_PERIOD == 0 &&
+	    time_boot_ns() >= t->end_ns)
+		t->requests = 0;
+	return !turn_over(t);
+}
+
+#endif
