@@ -268,6 +268,7 @@ UNIT_TESTS = \
 	mmio_respawn \
 	mmio_suspend \
 	net \
+	net_ctrl \
 	net_wake \
 	net_wake_arm \
 	pmc \
@@ -479,6 +480,9 @@ $(B)/tests/unit/fs_list: private WRAP = \
 $(SUSPEND_TESTS:%=$(B)/tests/unit/%): private WRAP = -Wl,--wrap=fd_sendmsg
 $(SUSPEND_TESTS:%=$(B)/tests/unit/%): $(call obj,$(CONTRACT_SRC)) \
 	| $(B)/torpor-device
+
+# Counts how often guest memory is read.
+$(B)/tests/unit/net_ctrl: private WRAP = -Wl,--wrap=iov_read
 
 # The DSDT: C preprocessor, then iasl, then a C array. Remark 2173 is about the
 # speed of methods that make names.

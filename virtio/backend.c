@@ -188,13 +188,64 @@ void backend_wake(struct backend *be)
 	fd_event_signal(be->wake_fd);
 }
 
+/* Tells of the last change. A full socket: once there is room. */
+static void config_tell(struct backend *be)
+{
+	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_CHANGED,
+					.generation = be->config_changes };
+	uint32_t events = EPOLLIN;
+	ssize_t n;
+	int r;
+
+	if (be->config_told == be->config_changes || be->ctl_src.fd < 0)
+		return;
+	n = fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
+	if (n == -EAGAIN)
+		events |= EPOLLOUT;
+	else
+		be->config_told = be->config_changes;
+	if (events == be->ctl_src.events)
+		return;
+	r = loop_modify(be->loop, &be->ctl_src, events);
+	if (r < 0)
+		(void)log_errno(r, "control: wait for room");
+}
+
 void backend_config_changed(struct backend *be)
 {
-	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_CHANGED };
+	if (!be)
+		return;
+	be->config_changes++;
+	config_tell(be);
+}
 
-	/* Full: a change that was told before is not read yet either. */
-	if (be && be->ctl_fd >= 0)
-		(void)!fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
+bool backend_config_published(const struct backend *be)
+{
+	return !be || be->ctl_src.fd < 0 ||
+	       be->config_published == be->config_changes;
+}
+
+/* Of what the VMM has published until now there may be a change since. */
+static void config_published(struct backend *be, uint32_t generation)
+{
+	/* More than was told of, in arithmetic that wraps. */
+	if ((int32_t)(generation - be->config_told) > 0) {
+		log_limited(&be->ctl_limit,
+			    "control: change %u of config space unknown",
+			    generation);
+		return;
+	}
+	be->config_published = generation;
+	if (generation == be->config_changes && be->dev->ops->config_published)
+		be->dev->ops->config_published(be->dev);
+}
+
+/* Nobody is there who publishes: nobody waits for it. */
+static void ctl_gone(struct backend *be)
+{
+	loop_remove(be->loop, &be->ctl_src);
+	if (be->dev->ops->config_published)
+		be->dev->ops->config_published(be->dev);
 }
 
 static void wake_arm(struct backend *be, const struct devctl_msg *m)
@@ -215,6 +266,10 @@ static void ctl_message(struct backend *be, const struct devctl_msg *m)
 				  .arg = m->type };
 	ssize_t n;
 
+	if (m->type == DEVCTL_CONFIG_PUBLISHED) {
+		config_published(be, m->generation);
+		return;
+	}
 	/* Older than the last, in arithmetic that wraps: superseded. */
 	if (be->has_generation && (int32_t)(m->generation - be->generation) < 0)
 		return;
@@ -247,6 +302,8 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 {
 	struct backend *be = container_of(src, struct backend, ctl_src);
 
+	if (events & EPOLLOUT)
+		config_tell(be);
 	for (int i = 0; i < MSGS_PER_TURN; i++) {
 		/* One byte more than a message, to see longer packets. */
 		struct {
@@ -261,7 +318,7 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		if (n == -EAGAIN)
 			return;
 		if (n == 0 || (n < 0 && n != -EMSGSIZE)) {
-			loop_remove(be->loop, &be->ctl_src);
+			ctl_gone(be);
 			return;
 		}
 		if (n != sizeof(buf.m)) {

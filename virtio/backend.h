@@ -44,6 +44,12 @@ bool backend_thread_change(struct backend *be);
 
 /* dev->config differs from what the driver has seen. */
 void backend_config_changed(struct backend *be);
+/*
+ * Does the driver read dev->config as it is? False from
+ * backend_config_changed() until ops->config_published(); it may be for long,
+ * and a stop does not wait for it. Always true if nobody would say.
+ */
+bool backend_config_published(const struct backend *be) must_check;
 
 /* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
 void backend_fail(struct backend *be, const char *why);

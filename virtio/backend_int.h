@@ -53,6 +53,9 @@ struct backend {
 	bool has_generation;
 	uint32_t generation;
 
+	/* Changes of dev->config: their number, told of, seen by the driver. */
+	uint32_t config_changes, config_told, config_published;
+
 	struct log_limit peer_limit;
 	struct log_limit ctl_limit;
 	uint8_t config_initial[sizeof(((struct virtio_dev *)0)->config)];

@@ -27,10 +27,18 @@ enum devctl_type {
 	/*
 	 * device -> VMM, unasked: config space has changed (the driver set a
 	 * MAC address by the control queue, the tap is gone). The VMM reads it
-	 * by GET_CONFIG, publishes it and notifies the driver. Without this
-	 * channel a front end reads config space when it likes.
+	 * by GET_CONFIG, publishes it and notifies the driver. Generations are
+	 * the device's own, from 1. Without this channel a front end reads
+	 * config space when it likes.
 	 */
 	DEVCTL_CONFIG_CHANGED = 4,
+	/*
+	 * VMM -> device: what CONFIG_CHANGED up to this generation told of is
+	 * what the driver reads. While the device is stopped or suspended the
+	 * VMM publishes nothing: this comes when it has been started again.
+	 * Not acknowledged.
+	 */
+	DEVCTL_CONFIG_PUBLISHED = 5,
 };
 
 struct devctl_msg {

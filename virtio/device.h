@@ -66,6 +66,11 @@ struct virtio_dev_ops {
 	void (*config_write)(struct virtio_dev *dev, uint32_t offset,
 			     const void *data, uint32_t len);
 	/*
+	 * backend_config_published() is true again. Rings may or may not run.
+	 * Optional.
+	 */
+	void (*config_published)(struct virtio_dev *dev);
+	/*
 	 * Watch, or stop watching, for data that should wake the guest, and
 	 * call backend_wake() once per arming when there is some, also when it
 	 * was there already. Rings may or may not run. Optional: a type

@@ -98,7 +98,6 @@ static void clear_state(struct virtio_mmio *dev)
 	dev->driver_sel = 0;
 	dev->queue_sel = 0;
 	dev->break_wanted = false;
-	dev->config_read_wanted = false;
 	dev->respawned = false;
 	mmio_publish_features(dev);
 	mmio_publish_queue(dev);
@@ -491,6 +490,9 @@ static void op_done(struct frontend *fe, int r)
 		break;
 	case VIRTIO_OP_CONFIG_READ:
 		mmio_publish_config(dev, true);
+		/* Or it was told of another meanwhile, and reads again. */
+		if (!dev->config_read_wanted && dev->ops->config_published)
+			dev->ops->config_published(dev);
 		break;
 	case VIRTIO_OP_QUIESCE:
 		mmio_quiesce_done(dev, r);

@@ -58,6 +58,11 @@ struct virtio_mmio_ops {
 	 * be the ioeventfd in its place. NULL: nobody has made it one.
 	 */
 	int (*kick_moves)(struct virtio_mmio *dev, unsigned int queue, int fd);
+	/*
+	 * The driver reads all that virtio_mmio_config_changed() was called
+	 * for until now. Optional.
+	 */
+	void (*config_published)(struct virtio_mmio *dev);
 };
 
 /* A back end that is no process of ours; virtio/mmio_relay.c. */
@@ -213,7 +218,10 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok);
  */
 int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd) must_check;
 
-/* The device says that its config space has changed. */
+/*
+ * The device says that its config space has changed. It is read and published,
+ * though not while the device is quiesced or suspended.
+ */
 void virtio_mmio_config_changed(struct virtio_mmio *dev);
 
 /*

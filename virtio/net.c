@@ -158,8 +158,10 @@ static void net_stop_queue(struct virtio_dev *dev, unsigned int queue)
 
 	if (queue == NET_TX)
 		loop_timer_cancel(dev->loop, &net->tx_again);
-	if (queue == NET_CTRL)
+	if (queue == NET_CTRL) {
 		loop_timer_cancel(dev->loop, &net->ctrl_again);
+		net->ctrl_waits = false;
+	}
 	if (queue != NET_RX)
 		return;
 	net->rx_on = false;
@@ -188,6 +190,7 @@ static const struct virtio_dev_ops net_ops = {
 	.kick = net_kick,
 	.stop_queue = net_stop_queue,
 	.stop = net_stop,
+	.config_published = net_ctrl_published,
 	.wake_arm = net_wake_arm,
 };
 

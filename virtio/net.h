@@ -82,6 +82,7 @@ struct virtio_net {
 	bool rx_starved;	 /* and has no buffers; a kick ends it */
 	bool armed;		 /* wake when there is a packet for it */
 	bool woken;		 /* has been done for this arming */
+	bool ctrl_waits;	 /* until the driver reads the new address */
 	uint64_t guest_offloads; /* VIRTIO_NET_F_GUEST_* in force, bits */
 	struct loop_source src;	 /* the tap */
 	struct loop_timer tx_again, ctrl_again;
@@ -131,6 +132,8 @@ void net_tx_run(struct virtio_net *net);
 
 /* net_ctrl.c */
 void net_ctrl_run(struct virtio_net *net);
+/* ops->config_published */
+void net_ctrl_published(struct virtio_dev *dev);
 
 /* net_wake.c. Return: 0 or -ENOMEM. */
 int net_wake_init(struct virtio_net *net, bool unicast) must_check;

@@ -15,10 +15,12 @@
 
 #include "virtio/backend.h"
 #include "virtio/net.h"
+#include "virtio/turn.h"
 
 /* The largest command we know is two tables of this many addresses. */
 #define MAC_TABLE_MAX 1024U
 #define TURN_COMMANDS 256U
+#define TURN_BYTES    (1U << 20)
 
 _Static_assert(sizeof(struct virtio_net_ctrl_hdr) == 2, "wire format");
 
@@ -75,21 +77,22 @@ static bool set_mac_tables(struct virtio_net *net, const struct command *c)
 {
 	struct net_mac_table *tables[2] = { &net->filter.unicast,
 					    &net->filter.multicast };
+	uint8_t macs[NET_FILTER_MACS][ETH_ALEN];
 	uint32_t entries[2];
-	size_t off = 0;
+	uint64_t off = 0;
 
 	if (!mac_tables(c, entries))
 		return false;
 	for (unsigned int i = 0; i < 2; i++) {
 		off += sizeof(entries[i]);
 		net_mac_table_begin(tables[i], entries[i]);
-		for (uint32_t k = 0; k < entries[i]; k++, off += ETH_ALEN) {
-			uint8_t addr[ETH_ALEN];
-
-			if (!tables[i]->all &&
-			    data_read(c, off, addr, sizeof(addr)))
-				net_mac_table_add(tables[i], addr, i == 1);
+		/* One pass over the buffers: they may be of a byte each. */
+		if (!tables[i]->all &&
+		    data_read(c, off, macs, (size_t)entries[i] * ETH_ALEN)) {
+			for (uint32_t k = 0; k < entries[i]; k++)
+				net_mac_table_add(tables[i], macs[k], i == 1);
 		}
+		off += (uint64_t)entries[i] * ETH_ALEN;
 	}
 	net_wake_filter_changed(net);
 	return true;
@@ -97,6 +100,8 @@ static bool set_mac_tables(struct virtio_net *net, const struct command *c)
 
 static bool mac(struct virtio_net *net, const struct command *c)
 {
+	uint8_t *shown =
+		net->dev.config + offsetof(struct virtio_net_config, mac);
 	uint8_t addr[ETH_ALEN];
 
 	if (c->cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET)
@@ -109,11 +114,12 @@ static bool mac(struct virtio_net *net, const struct command *c)
 	/* A group address is no one's own. */
 	if (addr[0] & 1)
 		return false;
-	memcpy(net->dev.config + offsetof(struct virtio_net_config, mac), addr,
-	       sizeof(addr));
 	net_filter_set_mac(&net->filter, addr);
 	net_wake_filter_changed(net);
-	backend_config_changed(net->dev.backend);
+	if (memcmp(shown, addr, sizeof(addr)) != 0) {
+		memcpy(shown, addr, sizeof(addr));
+		backend_config_changed(net->dev.backend);
+	}
 	return true;
 }
 
@@ -158,8 +164,11 @@ static bool execute(struct virtio_net *net, const struct virtq_chain *chain)
 	}
 }
 
-/* Return: 1 one command done; 0 none there; -EPROTO the ring is broken. */
-static int run_one(struct virtio_net *net)
+/*
+ * Return: 1 one command done; 0 none there, or it has to wait; -EPROTO the ring
+ * is broken.
+ */
+static int run_one(struct virtio_net *net, struct turn *turn)
 {
 	struct virtq *vq = &net->dev.queues[NET_CTRL];
 	uint8_t ack = VIRTIO_NET_ERR;
@@ -175,9 +184,30 @@ static int run_one(struct virtio_net *net)
 	}
 	if (execute(net, &c))
 		ack = VIRTIO_NET_OK;
+	/*
+	 * Config space shows what it changed before it is used (5.1.6.5.2.1).
+	 * Until then it is as if it had not been taken, so that a stop need
+	 * not wait; executed twice, it does the same.
+	 */
+	if (!backend_config_published(net->dev.backend)) {
+		virtq_unpop(vq, &c.head, 1);
+		net->ctrl_waits = true;
+		return 0;
+	}
 	(void)iov_write(c.iov + c.nr_out, c.nr_in, 0, &ack, sizeof(ack));
 	virtq_push(vq, c.head, sizeof(ack));
+	(void)turn_goes_on(turn, &c);
 	return 1;
+}
+
+void net_ctrl_published(struct virtio_dev *dev)
+{
+	struct virtio_net *net = container_of(dev, struct virtio_net, dev);
+
+	if (!net->ctrl_waits)
+		return;
+	net->ctrl_waits = false;
+	net_ctrl_run(net);
 }
 
 static void on_again(struct loop_timer *timer)
@@ -188,12 +218,16 @@ static void on_again(struct loop_timer *timer)
 void net_ctrl_run(struct virtio_net *net)
 {
 	struct virtq *vq = &net->dev.queues[NET_CTRL];
-	unsigned int n = 0;
+	struct turn turn = turn_begin(TURN_COMMANDS, TURN_BYTES);
 
+	if (net->ctrl_waits)
+		return;
 	do {
-		while (n < TURN_COMMANDS && run_one(net) > 0)
-			n++;
-		if (n == TURN_COMMANDS) {
+		while (!turn_over(&turn) && run_one(net, &turn) > 0)
+			;
+		if (net->ctrl_waits)
+			break;
+		if (turn_over(&turn)) {
 			loop_timer_set(net->dev.loop, &net->ctrl_again, 0,
 				       on_again);
 			break;

@@ -76,6 +76,8 @@ struct vm_virtio {
 	struct device_plan plan;
 	struct wake_source wake;
 	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
+	uint32_t config_told; /* generation of the last CONFIG_CHANGED */
+	bool config_telling;  /* it waits for CONFIG_PUBLISHED */
 	uint64_t arm_sent_ns;
 	const char *moving; /* down or up, in the words of the trace; or NULL */
 	struct disk_image image; /* blk only */

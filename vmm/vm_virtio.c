@@ -184,6 +184,8 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		return;
 	}
 	if (n == (ssize_t)sizeof(msg) && msg.type == DEVCTL_CONFIG_CHANGED) {
+		dev->config_told = msg.generation;
+		dev->config_telling = true;
 		virtio_mmio_config_changed(&dev->mmio);
 		return;
 	}
@@ -197,6 +199,20 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
 	dev->arm_acked = msg.generation;
 	vm_power_armed(dev->vm);
+}
+
+/* The process may have a command of the driver's wait for it. */
+static void op_config_published(struct virtio_mmio *mmio)
+{
+	struct vm_virtio *dev = owner(mmio);
+	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_PUBLISHED,
+					.generation = dev->config_told };
+
+	if (!dev->config_telling || dev->ctl_fd < 0)
+		return;
+	dev->config_telling = false;
+	/* Full: the process is stuck, and so is its command. */
+	(void)!fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0);
 }
 
 /* Tells the process what the guest wants. */
@@ -357,6 +373,7 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 	}
 	loop_remove(&dev->vm->loop, &dev->ctl_src);
 	fd_close(&dev->ctl_fd);
+	dev->config_telling = false;
 	vhost_fd = launch(dev, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
@@ -401,6 +418,7 @@ static const struct virtio_mmio_ops mmio_ops = {
 	.event = op_event,
 	.failed = op_failed,
 	.respawn = op_respawn,
+	.config_published = op_config_published,
 };
 
 /* Nobody makes another one of these. */

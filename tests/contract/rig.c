@@ -51,11 +51,22 @@ static void op_failed(struct virtio_mmio *dev, const char *why)
 	rig.failures++;
 }
 
+static void op_config_published(struct virtio_mmio *dev)
+{
+	const struct devctl_msg m = { .type = DEVCTL_CONFIG_PUBLISHED,
+				      .generation = rig.config_told };
+
+	if (rig.config_told)
+		cr_assert(eq(sz, (size_t)send(rig.ctl, &m, sizeof(m), 0),
+			     sizeof(m)));
+}
+
 static const struct virtio_mmio_ops ops = {
 	.hold = op_nothing,
 	.release = op_nothing,
 	.event = op_event,
 	.failed = op_failed,
+	.config_published = op_config_published,
 };
 
 static void on_ready(struct virtio_mmio *dev, int r)
@@ -123,10 +134,13 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		rig.acked = msg.generation;
 	else if (msg.type != DEVCTL_CONFIG_CHANGED)
 		cr_fail("control message %u", msg.type);
-	else if (rig.hold_config)
-		rig.config_held++;
-	else
-		virtio_mmio_config_changed(&rig.dev);
+	else {
+		rig.config_told = msg.generation;
+		if (rig.hold_config)
+			rig.config_held++;
+		else
+			virtio_mmio_config_changed(&rig.dev);
+	}
 }
 
 static void on_end(struct loop_source *src, uint32_t events)

@@ -58,6 +58,7 @@ struct rig {
 	struct loop_source pid_src, ctl_src, host_src;
 	struct loop_source irq_src, used_irq_src;
 	uint32_t generation, acked; /* of the control channel */
+	uint32_t config_told;	    /* last DEVCTL_CONFIG_CHANGED */
 
 	int ready;	  /* answer to the handshake; 1: not yet */
 	bool impatient;	  /* a slow drain lets the vCPU go, as in a VM */

@@ -513,3 +513,15 @@ void front_wake_arm(struct front *f, bool armed)
 	cr_assert(eq(u32, m.generation, f->generation));
 	cr_assert(eq(u64, m.arg, DEVCTL_WAKE_ARM));
 }
+
+void front_publish_config(struct front *f)
+{
+	struct devctl_msg m;
+
+	front_wait_fd(f, f->ctl);
+	cr_assert(eq(sz, (size_t)recv(f->ctl, &m, sizeof(m), 0), sizeof(m)));
+	cr_assert(eq(u32, m.type, DEVCTL_CONFIG_CHANGED));
+	m.type = DEVCTL_CONFIG_PUBLISHED;
+	cr_assert(eq(sz, (size_t)send(f->ctl, &m, sizeof(m), 0), sizeof(m)));
+	front_settle(f);
+}

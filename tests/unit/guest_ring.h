@@ -160,6 +160,8 @@ uint32_t front_wait_used(struct front *f, unsigned int queue, uint16_t head);
 bool front_get_config(struct front *f, uint32_t off, void *buf, uint32_t len);
 bool front_set_config(struct front *f, uint32_t off, const void *buf,
 		      uint32_t len);
+/* Waits for DEVCTL_CONFIG_CHANGED, answers as if it had read it. */
+void front_publish_config(struct front *f);
 /* DEVCTL_WAKE_ARM, waits for the acknowledgement. */
 void front_wake_arm(struct front *f, bool armed);
 

@@ -301,6 +301,49 @@ CELL(a_config_change_is_dropped_by_a_reset)
 	rig_finish_io();
 }
 
+CELL_WITH(config_space_shows_a_change_before_its_command_is_used, change)
+{
+	for (unsigned int i = 0; i < 20; i++) {
+		rig.type->change();
+		cr_assert(rig.type->changed());
+		rig_ack(rig_get(VIRTIO_MMIO_INT_STATUS_REG));
+	}
+	rig.type->begin(rig.type->depth);
+	rig_finish_io();
+}
+
+static int nr_moved;
+
+static void moved(struct virtio_mmio *dev, int r)
+{
+	cr_assert(zero(int, r));
+	nr_moved++;
+}
+
+/* What is told while the VMM has stopped it waits, and nothing waits for it. */
+CELL_WITH(a_command_waits_for_config_space_over_a_stop, change)
+{
+	rig_finish_io();
+	rig.hold_config = true;
+	rig.type->change();
+	rig_round_trip();
+	cr_assert(eq(uint, rig.config_held, 1));
+	virtio_mmio_quiesce(&rig.dev, moved);
+	while (nr_moved < 1)
+		rig_turn();
+	virtio_mmio_config_changed(&rig.dev);
+	rig_round_trip();
+	cr_assert(not(rig.type->changed()));
+	cr_assert(eq(uint, rig.type->collect(), 1), "used already");
+	rig.hold_config = false;
+	virtio_mmio_restart(&rig.dev, moved);
+	while (nr_moved < 2)
+		rig_turn();
+	rig_finish_io();
+	cr_assert(rig.type->changed());
+	cr_assert(eq(uint, rig.config_held, 1), "told again");
+}
+
 /* Only an armed process looks, and tells the VMM at once. */
 CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 {
