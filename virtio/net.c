@@ -7,8 +7,8 @@
  * runs and has buffers, or the VMM has armed the wake-up (net_wake.c). A device
  * that neither runs nor is armed costs nothing; packets wait in the tap.
  *
- * Words: mac=aa:bb:cc:dd:ee:ff, wake=unicast, and tap=NAME by hand. Without tap
- * the fd is DEVFD_BACKEND, opened by the VMM.
+ * Words: mac=aa:bb:cc:dd:ee:ff, wake=unicast, mtu=BYTES, and tap=NAME by hand.
+ * Without tap the fd is DEVFD_BACKEND, opened by the VMM.
  */
 #define _GNU_SOURCE
 #include "virtio/net.h"
@@ -206,6 +206,8 @@ static uint64_t features_of(const struct net_config *cfg)
 
 	if (cfg->has_mac)
 		f |= BIT(VIRTIO_NET_F_MAC);
+	if (cfg->mtu)
+		f |= BIT(VIRTIO_NET_F_MTU);
 	if (cfg->tun_f & TUN_F_CSUM)
 		f |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
 		     BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
@@ -222,7 +224,8 @@ int net_create(struct loop *loop, const struct net_config *cfg,
 	       struct virtio_net **ret)
 {
 	struct virtio_net_config config = { .status = VIRTIO_NET_S_LINK_UP,
-					    .max_virtqueue_pairs = 1 };
+					    .max_virtqueue_pairs = 1,
+					    .mtu = cfg->mtu };
 	struct virtio_net *net = calloc(1, sizeof(*net));
 	int r;
 
@@ -288,6 +291,18 @@ static int parse_mac(const char *text, uint8_t *ret)
 	return 0;
 }
 
+static int parse_mtu(const char *text, uint16_t *ret)
+{
+	unsigned int mtu = 0;
+
+	for (; *text >= '0' && *text <= '9' && mtu <= UINT16_MAX; text++)
+		mtu = mtu * 10 + (unsigned int)(*text - '0');
+	if (*text || mtu < NET_MTU_MIN || mtu > UINT16_MAX)
+		return -EINVAL;
+	*ret = (uint16_t)mtu;
+	return 0;
+}
+
 static int parse_words(char *const *args, struct net_config *cfg,
 		       const char **ret_tap)
 {
@@ -301,6 +316,11 @@ static int parse_words(char *const *args, struct net_config *cfg,
 						 "52:54:00:12:34:56 expected",
 						 word);
 			cfg->has_mac = true;
+		} else if (strncmp(word, "mtu=", 4) == 0) {
+			if (parse_mtu(word + 4, &cfg->mtu) < 0)
+				return log_errno(-EINVAL,
+						 "%s: 68 to 65535 expected",
+						 word);
 		} else if (strcmp(word, "wake=unicast") == 0) {
 			cfg->wake_unicast = true;
 		} else if (strncmp(word, "tap=", 4) == 0) {
@@ -333,6 +353,8 @@ static int role_create(struct loop *loop, char *const *args,
 		log_err("%s", err.msg);
 		return r;
 	}
+	if (tap)
+		cfg.mtu = net_tap_mtu_told(net_tap_mtu(cfg.fd));
 	cfg.tun_f = net_tap_offloads(cfg.fd);
 	r = net_create(loop, &cfg, &net);
 	if (r < 0) {

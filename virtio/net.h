@@ -20,7 +20,8 @@
 
 #define NET_HDR_BYTES sizeof(struct virtio_net_hdr_v1)
 /* Largest frame either way: 64 KiB of IP, Ethernet and VLAN headers. */
-#define NET_FRAME_MAX (65535U + ETH_HLEN + 4U)
+#define NET_VLAN_BYTES 4U
+#define NET_FRAME_MAX  (65535U + ETH_HLEN + NET_VLAN_BYTES)
 /* Header and frame of one packet, and room to see that one is too long. */
 #define NET_BOUNCE_BYTES (68U << 10)
 
@@ -101,6 +102,7 @@ struct net_config {
 	bool wake_unicast; /* only frames to the guest's own address wake */
 	uint8_t mac[ETH_ALEN];
 	unsigned int tun_f; /* TUN_F_* that can be used */
+	uint16_t mtu;	    /* bytes; 0: not told to the guest */
 };
 
 /* Makes the device. Return: 0 and *ret, or -errno. */

@@ -28,17 +28,24 @@ _Static_assert(offsetof(struct net_tap_filter, addr) ==
 		       sizeof(struct tun_filter),
 	       "the kernel's layout");
 
+/* For ioctls that name an interface. Return: fd or -errno. */
+static int any_socket(void)
+{
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return sock < 0 ? -errno : sock;
+}
+
 /* Return: 1, 0 or -errno. No libc look-up: that would pull in netlink. */
 static int interface_exists(const char *name)
 {
-	_cleanup_fd_ int sock = -1;
+	_cleanup_fd_ int sock = any_socket();
 	struct ifreq ifr = { 0 };
 
-	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (sock < 0)
-		sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (sock < 0)
-		return -errno;
+		return sock;
 	memcpy(ifr.ifr_name, name, strlen(name) + 1);
 	if (ioctl(sock, SIOCGIFINDEX, &ifr) == 0)
 		return 1;
@@ -154,6 +161,35 @@ int net_tap_check(int fd, struct err *err)
 			"and IFF_VNET_HDR",
 			fd, ifr.ifr_name);
 	return set_up(fd, err);
+}
+
+int net_tap_mtu(int fd)
+{
+	_cleanup_fd_ int sock = any_socket();
+	struct ifreq tap = { 0 }, named = { 0 }, mtu = { 0 };
+
+	if (sock < 0)
+		return sock;
+	if (ioctl(fd, TUNGETIFF, &tap) < 0)
+		return -errno;
+	memcpy(named.ifr_name, tap.ifr_name, sizeof(named.ifr_name));
+	memcpy(mtu.ifr_name, tap.ifr_name, sizeof(mtu.ifr_name));
+	/* The one of that name may be another, here. */
+	if (ioctl(fd, SIOCGIFHWADDR, &tap) < 0 ||
+	    ioctl(sock, SIOCGIFHWADDR, &named) < 0 ||
+	    ioctl(sock, SIOCGIFMTU, &mtu) < 0)
+		return -errno;
+	if (memcmp(tap.ifr_hwaddr.sa_data, named.ifr_hwaddr.sa_data,
+		   ETH_ALEN) != 0)
+		return -ENODEV;
+	return mtu.ifr_mtu;
+}
+
+uint16_t net_tap_mtu_told(int mtu)
+{
+	return mtu >= NET_MTU_MIN && mtu <= UINT16_MAX && mtu != ETH_DATA_LEN
+		       ? (uint16_t)mtu
+		       : 0;
 }
 
 int net_tap_set_offload(int fd, unsigned int tun_f)

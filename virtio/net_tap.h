@@ -39,6 +39,21 @@ int net_tap_open(const char *name, struct err *err) must_check;
  */
 int net_tap_check(int fd, struct err *err) must_check;
 
+/*
+ * The interface's MTU, in bytes. Return: -ENODEV if it is in another network
+ * namespace than the caller, or -errno. Not for the device process.
+ */
+int net_tap_mtu(int fd) must_check;
+
+/* The least that config space may say, bytes (virtio 1.x, 5.1.4.1). */
+#define NET_MTU_MIN 68
+/*
+ * What a guest is told of it, 0 for nothing: of Ethernet's 1500, which it takes
+ * for granted (and told, it could never set a larger one), or if @mtu is an
+ * error.
+ */
+uint16_t net_tap_mtu_told(int mtu);
+
 /* TUN_F_* that the tap takes, found out by trying; all are off afterwards. */
 unsigned int net_tap_offloads(int fd);
 

@@ -351,7 +351,7 @@ const struct config_option config_options[] = {
 	  .set_kvs = config_set_block, .first_key = "path" },
 	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,KEY=VALUE...]",
 	  "a network card on a tap device, opened by name or\n"
-	  "inherited as an fd. Keys:\n"
+	  "inherited as an fd; the guest is told its MTU. Keys:\n"
 	  "mac=MAC              its address (default: random)\n"
 	  "wake=filter|unicast  packets that may wake the guest: those\n"
 	  "                     its receive filter lets in (default),\n"

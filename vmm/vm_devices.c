@@ -149,7 +149,7 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 	const struct net_config *cfg = &vm->cfg->nets[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i, err);
 	uint8_t mac[6];
-	int r, tap = cfg->tap_fd;
+	int r, mtu, tap = cfg->tap_fd;
 
 	if (!dev)
 		return -ENOSPC;
@@ -173,6 +173,9 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 	add_word(&dev->plan, "mac=%s", dev->mac);
 	if (cfg->wake_unicast)
 		add_word(&dev->plan, "wake=unicast");
+	mtu = net_tap_mtu_told(net_tap_mtu(tap));
+	if (mtu)
+		add_word(&dev->plan, "mtu=%d", mtu);
 	add_fd(&dev->plan, tap);
 	return vm_virtio_spawn(vm, dev, err);
 }

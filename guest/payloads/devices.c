@@ -3,6 +3,7 @@
  * Drives each device well: register page, blk, net, console, rng. Words:
  *   blk-id=NAME      what GET_ID must answer
  *   net-reply=1      wait for a frame from the host
+ *   net-mtu=BYTES    of the tap, if it is not 1500
  *   console-echo=1   wait for a line on the console and send it back
  * A disk that is writable is overwritten from sector 0 on.
  */
@@ -446,6 +447,12 @@ static void test_net(struct vio_dev *dev)
 	for (uint32_t i = 0; i < 6; i++)
 		mac[i] = mmio_read8(dev->base + VIRTIO_MMIO_CONFIG_SPACE + i);
 	check("net-mac-is-unicast", !(mac[0] & 1));
+	check_eq("net-mtu",
+		 vio_offered(dev) & VIO_BIT(VIRTIO_NET_F_MTU)
+			 ? vio_config16(dev,
+					offsetof(struct virtio_net_config, mtu))
+			 : 0,
+		 param_u64("net-mtu", 0));
 	vio_chain_set(&dev->queues[NET_RX], 0, &in, 0, 1);
 	vio_publish(&dev->queues[NET_RX], 0);
 	vio_kick(dev, NET_RX);

@@ -63,6 +63,7 @@ drive() {
 	image disk.img 4M
 	image ro.img 1M
 	tap tap0 && net=(--net tap-name=tap0)
+	[ -z "${mtu-}" ] || ip link set tap0 mtu "$mtu"
 	vm_start --block "$dir/run/disk.img,id=disk-one,$engine" \
 		--block "$dir/run/ro.img,ro=true" "${net[@]}" \
 		--console "type=file,path=$dir/run/console" \
@@ -86,6 +87,9 @@ devices_tests() {
 	engine=engine=auto
 	drive "devices, irqchip kernel" devices --irqchip kernel \
 		--params "$params"
+	local mtu=9000
+	drive "devices, a tap with an MTU of 9000" devices \
+		--params "$params net-mtu=9000"
 }
 
 # The console's other direction, and a disk past the page cache.

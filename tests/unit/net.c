@@ -50,9 +50,11 @@ struct nic {
 };
 
 /* The device on one end of a datagram socket; the test has the other. */
-static void nic_create(struct nic *t)
+static void nic_create(struct nic *t, uint16_t mtu)
 {
-	struct net_config cfg = { .has_mac = true, .tun_f = TUN_ALL };
+	struct net_config cfg = { .has_mac = true,
+				  .tun_f = TUN_ALL,
+				  .mtu = mtu };
 	int pair[2], size = 4 << 20;
 
 	memset(t, 0, sizeof(*t));
@@ -73,7 +75,7 @@ static void nic_create(struct nic *t)
 
 static void nic_open(struct nic *t, uint64_t features)
 {
-	nic_create(t);
+	nic_create(t, 0);
 	front_negotiate(&t->f, features);
 	t->ack = guest_alloc(&t->f.g, 16, 16);
 	front_start_all(&t->f, features & BIT(VIRTIO_NET_F_CTRL_VQ) ? 3 : 2);
@@ -646,13 +648,100 @@ Test(net, a_full_wire_drops_and_does_not_block, .timeout = 30)
 	nic_close(&t);
 }
 
+/* ------------------------------------------------------------------- MTU */
+
+#define JUMBO 9000U
+
+static void nic_open_mtu(struct nic *t, uint16_t mtu, uint64_t features)
+{
+	nic_create(t, mtu);
+	front_negotiate(&t->f, features);
+	front_start_all(&t->f, 2);
+}
+
+Test(net, the_mtu_is_told_where_it_is_not_that_of_ethernet, .timeout = 30)
+{
+	struct virtio_net_config config;
+	struct nic t;
+
+	cr_assert(eq(u16, net_tap_mtu_told(9000), 9000));
+	cr_assert(eq(u16, net_tap_mtu_told(1400), 1400));
+	cr_assert(zero(u16, net_tap_mtu_told(1500)));
+	cr_assert(zero(u16, net_tap_mtu_told(-ENODEV)));
+	cr_assert(zero(u16, net_tap_mtu_told(67)));
+	cr_assert(zero(u16, net_tap_mtu_told(65536)));
+	nic_open_mtu(&t, JUMBO, PLAIN | BIT(VIRTIO_NET_F_MTU));
+	cr_assert(ne(u64, t.f.features & BIT(VIRTIO_NET_F_MTU), 0));
+	cr_assert(front_get_config(&t.f, 0, &config, sizeof(config)));
+	cr_assert(eq(u16, config.mtu, JUMBO));
+	nic_close(&t);
+	nic_open_mtu(&t, 0, PLAIN);
+	cr_assert(zero(u64, t.f.features & BIT(VIRTIO_NET_F_MTU)));
+	nic_close(&t);
+}
+
+/* As Linux does it: one buffer of MTU and headers, or many of a page. */
+Test(net, jumbo_frames_fit_with_and_without_merging, .timeout = 30)
+{
+	const uint32_t frame = ETH_HLEN + 4 + JUMBO;
+	uint64_t gpa, features = PLAIN | BIT(VIRTIO_NET_F_MTU);
+	uint32_t seen = 0;
+	struct nic t;
+
+	nic_open_mtu(&t, JUMBO, features);
+	gpa = rx_add(&t, 12 + frame);
+	rx_kick(&t);
+	wire_send(&t, &no_hdr, frame);
+	front_settle(&t.f);
+	cr_assert(eq(u32, rx_len(&t), 12 + frame));
+	cr_assert(frame_ok(guest_ptr(&t.f.g, gpa + 12), 0, frame));
+	nic_close(&t);
+
+	nic_open_mtu(&t, JUMBO, features | BIT(VIRTIO_NET_F_MRG_RXBUF));
+	for (unsigned int i = 0; i < 8; i++)
+		(void)rx_add(&t, 1526);
+	rx_kick(&t);
+	wire_send(&t, &no_hdr, frame);
+	front_settle(&t.f);
+	while (seen < 12 + frame)
+		seen += rx_len(&t);
+	cr_assert(eq(u32, seen, 12 + frame));
+	nic_close(&t);
+}
+
+/* The tap's was raised since; what will be segmented is as long as it likes. */
+Test(net, a_frame_beyond_the_agreed_mtu_is_dropped, .timeout = 30)
+{
+	struct virtio_net_hdr_v1 gso = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_size = 1360,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	struct nic t;
+
+	nic_open_mtu(&t, 1400, MERGE | OFFLOADS | BIT(VIRTIO_NET_F_MTU));
+	for (unsigned int i = 0; i < 4; i++)
+		(void)rx_add(&t, 4096);
+	rx_kick(&t);
+	wire_send(&t, &no_hdr, ETH_HLEN + 4 + 1401);
+	wire_send(&t, &gso, 3000);
+	wire_send(&t, &no_hdr, ETH_HLEN + 1400);
+	front_settle(&t.f);
+	cr_assert(eq(u32, rx_len(&t), 3012));
+	cr_assert(eq(u32, rx_len(&t), 12 + ETH_HLEN + 1400));
+	cr_assert(rx_empty(&t));
+	nic_close(&t);
+}
+
 /* ------------------------------------------------------------------ wake */
 
 Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet, .timeout = 30)
 {
 	struct nic t;
 
-	nic_create(&t);
+	nic_create(&t, 0);
 	wire_send_own(&t, 60);
 	front_settle(&t.f);
 	cr_assert(lt(int, t.net->src.fd, 0), "not armed: not polled");
@@ -679,7 +768,7 @@ Test(net, a_packet_after_arming_wakes, .timeout = 30)
 {
 	struct nic t;
 
-	nic_create(&t);
+	nic_create(&t, 0);
 	front_wake_arm(&t.f, true);
 	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)));
 	wire_send_own(&t, 60);
@@ -696,7 +785,7 @@ Test(net, disarmed_it_does_not_wake, .timeout = 30)
 {
 	struct nic t;
 
-	nic_create(&t);
+	nic_create(&t, 0);
 	front_wake_arm(&t.f, true);
 	front_wake_arm(&t.f, false);
 	wire_send_own(&t, 60);
@@ -968,6 +1057,14 @@ Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 30)
 	(void)close(tap.sock);
 }
 
+static void tap_set_mtu(struct tap *tap, int mtu)
+{
+	struct ifreq ifr = { .ifr_mtu = mtu };
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", tap->name);
+	cr_assert(zero(int, ioctl(tap->sock, SIOCSIFMTU, &ifr)));
+}
+
 Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 30)
 {
 	struct err err = { 0 };
@@ -986,6 +1083,9 @@ Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 30)
 	cr_assert(strstr(err.msg, "in use") != NULL);
 	cr_assert(zero(int, net_tap_check(fd, &err)));
 	cr_assert(ne(uint, net_tap_offloads(fd), 0));
+	cr_assert(eq(int, net_tap_mtu(fd), 1500));
+	tap_set_mtu(&tap, 9000);
+	cr_assert(eq(int, net_tap_mtu(fd), 9000));
 	(void)close(fd);
 	cr_assert(eq(int, net_tap_open("lo", &err), -EINVAL));
 	cr_assert(strstr(err.msg, "'lo' is no tap") != NULL);
