@@ -156,6 +156,7 @@ VMM_SRC = \
 DEVICES_SRC = \
 	devices/acpi_pm.c \
 	devices/i8042.c \
+	devices/pci_conf.c \
 	devices/pmc.c \
 	devices/pvpanic.c \
 	devices/rtc.c \

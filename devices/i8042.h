@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reset lines of a PC: i8042 command 0xfe at port 0x64 and the ACPI reset
- * register at port 0xcf9. No keyboard: reads say "nothing there". Stateless.
+ * A reset line of a PC: i8042 command 0xfe at port 0x64. No keyboard: reads say
+ * "nothing there". Stateless. (The other one, port 0xcf9: devices/pci_conf.h.)
  */
 #ifndef TORPOR_DEVICES_I8042_H
 #define TORPOR_DEVICES_I8042_H
@@ -9,9 +9,8 @@
 #include "vmm/bus.h"
 
 struct i8042 {
-	struct bus_dev data_bus;  /* LAYOUT_PORT_I8042_DATA, 1 port */
-	struct bus_dev cmd_bus;	  /* LAYOUT_PORT_I8042_CMD, 1 port */
-	struct bus_dev reset_bus; /* LAYOUT_PORT_RESET, 1 port */
+	struct bus_dev data_bus; /* LAYOUT_PORT_I8042_DATA, 1 port */
+	struct bus_dev cmd_bus;	 /* LAYOUT_PORT_I8042_CMD, 1 port */
 	/* The guest asks for a reset, on a vCPU thread. */
 	void (*on_reset)(struct i8042 *i8042);
 };

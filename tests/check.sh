@@ -131,6 +131,7 @@ all_guests() {
 	part interop env NESTED=0 tests/harness/run-guests.sh -t 300 \
 		tests/interop/qemu.sh
 	guests boot tests/harness/run-guests.sh -t 600 tests/boot/boot.sh
+	guests awake tests/harness/run-guests.sh -t 600 tests/boot/awake.sh
 	guests sleep tests/harness/run-guests.sh -t 900 tests/boot/sleep.sh
 	guests packets tests/harness/run-guests.sh -t 600 tests/boot/packets.sh
 	guests cycles tests/harness/run-guests.sh -t $(usual_or_long 1200 6000) \

@@ -174,6 +174,11 @@ static void i8042_reset(struct i8042 *i8042)
 	vm_end(container_of(i8042, struct vm, i8042), VM_EXIT_RESET);
 }
 
+static void register_reset(struct pci_conf *conf)
+{
+	vm_end(container_of(conf, struct vm, pci_conf), VM_EXIT_RESET);
+}
+
 static void panicked(struct pvpanic *pvpanic, uint8_t events)
 {
 	struct vm *vm = container_of(pvpanic, struct vm, pvpanic);
@@ -230,14 +235,16 @@ static int make_platform(struct vm *vm, struct err *err)
 	acpi_pm_init(&vm->pm, irqchip_line(&vm->irqchip, LAYOUT_GSI_SCI));
 	i8042_init(&vm->i8042);
 	vm->i8042.on_reset = i8042_reset;
+	pci_conf_init(&vm->pci_conf);
+	vm->pci_conf.on_reset = register_reset;
 	pvpanic_init(&vm->pvpanic);
 	vm->pvpanic.on_event = panicked;
 	pmc_init(&vm->pmc);
 
 	struct bus_dev *const ports[] = {
-		&vm->serial.bus,    &vm->rtc.bus,	  &vm->pm.evt_bus,
-		&vm->pm.cnt_bus,    &vm->pm.gpe_bus,	  &vm->i8042.data_bus,
-		&vm->i8042.cmd_bus, &vm->i8042.reset_bus, &vm->pvpanic.bus,
+		&vm->serial.bus,    &vm->rtc.bus,      &vm->pm.evt_bus,
+		&vm->pm.cnt_bus,    &vm->pm.gpe_bus,   &vm->i8042.data_bus,
+		&vm->i8042.cmd_bus, &vm->pci_conf.bus, &vm->pvpanic.bus,
 		&vm->pmc.lps0_bus,  &vm->pmc.dsw_bus,
 	};
 

@@ -16,6 +16,7 @@
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
+#include "devices/pci_conf.h"
 #include "devices/pmc.h"
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
@@ -118,6 +119,7 @@ struct vm {
 	bool rtc_made;
 	struct acpi_pm pm;
 	struct i8042 i8042;
+	struct pci_conf pci_conf;
 	struct pvpanic pvpanic;
 	struct pmc pmc;
 

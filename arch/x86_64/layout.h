@@ -36,17 +36,19 @@
 #define LAYOUT_GPE_WAKE	  31 /* wakes, and nothing else */
 
 /* --- ports --- */
-#define LAYOUT_PORT_SERIAL     0x3f8
-#define LAYOUT_PORT_RTC	       0x70
-#define LAYOUT_PORT_I8042_DATA 0x60
-#define LAYOUT_PORT_I8042_CMD  0x64
-#define LAYOUT_PORT_PVPANIC    0x505
-#define LAYOUT_PORT_PM1A_EVT   0x600 /* status, enable: 2 bytes each */
-#define LAYOUT_PORT_PM1A_CNT   0x604 /* 2 bytes */
-#define LAYOUT_PORT_GPE0       0x620 /* 4 bytes status, 4 bytes enable */
-#define LAYOUT_PORT_GPE0_LEN   8
-#define LAYOUT_PORT_RESET      0xcf9
-#define LAYOUT_RESET_VALUE     6
+#define LAYOUT_PORT_SERIAL	0x3f8
+#define LAYOUT_PORT_RTC		0x70
+#define LAYOUT_PORT_I8042_DATA	0x60
+#define LAYOUT_PORT_I8042_CMD	0x64
+#define LAYOUT_PORT_PVPANIC	0x505
+#define LAYOUT_PORT_PM1A_EVT	0x600 /* status, enable: 2 bytes each */
+#define LAYOUT_PORT_PM1A_CNT	0x604 /* 2 bytes */
+#define LAYOUT_PORT_GPE0	0x620 /* 4 bytes status, 4 bytes enable */
+#define LAYOUT_PORT_GPE0_LEN	8
+#define LAYOUT_PORT_PCI_ADDRESS 0xcf8 /* PCI mechanism 1, 4 ports */
+#define LAYOUT_PORT_RESET	0xcf9 /* a byte among those */
+#define LAYOUT_PORT_PCI_DATA	0xcfc /* 4 ports */
+#define LAYOUT_RESET_VALUE	6
 /* The virtual PMC (devices/pmc.h). */
 #define LAYOUT_PORT_PMC_C2   0x640 /* read: this CPU is in C2 */
 #define LAYOUT_PORT_PMC_LPS0 0x644 /* write: byte, PMC_LPS0_* */
@@ -77,9 +79,15 @@
 #define PMC_DSW_ARMED 0x100
 
 /*
- * The longest latency below 2^32 that stays above Linux's default latency
- * limit (2000 s): the idle governor never picks this C2, s2idle always does.
+ * Above what any program may ask of PM QoS (a signed 32 bit number of us), so
+ * no idle governor picks this C2; s2idle takes the deepest state whatever it
+ * costs. Linux takes twice the latency, in 32 bits, as the residency, and that
+ * is wanted to wrap, to 10 us. With a residency that no sleep is long enough
+ * for, menu of Linux 6.1 takes every sleep for a short one and never stops the
+ * tick of an idle CPU; where the tick is stopped already, it enters C2. Up to
+ * 2^31 + 500 the residency is no longer than a tick at HZ=1000; below 10 us it
+ * would limit how long the idle loop polls, too.
  */
-#define LAYOUT_C2_LATENCY_US 2100000000
+#define LAYOUT_C2_LATENCY_US 0x80000005
 
 #endif

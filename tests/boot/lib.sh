@@ -268,6 +268,19 @@ Oops|blocked for more than|Call Trace|I/O error'")
 	expect_eq "$1: no kernel warning" "$enw" ""
 }
 
+# expect_clean_log NAME: its log has no line of level warning or worse but those
+# of accepted.dmesg.
+expect_clean_log() {
+	ecl_accepted=$(mktemp)
+	grep -v '^#' tests/boot/accepted.dmesg >"$ecl_accepted"
+	# A level is the low three bits of what stands in angle brackets.
+	guest 'dmesg -r' | tr -d '\r' | sed -n 's/^<[0-4]>//p' |
+		sed 's/^\[[^]]*\] //' >"$ecl_accepted.log"
+	ecl_found=$(grep -v -E -f "$ecl_accepted" "$ecl_accepted.log")
+	rm -f "$ecl_accepted" "$ecl_accepted.log"
+	expect_eq "$1: a clean log" "$ecl_found" ""
+}
+
 # vm_exit SECONDS: waits for the end of the VM; its exit code in $code.
 vm_exit() {
 	code=none

@@ -12,6 +12,7 @@
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
+#include "devices/pci_conf.h"
 #include "devices/pmc.h"
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
@@ -29,6 +30,7 @@ static struct rtc rtc;
 static struct acpi_pm pm;
 static struct pmc pmc;
 static struct i8042 i8042;
+static struct pci_conf pci_conf;
 static struct pvpanic pvpanic;
 static struct ioapic ioapic;
 static struct fuzz_in *script;
@@ -126,6 +128,7 @@ static void board_init(int in_fd, int out_fd, uint8_t how)
 	pmc_init(&pmc);
 	i8042.on_reset = on_reset;
 	i8042_init(&i8042);
+	pci_conf_init(&pci_conf);
 	pvpanic.on_event = on_panic;
 	pvpanic_init(&pvpanic);
 	ioapic.send = msi_send;
@@ -140,7 +143,7 @@ static void board_init(int in_fd, int out_fd, uint8_t how)
 	plug(&pmc.dsw_bus);
 	plug(&i8042.data_bus);
 	plug(&i8042.cmd_bus);
-	plug(&i8042.reset_bus);
+	plug(&pci_conf.bus);
 	plug(&pvpanic.bus);
 	plug(&ioapic.bus);
 }

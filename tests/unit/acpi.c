@@ -386,7 +386,7 @@ Test(acpi, cst_has_hlt_and_the_pmc_port)
 	       "[Integer] = 0000000000000001", "[Integer] = 0000000000000001",
 	       "82 0C 00 01 08 00 00 40 06", /* SystemIO, 8 bit, 0x640 */
 	       "[Integer] = 0000000000000002",
-	       "[Integer] = 000000007D2B7500"); /* 2,100,000,000 */
+	       "[Integer] = 0000000080000005"); /* twice that wraps to 10 */
 	remove_tables();
 }
 
