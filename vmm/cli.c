@@ -65,12 +65,16 @@ static const struct cli_command commands[] = {
 	  "put the guest to sleep and wait until it sleeps",
 	  "Presses the guest's sleep button and waits until it is asleep.\n"
 	  "Prints 'asleep after N ms', or fails and says why: the guest\n"
-	  "refused, was not asleep in time (default 5000 ms), was woken again\n"
-	  "before it slept, or listens to no button. With --force it is then\n"
+	  "refused, was not asleep in time (default 15000 ms), was woken "
+	  "again\n"
+	  "before it slept, or listens to no button. A guest that shows no\n"
+	  "sign is pressed again, as it may have dropped the press; if that\n"
+	  "was needed, it is said. With --force a guest that does not sleep "
+	  "is\n"
 	  "stopped without its knowing, and that is said. With --full it is\n"
 	  "so from the start: devices and vCPUs are stopped, the guest is\n"
 	  "not asked, and a guest that sleeps sleeps on afterwards.\n",
-	  .has_timeout = true, .timeout_ms = 5000, .fn = cli_cmd_suspend,
+	  .has_timeout = true, .timeout_ms = 15000, .fn = cli_cmd_suspend,
 	  .flags = CLI_FLAG_FULL | CLI_FLAG_FORCE | CLI_FLAG_FREEZE },
 	{ "resume", "[--full] [--timeout MS] SOCKET",
 	  "take back a suspend and wait until the guest runs",
@@ -92,11 +96,13 @@ static const struct cli_command commands[] = {
 	  .has_timeout = true, .timeout_ms = -1, .has_state = true,
 	  .fn = cli_cmd_wait },
 	{ "powerbtn", "SOCKET", "press the power button",
-	  "A guest that runs usually shuts down; one that sleeps wakes up.\n",
+	  "A guest that runs usually shuts down; one that sleeps wakes up.\n"
+	  "Fails if the guest does not listen to the button.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "sleepbtn", "SOCKET", "press the sleep button",
 	  "A guest that runs usually goes to sleep; one that sleeps wakes up.\n"
-	  "Does not wait: see 'torpor suspend'.\n",
+	  "Does not wait: see 'torpor suspend'. Fails if the guest does not\n"
+	  "listen to the button.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "events", "SOCKET", "print what happens until the VM ends",
 	  "Prints a line for each event: RUNNING, SUSPENDING, SUSPENDED,\n"

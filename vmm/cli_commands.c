@@ -215,6 +215,8 @@ static void print_asleep(const struct cli_invocation *inv, const json_t *result)
 	const char *kind = json_string_value(json_object_get(result, "kind"));
 	const char *outcome =
 		json_string_value(json_object_get(result, "outcome"));
+	json_int_t presses =
+		json_integer_value(json_object_get(result, "presses"));
 	bool asleep = !outcome || !strcmp(outcome, "asleep");
 
 	fprintf(inv->out, "%s after %lld ms", asleep ? "asleep" : "paused",
@@ -225,6 +227,9 @@ static void print_asleep(const struct cli_invocation *inv, const json_t *result)
 	}
 	if (json_is_true(json_object_get(result, "by_itself")))
 		fputs(", by itself", inv->out);
+	if (presses > 1)
+		fprintf(inv->out, ", by %lld presses of its sleep button",
+			(long long)presses);
 	if (kind && !strcmp(kind, "s1"))
 		fputs(" (ACPI S1)", inv->out);
 	if (kind && !strcmp(kind, "shallow"))
@@ -242,20 +247,15 @@ static int explain_suspend(const struct cli_invocation *inv,
 	const char *code = json_string_value(json_object_get(error, "code"));
 	const char *source = json_string_value(json_object_get(data, "source"));
 	const char *device = json_string_value(json_object_get(data, "device"));
+	const char *message =
+		json_string_value(json_object_get(error, "message"));
 
 	if (!code)
 		return server_error(inv, reply);
-	if (!strcmp(code, "timeout") && device)
-		return complain(inv,
-				"timed out after %d ms; the guest's driver of "
-				"%s cannot suspend it (no VIRTIO_F_SUSPEND)",
-				inv->timeout_ms, device);
 	if (!strcmp(code, "timeout"))
-		return complain(inv,
-				"timed out after %d ms; the guest did not "
-				"fall asleep in time ('--timeout MS' gives it "
-				"longer)",
-				inv->timeout_ms);
+		return complain(inv, "timed out after %d ms; %s",
+				inv->timeout_ms,
+				message ? message : "the guest is awake");
 	if (!strcmp(code, "refused") && device)
 		return complain(inv,
 				"refused by the guest: its driver of %s cannot "

@@ -117,6 +117,41 @@ static void reply_refused(const struct suspend_call *call, long long ms)
 		ms, veto->name);
 }
 
+static const char *heard_code(const struct power_request *power)
+{
+	static const char *const codes[] = {
+		[POWER_HEARD_BEGUN] = "begun",
+		[POWER_HEARD_TAKEN] = "no-sign",
+		[POWER_HEARD_NOT] = "not-taken",
+		[POWER_HEARD_DEAF] = "deaf",
+	};
+
+	return power->presses ? codes[power->heard] : "begun";
+}
+
+/* What to look at, as far as the presses tell. */
+static const char *heard_hint(const struct power_request *power)
+{
+	if (!power->presses)
+		return "it was on its way down, or up, when it was asked";
+	switch (power->heard) {
+	case POWER_HEARD_TAKEN:
+		return "its button driver took the press, and nothing came of "
+		       "it: no agent listens (evdev, and acpid or logind), or "
+		       "something inhibits sleep (systemd-inhibit --list)";
+	case POWER_HEARD_NOT:
+		return "its kernel has not taken the press: it hangs, or is "
+		       "very slow";
+	case POWER_HEARD_DEAF:
+		return "it has stopped listening to the sleep button "
+		       "(PM1_EN.SLPBTN_EN is clear): its button driver is gone";
+	case POWER_HEARD_BEGUN:
+		break;
+	}
+	return "it has begun, and may still fall asleep (a longer timeout "
+	       "gives it more time)";
+}
+
 /*
  * A guest that gives up before it has touched another device shows nothing of
  * that: then it is the deadline that ends the request.
@@ -124,16 +159,23 @@ static void reply_refused(const struct suspend_call *call, long long ms)
 static void reply_timeout(const struct suspend_call *call, long long ms)
 {
 	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
-	json_t *data = json_pack("{s:I}", "ms", (json_int_t)ms);
+	const struct power_request *power = &call->power;
+	json_t *data =
+		json_pack("{s:I, s:i, s:s}", "ms", (json_int_t)ms, "presses",
+			  (int)power->presses, "cause", heard_code(power));
 
-	if (veto)
+	if (veto) {
 		(void)json_object_set_new(data, "device",
 					  json_string(veto->name));
-	control_reply_error_data(
-		call->req, "timeout", data,
-		"the guest was not asleep after %lld ms%s%s%s", ms,
-		veto ? "; its driver of " : "", veto ? veto->name : "",
-		veto ? " cannot suspend it (no VIRTIO_F_SUSPEND)" : "");
+		control_reply_error_data(call->req, "timeout", data,
+					 "the guest's driver of %s cannot "
+					 "suspend it (no VIRTIO_F_SUSPEND)",
+					 veto->name);
+		return;
+	}
+	control_reply_error_data(call->req, "timeout", data,
+				 "the guest was pressed to sleep %u times; %s",
+				 power->presses, heard_hint(power));
 }
 
 static void suspend_done(struct power_request *power,
@@ -146,10 +188,11 @@ static void suspend_done(struct power_request *power,
 	switch (outcome) {
 	case POWER_ASLEEP:
 		control_reply(call->req,
-			      json_pack("{s:s, s:I, s:s, s:b}", "outcome",
+			      json_pack("{s:s, s:I, s:s, s:b, s:i}", "outcome",
 					"asleep", "ms", (json_int_t)ms, "kind",
 					power_sleep_name(power->kind),
-					"by_itself", power->by_itself));
+					"by_itself", power->by_itself,
+					"presses", (int)power->presses));
 		break;
 	case POWER_PAUSED:
 	case POWER_FORCED:
@@ -286,24 +329,38 @@ static void cmd_resume(struct control_request *req, json_t *args, void *ctx)
 	reply_woken(req, vm, r);
 }
 
+static void press(struct control_request *req, json_t *args, struct vm *vm,
+		  struct wake_source *button, const char *bit)
+{
+	if (!no_args(req, args))
+		return;
+	if (power_wake(&vm->power, button))
+		control_reply(req, NULL);
+	else if (button->off)
+		control_reply_error(req, "off",
+				    "the guest sleeps, and --wake %s=off says "
+				    "that this does not wake it",
+				    button->name);
+	else
+		control_reply_error(req, "deaf",
+				    "the guest does not listen to this button "
+				    "(PM1_EN.%s is clear): load its button "
+				    "driver",
+				    bit);
+}
+
 static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = ctx;
 
-	if (!no_args(req, args))
-		return;
-	power_wake(&vm->power, &vm->power.powerbtn);
-	control_reply(req, NULL);
+	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
 }
 
 static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = ctx;
 
-	if (!no_args(req, args))
-		return;
-	power_wake(&vm->power, &vm->power.sleepbtn);
-	control_reply(req, NULL);
+	press(req, args, vm, &vm->power.sleepbtn, "SLPBTN_EN");
 }
 
 /* ----------------------------------------------------------------- wait */

@@ -337,8 +337,10 @@ void power_resume(struct power *power, struct wake_source *source)
 		source->wakes += slept;
 	}
 	power_stats_woke(&power->stats, slept, now);
-	if (slept)
+	if (slept) {
 		power->time_asleep_ns += now - power->slept_at_ns;
+		power_presses_left(power);
+	}
 	if (source)
 		power_storm_count(power, source,
 				  slept ? now - power->slept_at_ns : 0);
@@ -614,6 +616,9 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 		break;
 	case POWER_TIMER_STORM:
 		power_storm_over(power);
+		break;
+	case POWER_TIMER_PRESS:
+		power_press_again(power);
 		break;
 	case POWER_NR_TIMERS:
 		break;

@@ -105,6 +105,7 @@ enum power_timer {
 	POWER_TIMER_REQUEST, /* the first deadline of a request */
 	POWER_TIMER_REFUSED, /* it came back and does not try again */
 	POWER_TIMER_STORM,   /* a source that stormed may wake again */
+	POWER_TIMER_PRESS,   /* no sign of the guest yet: press again */
 	POWER_NR_TIMERS,
 };
 
@@ -186,6 +187,14 @@ enum power_outcome {
 	POWER_NR_OUTCOMES,
 };
 
+/* What had become of the presses of a request when it ended. */
+enum power_heard {
+	POWER_HEARD_BEGUN, /* the guest has given a sign of going to sleep */
+	POWER_HEARD_TAKEN, /* its button driver took them, and nothing came */
+	POWER_HEARD_NOT,   /* the last one's status bit is still set */
+	POWER_HEARD_DEAF,  /* PM1_EN.SLPBTN_EN has been cleared since */
+};
+
 /* A suspend request; owned by the caller until @done is called, once. */
 struct power_request {
 	void (*done)(struct power_request *req, enum power_outcome outcome);
@@ -200,6 +209,8 @@ struct power_request {
 	enum power_outcome because; /* POWER_FORCED */
 	enum power_sleep kind;	    /* POWER_ASLEEP */
 	bool by_itself;		    /* POWER_ASLEEP: not because it was asked */
+	unsigned int presses;	    /* of the sleep button; 0: not needed */
+	enum power_heard heard;	    /* POWER_TIMEOUT, and presses > 0 */
 	uint64_t elapsed_ns;
 	struct power_request *next;
 };
@@ -272,13 +283,17 @@ struct power {
 	bool pause_forced; /* a device that does not stop does not end it */
 	bool freeze_clock;
 	uint64_t paused_at_ns;
-	uint64_t cancelled_until_ns; /* a sleep begun before is not wanted */
-	enum power_state told;	     /* the state last given to ops->event */
-	bool wake_seen;		     /* a source fired since the sleep began */
+	/* So many sleeps, if begun before that, are not wanted any more. */
+	unsigned int unwanted;
+	uint64_t unwanted_until_ns;
+	enum power_state told; /* the state last given to ops->event */
+	bool wake_seen;	       /* a source fired since the sleep began */
 	struct wake_source *wake_source; /* the one that did */
 	unsigned int shallow_tries;
 	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */
+	unsigned int presses;	   /* for the requests there are */
+	uint64_t press_delay_ns;   /* from the last to the next */
 	unsigned int devices_gone; /* since the request, and not back */
 };
 
@@ -308,8 +323,12 @@ void power_quiesced(struct power *power, int r, const char *device);
 void power_restarted(struct power *power);
 
 void power_add_source(struct power *power, struct wake_source *source);
-/* The event happened. Latches, raises, and wakes if the guest wants it. */
-void power_wake(struct power *power, struct wake_source *source);
+/*
+ * The event happened. Latches, raises, and wakes if the guest wants it. Return:
+ * whether the guest notices: false if its enable bits are clear, or if it
+ * sleeps and the source may not wake it.
+ */
+bool power_wake(struct power *power, struct wake_source *source);
 /*
  * Wakes a guest by wake_gpe, or by whatever button it listens to. Return: 0
  * (also when it is awake), or -EOPNOTSUPP if all enable bits are clear.
@@ -322,6 +341,8 @@ void power_taken(struct power *power, struct wake_source *source);
  * Asks the guest to sleep and calls req->done() once, now or later. A guest
  * that sleeps already is success at once; one on its way up is asked when it is
  * up; one on its way down is not disturbed. @req->force is set by the caller.
+ * A press is an edge that whoever gets it may drop, as logind does while its
+ * last sleep is not over: it is repeated while the guest gives no sign.
  */
 void power_suspend(struct power *power, struct power_request *req,
 		   uint64_t timeout_ns);

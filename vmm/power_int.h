@@ -69,6 +69,11 @@ void power_storm_over(struct power *power);
  * hear it.
  */
 bool power_press(struct power *power);
+/* That was a while ago, and the guest may have dropped it: once more. */
+void power_press_again(struct power *power);
+/* The guest wakes; a press that it has not dealt with is a press all the same.
+ */
+void power_presses_left(struct power *power);
 /* Ends every request; those that force become pauses. @device: or NULL. */
 void power_requests_end(struct power *power, enum power_outcome outcome,
 			const char *device);

@@ -4,6 +4,17 @@
 
 #include "vmm/power_int.h"
 
+/*
+ * When a press without a sign is repeated: well after the time that a guest
+ * takes to freeze its processes, of which nothing can be seen; then ever less
+ * often.
+ */
+#define PRESS_AGAIN_NS (4000 * POWER_NS_PER_MS)
+#define PRESS_SLOW_NS  (60000 * POWER_NS_PER_MS)
+/* How long a guest that was pressed twice and slept once may obey the second.
+ */
+#define PRESS_LEFT_NS (10000 * POWER_NS_PER_MS)
+
 void power_requests_rearm(struct power *power)
 {
 	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
@@ -63,19 +74,59 @@ static bool may_force(enum power_outcome outcome)
 	       outcome == POWER_FAILED;
 }
 
+/* The guest has begun, as far as can be seen from here. */
+static bool gave_sign(struct power *power)
+{
+	bool sign;
+
+	power_lock(power);
+	sign = power->step != POWER_STEP_PARKING || power->begun ||
+	       power->lps0_entered || power_any_parked(power);
+	power_unlock(power);
+	return sign || power->devices_gone;
+}
+
+static enum power_heard what_was_heard(struct power *power)
+{
+	struct acpi_pm_regs regs = acpi_pm_get(power->pm);
+
+	if (gave_sign(power))
+		return POWER_HEARD_BEGUN;
+	if (!(regs.pm1_en & ACPI_PM1_SLPBTN))
+		return POWER_HEARD_DEAF;
+	return regs.pm1_sts & ACPI_PM1_SLPBTN ? POWER_HEARD_NOT
+					      : POWER_HEARD_TAKEN;
+}
+
+static void presses_over(struct power *power, enum power_outcome outcome)
+{
+	/* What is beyond the one that it slept for may come through yet. */
+	if (outcome == POWER_ASLEEP && power->presses > 1) {
+		power->unwanted = power->presses - 1;
+		power->unwanted_until_ns = UINT64_MAX;
+	}
+	power->presses = 0;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_PRESS);
+}
+
 static void end_due(struct power *power, enum power_outcome outcome,
 		    uint64_t until, const char *device)
 {
 	struct power_request *due = take_due(&power->requests, until);
+	enum power_heard heard = what_was_heard(power);
+	unsigned int presses = power->presses;
 
 	if (!power->requests) {
 		power->devices_gone = 0;
 		power->press_wanted = false;
+		presses_over(power, outcome);
 	}
 	while (due) {
 		struct power_request *req = due;
 
 		due = req->next;
+		req->presses = presses;
+		req->heard = heard;
 		req->source = outcome == POWER_ABORTED && power->wake_source
 				      ? power->wake_source->name
 				      : NULL;
@@ -156,7 +207,11 @@ bool power_press(struct power *power)
 	power_unlock(power);
 	if (!awake)
 		return true;
-	power->cancelled_until_ns = 0;
+	power->unwanted = 0;
+	power->presses = 1;
+	power->press_delay_ns = PRESS_AGAIN_NS;
+	power->ops->timer_set(power->ctx, POWER_TIMER_PRESS,
+			      power->press_delay_ns);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
@@ -167,6 +222,36 @@ bool power_press(struct power *power)
 	power_tell(power, POWER_SUSPENDING, NULL);
 	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
 	return true;
+}
+
+/*
+ * Not one that has begun: a press counts as a wake event there, and its key
+ * would wait for the guest to wake. Nor one that has not even taken the last
+ * press.
+ */
+void power_press_again(struct power *power)
+{
+	struct acpi_pm_regs regs = acpi_pm_get(power->pm);
+
+	if (!power->requests || !power->presses || gave_sign(power))
+		return;
+	if (power->pause == POWER_PAUSE_OFF) {
+		if (regs.pm1_en & ~regs.pm1_sts & ACPI_PM1_SLPBTN) {
+			power->presses++;
+			acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
+		}
+		power->press_delay_ns =
+			MIN(2 * power->press_delay_ns, PRESS_SLOW_NS);
+	}
+	power->ops->timer_set(power->ctx, POWER_TIMER_PRESS,
+			      power->press_delay_ns);
+}
+
+void power_presses_left(struct power *power)
+{
+	if (power->unwanted)
+		power->unwanted_until_ns =
+			power->ops->now_ns(power->ctx) + PRESS_LEFT_NS;
 }
 
 void power_suspend(struct power *power, struct power_request *req,
@@ -221,6 +306,7 @@ int power_cancel(struct power *power)
 {
 	enum power_state state;
 	uint64_t until = last_deadline(power);
+	unsigned int presses = power->presses;
 	bool begun;
 	int r = 0;
 
@@ -231,8 +317,9 @@ int power_cancel(struct power *power)
 	begun = power->begun;
 	power_unlock(power);
 	if (state == POWER_SUSPENDING && !begun) {
-		/* The press is out and cannot be taken back. */
-		power->cancelled_until_ns = until;
+		/* What was pressed is out and cannot be taken back. */
+		power->unwanted = presses;
+		power->unwanted_until_ns = until;
 		power_give_up(power);
 	} else if (!power_sleeps_by_itself(power)) {
 		r = power_wake_forced(power);
@@ -243,10 +330,12 @@ int power_cancel(struct power *power)
 
 void power_request_overtaken(struct power *power)
 {
-	bool unwanted =
-		power->cancelled_until_ns > power->ops->now_ns(power->ctx);
-
-	power->cancelled_until_ns = 0;
-	if (unwanted)
-		(void)!power_wake_forced(power); /* deaf: nothing can */
+	if (!power->unwanted)
+		return;
+	if (power->unwanted_until_ns <= power->ops->now_ns(power->ctx)) {
+		power->unwanted = 0;
+		return;
+	}
+	power->unwanted--;
+	(void)!power_wake_forced(power); /* deaf: nothing can */
 }

@@ -120,18 +120,20 @@ struct wake_source *power_sources_raise_again(struct power *power)
 	return found;
 }
 
-void power_wake(struct power *power, struct wake_source *source)
+bool power_wake(struct power *power, struct wake_source *source)
 {
 	bool noticed;
 
 	source->count++;
 	source->last_ns = power->ops->now_ns(power->ctx);
 	if (source->off && asleep(power))
-		return;
+		return false;
+	if (source == &power->sleepbtn)
+		power->unwanted = 0; /* somebody means it */
 	source->latched = true;
 	/* It waits until the storm is over. */
 	if (source->storm_ns && asleep(power))
-		return;
+		return false;
 	noticed = source_raise(power, source);
 	switch (power_get_state(power)) {
 	case POWER_SUSPENDED:
@@ -151,6 +153,7 @@ void power_wake(struct power *power, struct wake_source *source)
 		break;
 	}
 	power_pause_work(power);
+	return noticed;
 }
 
 int power_wake_forced(struct power *power)
@@ -168,7 +171,7 @@ int power_wake_forced(struct power *power)
 	power->launcher.armed = gpe;
 	power->launcher.gpe_bit = gpe ? power->wake_gpe : 0;
 	power->launcher.pm1_bit = gpe ? 0 : bit;
-	power_wake(power, &power->launcher);
+	(void)power_wake(power, &power->launcher);
 	return 0;
 }
 

@@ -360,6 +360,11 @@ static void on_timer_storm(struct loop_timer *timer)
 	on_timer(timer, POWER_TIMER_STORM);
 }
 
+static void on_timer_press(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_PRESS);
+}
+
 static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
 {
 	static void (*const fns[])(struct loop_timer * timer) = {
@@ -368,6 +373,7 @@ static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
 		[POWER_TIMER_REQUEST] = on_timer_request,
 		[POWER_TIMER_REFUSED] = on_timer_refused,
 		[POWER_TIMER_STORM] = on_timer_storm,
+		[POWER_TIMER_PRESS] = on_timer_press,
 	};
 	struct vm *vm = ctx;
 
@@ -490,14 +496,14 @@ static void rtc_alarm(struct rtc *rtc)
 {
 	struct vm *vm = container_of(rtc, struct vm, rtc);
 
-	power_wake(&vm->power, &vm->power.rtc);
+	(void)power_wake(&vm->power, &vm->power.rtc);
 }
 
 static void serial_input(struct serial *serial)
 {
 	struct vm *vm = container_of(serial, struct vm, serial);
 
-	power_wake(&vm->power, &vm->serial_wake);
+	(void)power_wake(&vm->power, &vm->serial_wake);
 }
 
 static void pmc_lps0(struct pmc *pmc, bool entry)

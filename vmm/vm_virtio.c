@@ -163,7 +163,7 @@ static void on_wake(struct loop_source *src, uint32_t events)
 	(void)fd_event_drain(dev->wake_fd);
 	/* A late signal of an arming that has been taken back. */
 	if (dev->wake.armed)
-		power_wake(&dev->vm->power, &dev->wake);
+		(void)power_wake(&dev->vm->power, &dev->wake);
 }
 
 static void on_ctl(struct loop_source *src, uint32_t events)

@@ -179,6 +179,22 @@ sleeper_on_button() {
 	verdict "suspend and resume" 0
 }
 
+# A guest that has set no bit of PM1_EN does not hear them, and that is said.
+deaf_to_buttons() {
+	local button bit
+	vm_start "$payloads/spin.elf"
+	vm_up 30
+	for button in powerbtn:PWRBTN_EN sleepbtn:SLPBTN_EN suspend:SLPBTN_EN; do
+		bit=${button#*:} button=${button%:*}
+		ctl "$button"
+		expect_eq "torpor $button: fails on a deaf guest" $? 33
+		expect "torpor $button: says why" "$ctl_out" \
+			eval '[[ $ctl_out == *"PM1_EN.$bit"*clear* ]]'
+	done
+	ctl stop
+	vm_end 30
+}
+
 # GPEs: a bit each device in the order of the options, bit 31 a button that
 # finds the guest asleep. The packet stays in the tap, so one sleep is enough.
 sleep_tests() {
@@ -193,6 +209,7 @@ sleep_tests() {
 	sleeper "S1, alarm" "rtc pm1=0x400 gpe=0x0" 2 "kind=s1 alarm=2" :
 	sleeper "a live disk, power button" "$lid" 3 "live=1" ctl powerbtn
 	sleeper_on_button
+	deaf_to_buttons
 }
 
 for_each_user ends

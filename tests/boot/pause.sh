@@ -166,7 +166,7 @@ agent() {
 force() {
 	agent stop
 	ctl suspend --timeout 1000
-	said "no agent: a suspend times out" "*timed out*"
+	said "no agent: a suspend times out" "*timed out*no agent listens*"
 	expect_eq "no agent: the guest runs" "$(vm_state)" RUNNING
 	ctl suspend --force --timeout 1000
 	said "force: paused, and why" "paused after * ms, by force: timeout"
@@ -189,6 +189,25 @@ force() {
 	vm_console_wait "TORPOR: awake again*" $((15 * SLOW))
 	expect "cancel: it runs" "$ctl_out" vm_wait RUNNING $((10 * SLOW))
 	answers "cancel"
+}
+
+# A press that nobody takes, as logind does with one that comes too early, is
+# repeated. It was dropped, so the guest that wakes goes on.
+dropped_press() {
+	agent stop
+	"$torpor" suspend --timeout $((30000 * SLOW)) "$vm_sock" \
+		>/tmp/dropped 2>&1 &
+	dp_pid=$!
+	vm_wait SUSPENDING 10
+	agent start
+	wait $dp_pid
+	ctl_out=$(cat /tmp/dropped)
+	said "dropped press: asleep by another" \
+		"asleep after * ms, by [2-9] presses of its sleep button"
+	ctl wake
+	expect "dropped press: wakes" "see above" vm_awake 10
+	answers "dropped press"
+	expect_eq "dropped press: one sleep of it" "$(vm_state)" RUNNING
 }
 
 # ---------------------------------------------------------------- devices
@@ -244,6 +263,7 @@ if vm_start "torpor.wake=ttyS0" --cpus 2 --device-timeout 1000 \
 	expect_no_warning "pause"
 	nesting
 	force
+	dropped_press
 	late_device
 	# Over a dozen pauses with load.
 	guest '(while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/dev/vda \

@@ -372,7 +372,7 @@ static void pmc_lps0(struct pmc *pmc, bool entry)
 /* It never sleeps for ever. */
 static void rtc_fires(struct loop_timer *timer)
 {
-	power_wake(&vm.power, &vm.power.rtc);
+	(void)power_wake(&vm.power, &vm.power.rtc);
 	loop_timer_set(&vm.loop, timer, (10 + chance(300)) * NS_PER_MS,
 		       rtc_fires);
 }

@@ -319,7 +319,12 @@ static const struct {
 	  "asleep after 9 ms (shallow: the guest has no C2 idle state, so its "
 	  "monotonic clock counts the sleep)\n",
 	  NULL },
-	{ "timeout", NULL, NULL, "timed out after 5000 ms" },
+	{ NULL,
+	  "{\"outcome\":\"asleep\",\"ms\":4100,\"kind\":\"s2idle\","
+	  "\"presses\":2}",
+	  "asleep after 4100 ms, by 2 presses of its sleep button\n", NULL },
+	{ "timeout", NULL, NULL,
+	  "timed out after 15000 ms; message of the VM" },
 	{ "refused", NULL, NULL, "refused by the guest" },
 	{ "aborted", "{\"source\":\"net0\"}", NULL,
 	  "aborted by wake source net0" },
@@ -342,7 +347,7 @@ Test(cli, suspend_tells_the_truth)
 		cr_assert(
 			has(err_text, suspends[i].err ? suspends[i].err : ""));
 		cr_assert(same(asked, "{\"id\":1,\"command\":\"suspend\","
-				      "\"timeout_ms\":5000}"));
+				      "\"timeout_ms\":15000}"));
 	}
 }
 

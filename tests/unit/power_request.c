@@ -127,6 +127,263 @@ Test(power_request, a_guest_that_does_nothing_times_out)
 	cr_assert(not(m.armed[POWER_TIMER_REQUEST]));
 }
 
+/* ------------------------------------------------- a press that is dropped */
+
+Test(power_request, a_press_without_a_sign_is_repeated_ever_less_often)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 30 * SECOND);
+	for (unsigned int i = 0; i < 3; i++) {
+		cr_assert(eq(u64, m.delay_ns[POWER_TIMER_PRESS],
+			     (4ULL << i) * SECOND));
+		model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+		model_fire(&m, POWER_TIMER_PRESS);
+		cr_assert(status(ACPI_PM1_SLPBTN));
+	}
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	fall_asleep();
+	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
+	cr_assert(eq(u32, a.req.presses, 4));
+	cr_assert(not(a.req.by_itself));
+	cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+}
+
+Test(power_request, a_press_that_was_not_taken_is_not_repeated)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	model_fire(&m, POWER_TIMER_PRESS);
+	cr_assert(m.armed[POWER_TIMER_PRESS], "it looks again");
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
+	cr_assert(eq(u32, a.req.presses, 1));
+	cr_assert(eq(int, a.req.heard, POWER_HEARD_NOT));
+	cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+}
+
+Test(power_request, a_guest_grown_deaf_is_not_pressed_again)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	model_pm1_enable(&m, 0);
+	model_fire(&m, POWER_TIMER_PRESS);
+	cr_assert(not(status(ACPI_PM1_SLPBTN)));
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(u32, a.req.presses, 1));
+	cr_assert(eq(int, a.req.heard, POWER_HEARD_DEAF));
+}
+
+/* Each sign that a guest gives on its way, in the order in which they come. */
+static void goes_down(unsigned int sign)
+{
+	if (sign == 0)
+		power_device_gone(&m.power);
+	else if (sign == 1)
+		power_lps0(&m.power, true);
+	else
+		model_order(&m, 0, ORDER_C2);
+}
+
+Test(power_request, a_guest_on_its_way_down_is_not_pressed_again)
+{
+	for (unsigned int sign = 0; sign < 3; sign++) {
+		static struct answer a;
+		bool parked;
+
+		begin(2);
+		ask(&a, 10 * SECOND);
+		model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+		goes_down(sign);
+		do
+			power_get_vcpu(&m.power, 0, &(bool){ 0 }, &parked);
+		while (sign == 2 && !parked);
+		power_poll(&m.power);
+		model_fire(&m, POWER_TIMER_PRESS);
+		cr_assert(not(status(ACPI_PM1_SLPBTN)), "sign %u", sign);
+		cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+		if (sign < 2)
+			all_read_c2();
+		else
+			model_order(&m, 1, ORDER_C2);
+		MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+		cr_assert(eq(u32, a.req.presses, 1));
+		cr_assert(eq(u32, m.power.unwanted, 0));
+		if (sign < 2)
+			model_finish(&m);
+	}
+}
+
+Test(power_request, a_guest_that_just_woke_is_not_pressed_for_the_last_request)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	fall_asleep();
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	model_fire(&m, POWER_TIMER_RESUME);
+	power_timer_fired(&m.power, POWER_TIMER_PRESS); /* one too many */
+	cr_assert(not(status(ACPI_PM1_SLPBTN)));
+	cr_assert(eq(int, state(), POWER_RUNNING));
+}
+
+Test(power_request, one_that_came_back_is_not_pressed_again)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	power_lps0(&m.power, true);
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
+	model_fire(&m, POWER_TIMER_PRESS);
+	cr_assert(not(status(ACPI_PM1_SLPBTN)));
+	model_fire(&m, POWER_TIMER_REFUSED);
+	cr_assert(eq(int, a.outcome, POWER_REFUSED));
+}
+
+Test(power_request, a_paused_guest_is_not_pressed)
+{
+	static struct answer a, pause = { .req.done = answered };
+
+	begin(1);
+	ask(&a, 10 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	power_pause(&m.power, &pause.req, SECOND, false);
+	cr_assert(power_is_paused(&m.power));
+	model_fire(&m, POWER_TIMER_PRESS);
+	cr_assert(not(status(ACPI_PM1_SLPBTN)));
+	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_PRESS], 4 * SECOND));
+	power_unpause(&m.power);
+	model_fire(&m, POWER_TIMER_PRESS);
+	cr_assert(status(ACPI_PM1_SLPBTN));
+}
+
+/* The guest obeys a press that nobody wants any more, for the @n-th time. */
+static void obeys_in_vain(unsigned int n, uint64_t cycles)
+{
+	all_read_c2();
+	all_back(n);
+	cr_assert(eq(u64, m.power.cycles, cycles), "it slept");
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN); /* what brought it back */
+	model_fire(&m, POWER_TIMER_RESUME);
+	cr_assert(eq(int, state(), POWER_RUNNING));
+}
+
+/* Both presses came through: the guest slept for one, and obeys the other. */
+static void slept_by_two_presses(struct answer *a)
+{
+	begin(1);
+	ask(a, 10 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	model_fire(&m, POWER_TIMER_PRESS);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	fall_asleep();
+	cr_assert(eq(u32, a->req.presses, 2));
+	m.now_ns += 3600 * SECOND;
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	model_fire(&m, POWER_TIMER_RESUME);
+	cr_assert(eq(int, state(), POWER_RUNNING));
+}
+
+Test(power_request, a_second_press_does_not_put_it_to_sleep_again)
+{
+	static struct answer a;
+
+	slept_by_two_presses(&a);
+	m.now_ns += SECOND;
+	obeys_in_vain(2, 1);
+	/* And no more than that: the next sleep is the guest's own. */
+	fall_asleep();
+	cr_assert(eq(u64, m.power.cycles, 2));
+}
+
+Test(power_request, a_sleep_long_after_two_presses_is_the_guests_own)
+{
+	static struct answer a;
+
+	slept_by_two_presses(&a);
+	m.now_ns += 11 * SECOND;
+	fall_asleep();
+	cr_assert(eq(u64, m.power.cycles, 2));
+}
+
+Test(power_request, a_sleep_button_after_two_presses_is_meant)
+{
+	static struct answer a;
+
+	slept_by_two_presses(&a);
+	power_wake(&m.power, &m.power.sleepbtn);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	power_taken(&m.power, &m.power.sleepbtn);
+	fall_asleep();
+	cr_assert(eq(u64, m.power.cycles, 2));
+}
+
+Test(power_request, all_presses_that_were_taken_back_are_brought_back)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, 20 * SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	model_fire(&m, POWER_TIMER_PRESS);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	cr_assert(eq(int, power_cancel(&m.power), 0));
+	cr_assert(eq(int, a.outcome, POWER_CANCELLED));
+	obeys_in_vain(1, 0);
+	obeys_in_vain(2, 0);
+	fall_asleep();
+}
+
+Test(power_request, a_timeout_tells_what_became_of_the_press)
+{
+	static struct answer a;
+
+	begin(1);
+	ask(&a, SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(int, a.req.heard, POWER_HEARD_TAKEN));
+	ask(&a, SECOND);
+	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	power_device_gone(&m.power);
+	model_fire(&m, POWER_TIMER_REQUEST);
+	cr_assert(eq(int, a.req.heard, POWER_HEARD_BEGUN));
+}
+
+Test(power_request, a_button_tells_whether_the_guest_notices)
+{
+	begin(1);
+	cr_assert(power_wake(&m.power, &m.power.powerbtn));
+	model_pm1_enable(&m, 0);
+	cr_assert(not(power_wake(&m.power, &m.power.powerbtn)));
+	cr_assert(not(power_wake(&m.power, &m.power.sleepbtn)));
+	model_pm1_enable(&m, BUTTONS);
+	model_pm1_clear(&m, BUTTONS);
+	power_taken(&m.power, &m.power.powerbtn);
+	power_taken(&m.power, &m.power.sleepbtn);
+	m.power.powerbtn.off = true;
+	fall_asleep();
+	cr_assert(not(power_wake(&m.power, &m.power.powerbtn)));
+	cr_assert(power_wake(&m.power, &m.power.sleepbtn));
+}
+
+/* ------------------------------------------------------------- how it ends */
+
 Test(power_request, a_timeout_half_way_down_leaves_the_guest_its_way)
 {
 	static struct answer a;
