@@ -58,6 +58,7 @@ VIRTIO_SRC = \
 	virtio/fs_file.c \
 	virtio/fs_lock.c \
 	virtio/fs_session.c \
+	virtio/fs_sync.c \
 	virtio/gmem.c \
 	virtio/iov.c \
 	virtio/net.c \
@@ -251,6 +252,7 @@ UNIT_TESTS = \
 	fs \
 	fs_escape \
 	fs_file \
+	fs_limits \
 	fs_list \
 	gmem \
 	ioapic \
@@ -476,6 +478,11 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_HELPERS) $(LIBS)
 # This one lists directories of a kernel of its own.
 $(B)/tests/unit/fs_list: private WRAP = \
 	-Wl,--wrap=getdents64 -Wl,--wrap=lseek
+
+# This one looks at what is asked of the host.
+$(B)/tests/unit/fs_limits: private WRAP = \
+	-Wl,--wrap=pwritev -Wl,--wrap=fallocate -Wl,--wrap=fstatfs \
+	-Wl,--wrap=fsync -Wl,--wrap=syncfs
 
 # These count what is sent to the process that they start.
 $(SUSPEND_TESTS:%=$(B)/tests/unit/%): private WRAP = -Wl,--wrap=fd_sendmsg

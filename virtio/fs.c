@@ -8,9 +8,9 @@
  * waits for a slow disk lets its ring wait, no more.
  *
  * Words: tag=TAG, cache=never|auto|always, timeout=SECONDS, writeback, locks,
- * max_fds=N, and path=DIR by hand. Without path the directory is the fd
- * DEVFD_BACKEND; with "proc" the one after it is /proc/self/fd, which a jail
- * with an empty root has no other way to.
+ * suid, reserved, max_fds=N, and path=DIR by hand. Without path the directory
+ * is the fd DEVFD_BACKEND; with "proc" the one after it is /proc/self/fd, which
+ * a jail with an empty root has no other way to.
  */
 #define _GNU_SOURCE
 #include "virtio/fs.h"
@@ -266,28 +266,36 @@ static bool wants_no_reply(uint32_t opcode)
 	       opcode == FUSE_INTERRUPT;
 }
 
-static void serve(struct virtio_fs *fs, unsigned int queue,
-		  const struct virtq_chain *c)
+/* Return: false: not done yet, and given back. */
+static bool serve(struct virtio_fs *fs, unsigned int queue,
+		  const struct virtq_chain *c, struct virtq_turn *turn)
 {
 	struct virtq *vq = &fs->dev.queues[queue];
-	struct fs_request req = { .fs = fs, .chain = c, .queue = queue };
+	struct fs_request req = {
+		.fs = fs, .chain = c, .turn = turn, .queue = queue
+	};
 	int r;
 
 	if (iov_read(c->iov, c->nr_out, 0, &req.h, sizeof(req.h)) <
 	    sizeof(req.h)) {
 		answer(vq, c, 0, -EINVAL);
-		return;
+		return true;
 	}
 	r = req.h.len == c->len_out && req.h.len <= FS_REQUEST_MAX
 		    ? dispatch(&req)
 		    : -EINVAL;
 	if (r == FS_HELD)
-		return;
+		return true;
+	if (r == FS_AGAIN) {
+		virtq_unpop(vq, &c->head, 1);
+		return false;
+	}
 	/* Even where something was wrong with it. */
 	if (wants_no_reply(req.h.opcode))
 		virtq_push(vq, c->head, 0);
 	else
 		answer(vq, c, req.h.unique, r);
+	return true;
 }
 
 static void fs_kick(struct virtio_dev *dev, unsigned int queue)
@@ -314,7 +322,10 @@ static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 			}
 			if (r < 0)
 				return;
-			serve(fs, queue, &c);
+			if (!serve(fs, queue, &c, &turn)) {
+				virtq_later(vq);
+				return;
+			}
 			/* Who waits for it shall not wait for the next. */
 			(void)virtq_signal(vq);
 			if (virtq_turn_over(&turn, c.len_out + c.len_in)) {
@@ -418,6 +429,10 @@ static int parse_word(const char *word, struct virtio_fs *fs,
 		fs->writeback = true;
 	else if (!strcmp(word, "locks"))
 		fs->locks = true;
+	else if (!strcmp(word, "suid"))
+		fs->suid = true;
+	else if (!strcmp(word, "reserved"))
+		fs->reserved = true;
 	else if (!strcmp(word, "proc"))
 		w->proc = true;
 	else

@@ -73,6 +73,8 @@ struct fs_node {
 	struct fs_entry e;
 	uint64_t nlookup; /* references the guest has; the root needs none */
 	uint64_t dev, ino, mnt;
+	/* In a list of dirty ones, see fs_sync.c; at: NULL if it is in none. */
+	struct fs_node *dirty_next, **dirty_at;
 	uint32_t hash_next; /* slot; 0: none */
 	int fd;		    /* O_PATH */
 	mode_t type;	    /* S_IFMT part */
@@ -94,6 +96,7 @@ struct fs_batch {
 
 struct fs_handle {
 	struct fs_entry e;
+	uint64_t nodeid;
 	int fd;
 	struct fs_batch *batch; /* of a directory; NULL: a file */
 };
@@ -115,6 +118,12 @@ struct fs_wait {
 	int error; /* the answer there is already; 0: none */
 };
 
+/* A long FUSE_FALLOCATE that goes on in another turn of the loop. */
+struct fs_resume {
+	uint64_t unique, fh;
+	uint64_t done; /* bytes; 0: there is none */
+};
+
 /* ------------------------------------------------------------------ device */
 
 struct virtio_fs {
@@ -128,8 +137,11 @@ struct virtio_fs {
 	uint64_t timeout_s; /* of names and attributes in the guest */
 	bool writeback;	    /* wanted */
 	bool locks;	    /* those of guest and host exclude each other */
+	bool suid;	    /* files may have set-id bits, where root shares */
+	bool reserved;	    /* and take blocks that are reserved for root */
 	bool act_as_caller; /* files are made with the caller's ids */
 	bool keeps_suid;    /* CAP_FSETID: a write does not clear set-id bits */
+	bool spares;	    /* leaves the reserved blocks alone */
 
 	/* The session. */
 	bool live;	/* since FUSE_INIT */
@@ -141,6 +153,14 @@ struct virtio_fs {
 	uint32_t *buckets; /* slots of nodes by dev, ino, mnt */
 	uint32_t nr_buckets;
 	struct fs_node *root;
+	/* Changed since the last sync; those, but the guest has forgotten them.
+	 */
+	struct fs_node *dirty, *orphans;
+	int sync_error; /* of the sync that is not at its end */
+	struct fs_resume resume;
+	uint64_t
+		*devs; /* file systems seen, for inode numbers; 0: the root's */
+	uint32_t nr_devs;
 	struct fs_wait *waits; /* oldest first */
 	struct loop_timer wait_timer;
 	uint64_t wait_ns;
@@ -155,6 +175,7 @@ struct virtio_fs {
 struct fs_request {
 	struct virtio_fs *fs;
 	const struct virtq_chain *chain;
+	struct virtq_turn *turn;
 	unsigned int queue;
 	struct fuse_in_header h;
 	struct fs_node *node; /* h.nodeid; NULL where none is needed */
@@ -169,6 +190,8 @@ struct fs_request {
  */
 #define FS_NO_REPLY INT32_MAX
 #define FS_HELD	    (INT32_MAX - 1)
+/* Not done yet: the same request once more in the next turn. */
+#define FS_AGAIN (INT32_MAX - 2)
 
 struct fs_op {
 	int (*fn)(struct fs_request *req);
@@ -223,11 +246,22 @@ struct fs_node *fs_node_find(struct virtio_fs *fs, uint64_t id);
  */
 int fs_node_get(struct virtio_fs *fs, int fd, const struct fs_node *parent,
 		struct fuse_entry_out *ret_entry) must_check;
+/* The directory or file behind a handle, or NULL. */
+struct fs_node *fs_handle_node(struct virtio_fs *fs,
+			       const struct fs_handle *handle);
+/* Closes and forgets a node to which there is no reference. */
+void fs_node_free(struct virtio_fs *fs, struct fs_node *node);
+/*
+ * The number that the guest has for inode @ino of file system @dev. Those of
+ * the root's are as they are; of others, which a file may be mounted from, the
+ * upper 16 bits are mixed with a number of theirs.
+ */
+uint64_t fs_ino(const struct virtio_fs *fs, uint64_t dev, uint64_t ino);
 /* Takes @n references away, at most those there are. */
 void fs_node_put(struct virtio_fs *fs, struct fs_node *node, uint64_t n);
 
 /* @fd is owned from here on, also on failure. -ENFILE, -ENOMEM. */
-int fs_handle_add(struct virtio_fs *fs, int fd, bool dir,
+int fs_handle_add(struct virtio_fs *fs, int fd, const struct fs_node *node,
 		  uint64_t *ret_id) must_check;
 /* Return: NULL if there is none of this kind. */
 struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir);
@@ -248,7 +282,12 @@ int fs_node_open(const struct fs_node *node, int flags) must_check;
 
 /* @ret_attr->flags is left 0. Return: 0 or -errno. */
 int fs_stat(int fd, struct statx *ret) must_check;
-void fs_attr_fill(const struct statx *st, struct fuse_attr *ret);
+void fs_attr_fill(const struct virtio_fs *fs, const struct statx *st,
+		  struct fuse_attr *ret);
+/* As st_dev. */
+uint64_t fs_dev_of(const struct statx *st);
+/* Whether @fd's file system is the kernel's own words, as procfs. */
+bool fs_is_pseudo(int fd);
 
 int fs_op_getattr(struct fs_request *req);
 int fs_op_setattr(struct fs_request *req);
@@ -292,10 +331,25 @@ int fs_op_write(struct fs_request *req);
 int fs_op_flush(struct fs_request *req);
 int fs_op_release(struct fs_request *req);
 int fs_op_fsync(struct fs_request *req);
-int fs_op_syncfs(struct fs_request *req);
 int fs_op_lseek(struct fs_request *req);
 int fs_op_fallocate(struct fs_request *req);
 int fs_op_copy_file_range(struct fs_request *req);
+
+/* --- fs_sync.c: what the guest has changed and nobody has synced --- */
+
+/* @node's data, names or attributes have changed. NULL: nothing has. */
+void fs_dirty_add(struct virtio_fs *fs, struct fs_node *node);
+/* They are on the disk, or nobody wants that any more. */
+void fs_dirty_remove(struct fs_node *node);
+/* The guest has forgotten, or looked up again, a dirty node. */
+void fs_dirty_orphan(struct virtio_fs *fs, struct fs_node *node);
+void fs_dirty_adopt(struct virtio_fs *fs, struct fs_node *node);
+/* Syncs and frees one that is forgotten. Return: false: there is none. */
+bool fs_orphan_free(struct virtio_fs *fs);
+/* @flags: FUSE_FSYNC_FDATASYNC. 0 or -errno. */
+int fs_handle_sync(struct virtio_fs *fs, const struct fs_handle *handle,
+		   uint32_t flags) must_check;
+int fs_op_syncfs(struct fs_request *req);
 
 /* --- fs_lock.c --- */
 
@@ -317,8 +371,27 @@ void fs_waits_abort(struct virtio_fs *fs);
 
 /* --- fs_cred.c --- */
 
-/* Whether this process may act for others. Sets act_as_caller, keeps_suid. */
+/*
+ * Whether this process may act for others. Sets act_as_caller, keeps_suid,
+ * spares.
+ */
 void fs_cred_init(struct virtio_fs *fs);
+/* @mode as a file may have it that is no directory. */
+uint32_t fs_cred_mode(const struct virtio_fs *fs, uint32_t mode);
+/*
+ * Whether a name or an attribute may be added to the file system of @fd, which
+ * the guest's root does as the host's. 0 or -ENOSPC.
+ */
+int fs_cred_room(const struct virtio_fs *fs, int fd) must_check;
+/*
+ * Around what changes a file's data: set-id bits go, if the guest says that
+ * they have to (@kill) or none are wanted.
+ * @grows: it may take blocks of the disk
+ * Return: 0 or -errno, with nothing to leave.
+ */
+int fs_cred_data_enter(const struct fs_request *req, bool grows,
+		       bool kill) must_check;
+void fs_cred_data_leave(const struct fs_request *req, bool grows, bool kill);
 /*
  * Files made between these two belong to the caller of the request. May the
  * caller make it? The guest's kernel has decided that; it knows all groups.

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,10 @@
 #include "vmm/base/fd.h"
 
 #define NS_PER_S 1000000000U
+
+/* Not in linux/magic.h. */
+#define CONFIGFS_MAGIC_ 0x62656570U
+#define FUSECTL_MAGIC_	0x65735543U
 
 /* The one kind of extended attribute that is nothing but data. */
 #define XATTR_USER "user."
@@ -65,10 +70,42 @@ static uint32_t pack_rdev(uint32_t major, uint32_t minor)
 	return (minor & 0xff) | major << 8 | (minor & ~0xffU) << 12;
 }
 
-void fs_attr_fill(const struct statx *st, struct fuse_attr *ret)
+uint64_t fs_dev_of(const struct statx *st)
+{
+	return (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor;
+}
+
+/*
+ * Such a file system is no data but the kernel: what is written to it, and by
+ * whom, is none of a guest's business.
+ */
+bool fs_is_pseudo(int fd)
+{
+	static const uint32_t types[] = {
+		PROC_SUPER_MAGIC,     SYSFS_MAGIC,	    DEBUGFS_MAGIC,
+		TRACEFS_MAGIC,	      SECURITYFS_MAGIC,	    SELINUX_MAGIC,
+		SMACK_MAGIC,	      CGROUP_SUPER_MAGIC,   CGROUP2_SUPER_MAGIC,
+		BPF_FS_MAGIC,	      PSTOREFS_MAGIC,	    EFIVARFS_MAGIC,
+		NSFS_MAGIC,	      BINFMTFS_MAGIC,	    DEVPTS_SUPER_MAGIC,
+		BINDERFS_SUPER_MAGIC, RDTGROUP_SUPER_MAGIC, CONFIGFS_MAGIC_,
+		FUSECTL_MAGIC_,
+	};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if ((uint32_t)st.f_type == types[i])
+			return true;
+	}
+	return false;
+}
+
+void fs_attr_fill(const struct virtio_fs *fs, const struct statx *st,
+		  struct fuse_attr *ret)
 {
 	*ret = (struct fuse_attr){
-		.ino = st->stx_ino,
+		.ino = fs_ino(fs, fs_dev_of(st), st->stx_ino),
 		.size = st->stx_size,
 		.blocks = st->stx_blocks,
 		.atime = (uint64_t)st->stx_atime.tv_sec,
@@ -94,7 +131,7 @@ static int reply_attr(struct fs_request *req, int fd)
 
 	if (r < 0)
 		return r;
-	fs_attr_fill(&st, &out.attr);
+	fs_attr_fill(req->fs, &st, &out.attr);
 	return fs_reply(req, &out, sizeof(out));
 }
 
@@ -109,12 +146,15 @@ int fs_op_getattr(struct fs_request *req)
 	return reply_attr(req, handle ? handle->fd : req->node->fd);
 }
 
-static int set_mode(const struct fs_node *node, const struct fs_handle *handle,
-		    uint32_t mode)
+static int set_mode(const struct fs_request *req,
+		    const struct fs_handle *handle, uint32_t mode)
 {
+	const struct fs_node *node = req->node;
 	int r;
 
 	mode &= ALLPERMS;
+	if (node->type != S_IFDIR)
+		mode = fs_cred_mode(req->fs, mode);
 	if (handle)
 		r = fchmod(handle->fd, mode);
 	else if (node->type == S_IFLNK)
@@ -136,11 +176,16 @@ static int set_owner(const struct fs_node *node,
 	return 0;
 }
 
-static int set_size(const struct fs_node *node, const struct fs_handle *handle,
-		    uint64_t size)
+static int set_size(const struct fs_request *req,
+		    const struct fs_handle *handle,
+		    const struct fuse_setattr_in *in)
 {
+	const struct fs_node *node = req->node;
+	const bool kill = in->valid & FATTR_KILL_SUIDGID;
 	_cleanup_fd_ int opened = -1;
 	int fd = handle ? handle->fd : -1;
+	uint64_t size = in->size;
+	int r;
 
 	if (size > INT64_MAX)
 		return -EINVAL;
@@ -152,7 +197,12 @@ static int set_size(const struct fs_node *node, const struct fs_handle *handle,
 			return opened;
 		fd = opened;
 	}
-	return ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	r = fs_cred_data_enter(req, false, kill);
+	if (r < 0)
+		return r;
+	r = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	fs_cred_data_leave(req, false, kill);
+	return r;
 }
 
 static struct timespec time_of(uint32_t valid, uint32_t set, uint32_t now,
@@ -197,11 +247,12 @@ int fs_op_setattr(struct fs_request *req)
 	if (in.valid & FATTR_FH)
 		handle = fs_handle_find(req->fs, in.fh, false);
 	if (in.valid & FATTR_MODE)
-		r = set_mode(req->node, handle, in.mode);
+		r = set_mode(req, handle, in.mode);
 	if (r == 0 && in.valid & (FATTR_UID | FATTR_GID))
 		r = set_owner(req->node, &in);
 	if (r == 0 && in.valid & FATTR_SIZE)
-		r = set_size(req->node, handle, in.size);
+		r = set_size(req, handle, &in);
+	fs_dirty_add(req->fs, req->node);
 	if (r == 0 && in.valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW |
 				  FATTR_MTIME_NOW))
 		r = set_times(req->node, &in);
@@ -287,6 +338,10 @@ int fs_op_setxattr(struct fs_request *req)
 	if (in.size > req->arg_len - off ||
 	    in.flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE))
 		return -EINVAL;
+	r = fs_cred_room(req->fs, req->node->fd);
+	if (r < 0)
+		return r;
+	fs_dirty_add(req->fs, req->node);
 	if (setxattr(fs_proc_path(req->node->fd).name, name, req->arg + off,
 		     in.size, (int)in.flags) < 0)
 		return -errno;
@@ -363,6 +418,7 @@ int fs_op_removexattr(struct fs_request *req)
 
 	if (r < 0)
 		return r;
+	fs_dirty_add(req->fs, req->node);
 	if (removexattr(fs_proc_path(req->node->fd).name, name) < 0)
 		return -errno;
 	return 0;

@@ -54,25 +54,38 @@ int fs_lookup(struct virtio_fs *fs, struct fs_node *dir, const char *name,
 	return fd < 0 ? fd : fs_node_get(fs, fd, dir, ret);
 }
 
-static int reply_lookup(struct fs_request *req, const char *name)
+static int reply_lookup(struct fs_request *req, const char *name,
+			struct fuse_entry_out *out)
 {
-	struct fuse_entry_out out;
 	int r;
 
 	/* Before there is a reference that nobody would give back. */
-	if (fs_reply_room(req) < sizeof(out))
+	if (fs_reply_room(req) < sizeof(*out))
 		return -EINVAL;
-	r = fs_lookup(req->fs, req->node, name, &out);
-	return r < 0 ? r : fs_reply(req, &out, sizeof(out));
+	r = fs_lookup(req->fs, req->node, name, out);
+	return r < 0 ? r : fs_reply(req, out, sizeof(*out));
+}
+
+/* The same for a name that was made just now. */
+static int reply_made(struct fs_request *req, const char *name)
+{
+	struct fuse_entry_out out;
+	int r = reply_lookup(req, name, &out);
+
+	fs_dirty_add(req->fs, req->node);
+	if (r >= 0)
+		fs_dirty_add(req->fs, fs_node_find(req->fs, out.nodeid));
+	return r;
 }
 
 int fs_op_lookup(struct fs_request *req)
 {
+	struct fuse_entry_out out;
 	const char *name;
 	size_t off = 0;
 	int r = fs_arg_name(req, &off, &name);
 
-	return r < 0 ? r : reply_lookup(req, name);
+	return r < 0 ? r : reply_lookup(req, name, &out);
 }
 
 static void forget(struct virtio_fs *fs, uint64_t id, uint64_t n)
@@ -128,9 +141,10 @@ int fs_op_mknod(struct fs_request *req)
 	r = fs_cred_enter(req);
 	if (r < 0)
 		return r;
+	in.mode = (in.mode & S_IFMT) | fs_cred_mode(req->fs, in.mode);
 	r = mknodat(req->node->fd, name, in.mode, 0) < 0 ? -errno : 0;
 	fs_cred_leave(req);
-	return r < 0 ? r : reply_lookup(req, name);
+	return r < 0 ? r : reply_made(req, name);
 }
 
 int fs_op_mkdir(struct fs_request *req)
@@ -148,7 +162,7 @@ int fs_op_mkdir(struct fs_request *req)
 		return r;
 	r = mkdirat(req->node->fd, name, in.mode) < 0 ? -errno : 0;
 	fs_cred_leave(req);
-	return r < 0 ? r : reply_lookup(req, name);
+	return r < 0 ? r : reply_made(req, name);
 }
 
 int fs_op_symlink(struct fs_request *req)
@@ -167,7 +181,7 @@ int fs_op_symlink(struct fs_request *req)
 	/* Any target will do: it is the guest's kernel that follows it. */
 	r = symlinkat(target, req->node->fd, name) < 0 ? -errno : 0;
 	fs_cred_leave(req);
-	return r < 0 ? r : reply_lookup(req, name);
+	return r < 0 ? r : reply_made(req, name);
 }
 
 int fs_op_link(struct fs_request *req)
@@ -184,16 +198,19 @@ int fs_op_link(struct fs_request *req)
 	old = fs_node_find(req->fs, in.oldnodeid);
 	if (!old)
 		return -ESTALE;
+	r = fs_cred_room(req->fs, req->node->fd);
+	if (r < 0)
+		return r;
 	/* AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH. */
 	if (linkat(AT_FDCWD, fs_proc_path(old->fd).name, req->node->fd, name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	return reply_lookup(req, name);
+	return reply_made(req, name);
 }
 
 /* ---------------------------------------------------- removing and renaming */
 
-static int unlink_name(const struct fs_request *req, int flags)
+static int unlink_name(struct fs_request *req, int flags)
 {
 	const char *name;
 	size_t off = 0;
@@ -201,7 +218,10 @@ static int unlink_name(const struct fs_request *req, int flags)
 
 	if (r < 0)
 		return r;
-	return unlinkat(req->node->fd, name, flags) < 0 ? -errno : 0;
+	if (unlinkat(req->node->fd, name, flags) < 0)
+		return -errno;
+	fs_dirty_add(req->fs, req->node);
+	return 0;
 }
 
 int fs_op_unlink(struct fs_request *req)
@@ -215,10 +235,10 @@ int fs_op_rmdir(struct fs_request *req)
 }
 
 /* @off: where the two names are */
-static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
+static int rename_to(struct fs_request *req, uint64_t new_dir_id,
 		     uint32_t flags, size_t off)
 {
-	const struct fs_node *to = fs_node_find(req->fs, new_dir_id);
+	struct fs_node *to = fs_node_find(req->fs, new_dir_id);
 	const char *old_name, *new_name;
 	int r = fs_arg_name(req, &off, &old_name);
 
@@ -236,6 +256,8 @@ static int rename_to(const struct fs_request *req, uint64_t new_dir_id,
 	if (syscall(SYS_renameat2, req->node->fd, old_name, to->fd, new_name,
 		    flags) < 0)
 		return -errno;
+	fs_dirty_add(req->fs, req->node);
+	fs_dirty_add(req->fs, to);
 	return 0;
 }
 
@@ -268,7 +290,7 @@ int fs_op_opendir(struct fs_request *req)
 	fd = fs_node_open(req->node, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	r = fs_handle_add(req->fs, fd, true, &out.fh);
+	r = fs_handle_add(req->fs, fd, req->node, &out.fh);
 	if (r < 0)
 		return r;
 	if (req->fs->cache == FS_CACHE_ALWAYS)
@@ -293,15 +315,12 @@ int fs_op_fsyncdir(struct fs_request *req)
 {
 	const struct fs_handle *handle;
 	struct fuse_fsync_in in;
-	int r;
 
 	memcpy(&in, req->arg, sizeof(in));
 	handle = fs_handle_find(req->fs, in.fh, true);
 	if (!handle)
 		return -EBADF;
-	r = in.fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(handle->fd)
-						  : fsync(handle->fd);
-	return r < 0 ? -errno : 0;
+	return fs_handle_sync(req->fs, handle, in.fsync_flags);
 }
 
 static bool is_dot(const char *name)
@@ -326,7 +345,7 @@ static bool list_entry(struct listing *l, const struct dirent_raw *d)
 	struct fs_request *req = l->req;
 	size_t name_len = strlen(d->name);
 	struct fuse_direntplus e = {
-		.dirent = { .ino = d->ino,
+		.dirent = { .ino = fs_ino(req->fs, req->node->dev, d->ino),
 			    .off = (uint64_t)d->off,
 			    .namelen = (uint32_t)name_len,
 			    .type = d->type },

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -21,6 +22,11 @@
  * are aligned to what it sees, not to what the host's disk wants.
  */
 #define OPEN_FLAGS (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC)
+
+#define FALLOCATE_MODES \
+	(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)
+/* Of a FALLOCATE at a time: on a tmpfs each page is cleared. Bytes. */
+#define FALLOCATE_STEP (64ULL << 20)
 
 /* Of one COPY_FILE_RANGE, so that it does not take for ever. Bytes. */
 #define COPY_MAX (16ULL << 20)
@@ -37,28 +43,47 @@ static int open_flags(const struct virtio_fs *fs, uint32_t flags)
 	return f;
 }
 
-static int open_node(const struct virtio_fs *fs, const struct fs_node *node,
-		     uint32_t flags)
+static int open_once(const struct fs_request *req, const struct fs_node *node,
+		     int flags, bool kill)
 {
-	int f = open_flags(fs, flags);
-	int fd = fs_node_open(node, f);
+	int fd, r;
+
+	if (!(flags & O_TRUNC))
+		return fs_node_open(node, flags);
+	r = fs_cred_data_enter(req, false, kill);
+	if (r < 0)
+		return r;
+	fd = fs_node_open(node, flags);
+	fs_cred_data_leave(req, false, kill);
+	return fd;
+}
+
+/* @kill: truncating it clears set-id bits, says the guest */
+static int open_node(const struct fs_request *req, struct fs_node *node,
+		     uint32_t flags, bool kill)
+{
+	int f = open_flags(req->fs, flags);
+	int fd = open_once(req, node, f, kill);
 
 	/* The guest may write to it, and this process may not read it. */
 	if (fd == -EACCES && (flags & O_ACCMODE) == O_WRONLY &&
 	    (f & O_ACCMODE) != O_WRONLY)
-		fd = fs_node_open(node, (f & ~O_ACCMODE) | O_WRONLY);
+		fd = open_once(req, node, (f & ~O_ACCMODE) | O_WRONLY, kill);
+	if (f & O_TRUNC && fd >= 0)
+		fs_dirty_add(req->fs, node);
 	return fd;
 }
 
 /* Makes @fd a handle. Fills the reply. 0 or -errno. */
-static int open_finish(struct virtio_fs *fs, int fd, struct fuse_open_out *out)
+static int open_finish(struct virtio_fs *fs, int fd, const struct fs_node *node,
+		       struct fuse_open_out *out)
 {
 	*out = (struct fuse_open_out){ 0 };
 	if (fs->cache == FS_CACHE_NEVER)
 		out->open_flags = FOPEN_DIRECT_IO;
 	else if (fs->cache == FS_CACHE_ALWAYS)
 		out->open_flags = FOPEN_KEEP_CACHE;
-	return fs_handle_add(fs, fd, false, &out->fh);
+	return fs_handle_add(fs, fd, node, &out->fh);
 }
 
 int fs_op_open(struct fs_request *req)
@@ -72,10 +97,11 @@ int fs_op_open(struct fs_request *req)
 		return -EISDIR;
 	if (fs_reply_room(req) < sizeof(out))
 		return -EINVAL;
-	fd = open_node(req->fs, req->node, in.flags);
+	fd = open_node(req, req->node, in.flags,
+		       in.open_flags & FUSE_OPEN_KILL_SUIDGID);
 	if (fd < 0)
 		return fd;
-	r = open_finish(req->fs, fd, &out);
+	r = open_finish(req->fs, fd, req->node, &out);
 	return r < 0 ? r : fs_reply(req, &out, sizeof(out));
 }
 
@@ -103,29 +129,34 @@ static int create_finish(struct fs_request *req, int fd)
 		fd_close(&fd);
 		return r;
 	}
-	r = open_finish(fs, fd, &out.open);
+	node = fs_node_find(fs, out.entry.nodeid);
+	r = open_finish(fs, fd, node, &out.open);
 	if (r < 0) {
-		node = fs_node_find(fs, out.entry.nodeid);
-		if (node)
-			fs_node_put(fs, node, 1);
+		fs_node_put(fs, node, 1);
 		return r;
 	}
+	fs_dirty_add(fs, node);
+	fs_dirty_add(fs, req->node);
 	return fs_reply(req, &out, sizeof(out));
 }
 
 /* A file the guest did not know of has the name already. Return: fd, -errno. */
-static int open_existing(struct virtio_fs *fs, struct fs_node *dir,
-			 const char *name, uint32_t flags)
+static int open_existing(const struct fs_request *req, const char *name,
+			 const struct fuse_create_in *in)
 {
+	struct virtio_fs *fs = req->fs;
 	struct fuse_entry_out entry;
 	struct fs_node *node;
 	int fd;
-	int r = fs_lookup(fs, dir, name, &entry);
+	int r = fs_lookup(fs, req->node, name, &entry);
 
 	if (r < 0)
 		return r;
 	node = fs_node_find(fs, entry.nodeid);
-	fd = node->type == S_IFDIR ? -EISDIR : open_node(fs, node, flags);
+	fd = node->type == S_IFDIR
+		     ? -EISDIR
+		     : open_node(req, node, in->flags,
+				 in->open_flags & FUSE_OPEN_KILL_SUIDGID);
 	fs_node_put(fs, node, 1);
 	return fd;
 }
@@ -153,11 +184,11 @@ int fs_op_create(struct fs_request *req)
 	fd = openat(req->node->fd, name,
 		    open_flags(fs, in.flags) | O_CREAT | O_EXCL | O_NOFOLLOW |
 			    O_CLOEXEC | O_NOCTTY,
-		    in.mode & ALLPERMS);
+		    fs_cred_mode(fs, in.mode));
 	r = fd < 0 ? -errno : 0;
 	fs_cred_leave(req);
 	if (r == -EEXIST && !(in.flags & O_EXCL))
-		r = fd = open_existing(fs, req->node, name, in.flags);
+		r = fd = open_existing(req, name, &in);
 	return r < 0 ? r : create_finish(req, fd);
 }
 
@@ -180,7 +211,7 @@ int fs_op_tmpfile(struct fs_request *req)
 	fd = openat(req->node->fd, ".",
 		    flags | O_TMPFILE | O_CLOEXEC |
 			    (in.flags & O_EXCL ? O_EXCL : 0),
-		    in.mode & ALLPERMS);
+		    fs_cred_mode(req->fs, in.mode));
 	r = fd < 0 ? -errno : 0;
 	fs_cred_leave(req);
 	return r < 0 ? r : create_finish(req, fd);
@@ -231,6 +262,27 @@ static bool appends(const struct virtio_fs *fs, const struct fuse_write_in *in)
 	       !(fs->flags & FUSE_WRITEBACK_CACHE);
 }
 
+static ssize_t write_data(const struct fs_request *req,
+			  const struct fs_handle *handle,
+			  const struct fuse_write_in *in, int nr)
+{
+	const bool kill = in->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	struct virtio_fs *fs = req->fs;
+	ssize_t n = fs_cred_data_enter(req, true, kill);
+
+	if (n < 0)
+		return n;
+	if (appends(fs, in))
+		n = pwritev2(handle->fd, fs->data, nr, (off_t)in->offset,
+			     RWF_APPEND);
+	else
+		n = pwritev(handle->fd, fs->data, nr, (off_t)in->offset);
+	n = n < 0 ? -errno : n;
+	fs_cred_data_leave(req, true, kill);
+	fs_dirty_add(fs, fs_handle_node(fs, handle));
+	return n;
+}
+
 int fs_op_write(struct fs_request *req)
 {
 	const struct virtq_chain *c = req->chain;
@@ -251,13 +303,9 @@ int fs_op_write(struct fs_request *req)
 		      fs);
 	if (nr < 0)
 		return nr;
-	if (appends(fs, &in))
-		n = pwritev2(handle->fd, fs->data, nr, (off_t)in.offset,
-			     RWF_APPEND);
-	else
-		n = pwritev(handle->fd, fs->data, nr, (off_t)in.offset);
+	n = write_data(req, handle, &in, nr);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	out.size = (uint32_t)n;
 	return fs_reply(req, &out, sizeof(out));
 }
@@ -303,24 +351,12 @@ int fs_op_fsync(struct fs_request *req)
 {
 	const struct fs_handle *handle;
 	struct fuse_fsync_in in;
-	int r;
 
 	memcpy(&in, req->arg, sizeof(in));
 	handle = fs_handle_find(req->fs, in.fh, false);
 	if (!handle)
 		return -EBADF;
-	r = in.fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(handle->fd)
-						  : fsync(handle->fd);
-	return r < 0 ? -errno : 0;
-}
-
-int fs_op_syncfs(struct fs_request *req)
-{
-	_cleanup_fd_ int fd = fs_node_open(req->node, O_RDONLY);
-
-	if (fd < 0)
-		return fd;
-	return syncfs(fd) < 0 ? -errno : 0;
+	return fs_handle_sync(req->fs, handle, in.fsync_flags);
 }
 
 /* -------------------------------------------------------------------- rest */
@@ -336,9 +372,8 @@ int fs_op_lseek(struct fs_request *req)
 	handle = fs_handle_find(req->fs, in.fh, false);
 	if (!handle)
 		return -EBADF;
-	/* The others need no host. */
-	if ((in.whence != SEEK_DATA && in.whence != SEEK_HOLE) ||
-	    in.offset > INT64_MAX)
+	/* The others need no host, which answers for any offset. */
+	if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE)
 		return -EINVAL;
 	at = lseek(handle->fd, (off_t)in.offset, (int)in.whence);
 	if (at < 0)
@@ -347,21 +382,84 @@ int fs_op_lseek(struct fs_request *req)
 	return fs_reply(req, &out, sizeof(out));
 }
 
+static int fallocate_check(const struct fuse_fallocate_in *in)
+{
+	if (in->mode & ~(uint32_t)FALLOCATE_MODES)
+		return -EOPNOTSUPP;
+	if (in->offset > INT64_MAX || in->length > INT64_MAX || !in->length)
+		return -EINVAL;
+	return in->offset + in->length > INT64_MAX ? -EFBIG : 0;
+}
+
+/* What is more than there is takes nothing, instead of all. 0 or -ENOSPC. */
+static int fallocate_room(const struct virtio_fs *fs,
+			  const struct fs_handle *handle,
+			  const struct fuse_fallocate_in *in)
+{
+	struct statfs sf;
+	struct statx st;
+	uint64_t has;
+
+	if (in->mode & FALLOC_FL_PUNCH_HOLE || fs_stat(handle->fd, &st) < 0 ||
+	    fstatfs(handle->fd, &sf) < 0 || !sf.f_blocks)
+		return 0;
+	has = fs->spares ? sf.f_bavail : sf.f_bfree;
+	has = has * (uint64_t)sf.f_bsize + st.stx_blocks * 512;
+	return in->length > has ? -ENOSPC : 0;
+}
+
+/* One part, at most FALLOCATE_STEP bytes. Adds to @done. */
+static int fallocate_step(const struct fs_request *req,
+			  const struct fs_handle *handle,
+			  const struct fuse_fallocate_in *in, uint64_t *done)
+{
+	uint64_t len = MIN(in->length - *done, (uint64_t)FALLOCATE_STEP);
+	/* The request does not say; root may keep the bits. */
+	const bool kill = req->h.uid != 0;
+	int r = fs_cred_data_enter(req, true, kill);
+
+	if (r < 0)
+		return r;
+	r = fallocate(handle->fd, (int)in->mode, (off_t)(in->offset + *done),
+		      (off_t)len);
+	r = r < 0 ? -errno : 0;
+	fs_cred_data_leave(req, true, kill);
+	if (r == 0)
+		*done += len;
+	return r;
+}
+
+/* A long one goes on in later turns of the loop. */
 int fs_op_fallocate(struct fs_request *req)
 {
+	struct fs_resume *resume = &req->fs->resume;
 	const struct fs_handle *handle;
 	struct fuse_fallocate_in in;
+	uint64_t done = 0;
+	int r;
 
 	memcpy(&in, req->arg, sizeof(in));
 	handle = fs_handle_find(req->fs, in.fh, false);
 	if (!handle)
 		return -EBADF;
-	if (in.offset > INT64_MAX || in.length > INT64_MAX)
-		return -EINVAL;
-	if (fallocate(handle->fd, (int)in.mode, (off_t)in.offset,
-		      (off_t)in.length) < 0)
-		return -errno;
-	return 0;
+	r = fallocate_check(&in);
+	if (r < 0)
+		return r;
+	if (resume->unique == req->h.unique && resume->fh == in.fh &&
+	    resume->done < in.length)
+		done = resume->done;
+	resume->done = 0;
+	r = done ? 0 : fallocate_room(req->fs, handle, &in);
+	if (r < 0)
+		return r;
+	fs_dirty_add(req->fs, fs_handle_node(req->fs, handle));
+	do {
+		r = fallocate_step(req, handle, &in, &done);
+	} while (r == 0 && done < in.length && !virtq_turn_over(req->turn, 0));
+	if (r < 0 || done == in.length)
+		return r;
+	*resume = (struct fs_resume){ req->h.unique, in.fh, done };
+	return FS_AGAIN;
 }
 
 int fs_op_copy_file_range(struct fs_request *req)
@@ -382,10 +480,16 @@ int fs_op_copy_file_range(struct fs_request *req)
 		return -EINVAL;
 	off_in = (off_t)in.off_in;
 	off_out = (off_t)in.off_out;
+	n = fs_cred_data_enter(req, true, req->h.uid != 0);
+	if (n < 0)
+		return (int)n;
 	n = copy_file_range(from->fd, &off_in, to->fd, &off_out,
 			    MIN((size_t)in.len, (size_t)COPY_MAX), 0);
+	n = n < 0 ? -errno : n;
+	fs_cred_data_leave(req, true, req->h.uid != 0);
+	fs_dirty_add(req->fs, fs_handle_node(req->fs, to));
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	out.size = (uint32_t)n;
 	return fs_reply(req, &out, sizeof(out));
 }

@@ -22,6 +22,8 @@
 #define CHUNK	      256U
 #define ROOT_SLOT     1U
 #define FIRST_BUCKETS 256U
+/* Of an inode number, for the file system it is of. */
+#define INO_DEV_BITS 16
 /* About what a file that the guest knows costs the host. */
 #define FD_BYTES 1024U
 
@@ -122,6 +124,8 @@ static int fds_room(struct virtio_fs *fs, uint32_t n)
 {
 	static struct log_limit limit;
 
+	while (n > fs->fds_max - fs->fds && fs_orphan_free(fs))
+		continue;
 	if (n <= fs->fds_max - fs->fds)
 		return 0;
 	log_limited(&limit, "the guest has %u files, as many as there may be",
@@ -207,9 +211,35 @@ static struct fs_node *hash_find(const struct virtio_fs *fs, uint64_t dev,
 	return NULL;
 }
 
-static uint64_t dev_of(const struct statx *st)
+/* 0: the root's, or there was no memory for another. */
+static uint32_t dev_number(const struct virtio_fs *fs, uint64_t dev)
 {
-	return (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor;
+	for (uint32_t i = 0; i < fs->nr_devs; i++) {
+		if (fs->devs[i] == dev)
+			return i;
+	}
+	return 0;
+}
+
+static int dev_add(struct virtio_fs *fs, uint64_t dev)
+{
+	uint64_t *devs;
+
+	if (fs->nr_devs && (fs->devs[0] == dev || dev_number(fs, dev)))
+		return 0;
+	if (fs->nr_devs == 1U << INO_DEV_BITS)
+		return -ENOMEM;
+	devs = reallocarray(fs->devs, fs->nr_devs + 1, sizeof(*devs));
+	if (!devs)
+		return -ENOMEM;
+	devs[fs->nr_devs++] = dev;
+	fs->devs = devs;
+	return 0;
+}
+
+uint64_t fs_ino(const struct virtio_fs *fs, uint64_t dev, uint64_t ino)
+{
+	return ino ^ (uint64_t)dev_number(fs, dev) << (64 - INO_DEV_BITS);
 }
 
 /* Takes over @fd. */
@@ -221,14 +251,15 @@ static struct fs_node *node_add(struct virtio_fs *fs, int fd,
 
 	if (fs->nodes.used >= fs->nr_buckets)
 		hash_grow(fs);
-	e = table_add(&fs->nodes, ret_error);
+	*ret_error = dev_add(fs, fs_dev_of(st));
+	e = *ret_error < 0 ? NULL : table_add(&fs->nodes, ret_error);
 	if (!e) {
 		fd_close(&fd);
 		return NULL;
 	}
 	node = container_of(e, struct fs_node, e);
 	node->fd = fd;
-	node->dev = dev_of(st);
+	node->dev = fs_dev_of(st);
 	node->ino = st->stx_ino;
 	node->mnt = st->stx_mnt_id;
 	node->type = st->stx_mode & S_IFMT;
@@ -237,8 +268,9 @@ static struct fs_node *node_add(struct virtio_fs *fs, int fd,
 	return node;
 }
 
-static void node_free(struct virtio_fs *fs, struct fs_node *node)
+void fs_node_free(struct virtio_fs *fs, struct fs_node *node)
 {
+	fs_dirty_remove(node);
 	fs_locks_drop_all(fs, node);
 	hash_remove(fs, node);
 	fd_close(&node->fd);
@@ -249,8 +281,13 @@ static void node_free(struct virtio_fs *fs, struct fs_node *node)
 struct fs_node *fs_node_find(struct virtio_fs *fs, uint64_t id)
 {
 	struct fs_entry *e = table_find(&fs->nodes, id);
+	struct fs_node *node;
 
-	return e ? container_of(e, struct fs_node, e) : NULL;
+	if (!e)
+		return NULL;
+	node = container_of(e, struct fs_node, e);
+	/* One that is kept to be synced, but the guest has forgotten it. */
+	return node->nlookup || node == fs->root ? node : NULL;
 }
 
 void fs_node_put(struct virtio_fs *fs, struct fs_node *node, uint64_t n)
@@ -258,8 +295,13 @@ void fs_node_put(struct virtio_fs *fs, struct fs_node *node, uint64_t n)
 	if (node == fs->root)
 		return;
 	node->nlookup -= MIN(n, node->nlookup);
-	if (!node->nlookup)
-		node_free(fs, node);
+	if (node->nlookup)
+		return;
+	fs_locks_drop_all(fs, node);
+	if (node->dirty_at)
+		fs_dirty_orphan(fs, node);
+	else
+		fs_node_free(fs, node);
 }
 
 static void entry_fill(const struct virtio_fs *fs, const struct fs_node *node,
@@ -270,7 +312,7 @@ static void entry_fill(const struct virtio_fs *fs, const struct fs_node *node,
 	ret->nodeid = node->e.id;
 	ret->entry_valid = fs->timeout_s;
 	ret->attr_valid = fs->timeout_s;
-	fs_attr_fill(st, &ret->attr);
+	fs_attr_fill(fs, st, &ret->attr);
 	/* Inode numbers begin anew there: a device of its own in the guest. */
 	if (parent && node->type == S_IFDIR && fs->flags & FUSE_SUBMOUNTS &&
 	    (node->dev != parent->dev || node->mnt != parent->mnt))
@@ -284,13 +326,18 @@ int fs_node_get(struct virtio_fs *fs, int fd, const struct fs_node *parent,
 	struct statx st;
 	int r = fs_stat(fd, &st);
 
+	if (r == 0 && parent && fs_dev_of(&st) != parent->dev &&
+	    fs_is_pseudo(fd))
+		r = -EACCES;
 	if (r < 0) {
 		fd_close(&fd);
 		return r;
 	}
-	node = hash_find(fs, dev_of(&st), st.stx_ino, st.stx_mnt_id);
+	node = hash_find(fs, fs_dev_of(&st), st.stx_ino, st.stx_mnt_id);
 	if (node) {
 		fd_close(&fd);
+		if (!node->nlookup && node->dirty_at && node != fs->root)
+			fs_dirty_adopt(fs, node);
 	} else {
 		r = fs_fd_room(fs);
 		if (r < 0) {
@@ -315,8 +362,10 @@ static uint32_t handle_fds(bool dir)
 	return dir ? 1 + FS_BATCH_BYTES / FD_BYTES : 1;
 }
 
-int fs_handle_add(struct virtio_fs *fs, int fd, bool dir, uint64_t *ret_id)
+int fs_handle_add(struct virtio_fs *fs, int fd, const struct fs_node *node,
+		  uint64_t *ret_id)
 {
+	const bool dir = node->type == S_IFDIR;
 	struct fs_batch *batch = NULL;
 	struct fs_entry *e = NULL;
 	struct fs_handle *handle;
@@ -336,6 +385,7 @@ int fs_handle_add(struct virtio_fs *fs, int fd, bool dir, uint64_t *ret_id)
 	handle = container_of(e, struct fs_handle, e);
 	handle->fd = fd;
 	handle->batch = batch;
+	handle->nodeid = node->e.id;
 	fs->fds += handle_fds(dir);
 	*ret_id = e->id;
 	return 0;
@@ -350,6 +400,12 @@ struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir)
 		return NULL;
 	handle = container_of(e, struct fs_handle, e);
 	return !handle->batch == !dir ? handle : NULL;
+}
+
+struct fs_node *fs_handle_node(struct virtio_fs *fs,
+			       const struct fs_handle *handle)
+{
+	return fs_node_find(fs, handle->nodeid);
 }
 
 void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle)
@@ -372,6 +428,9 @@ int fs_session_init(struct virtio_fs *fs)
 		return r;
 	if ((st.stx_mode & S_IFMT) != S_IFDIR)
 		return -ENOTDIR;
+	if (fs_is_pseudo(fs->root_fd))
+		return log_errno(-EINVAL, "it is of the kernel's own file "
+					  "systems (proc, sys ...)");
 	table_init(&fs->nodes, sizeof(struct fs_node));
 	table_init(&fs->handles, sizeof(struct fs_handle));
 	fs->nr_buckets = FIRST_BUCKETS;
@@ -399,10 +458,14 @@ void fs_session_end(struct virtio_fs *fs)
 		struct fs_node *node = node_at(fs, slot);
 
 		if (node->e.id && node != fs->root)
-			node_free(fs, node);
+			fs_node_free(fs, node);
 	}
-	if (fs->root)
+	if (fs->root) {
 		fs_locks_drop_all(fs, fs->root);
+		fs_dirty_remove(fs->root);
+	}
+	fs->resume = (struct fs_resume){ 0 };
+	fs->sync_error = 0;
 	fs->live = false;
 	fs->flags = 0;
 }
@@ -415,10 +478,12 @@ void fs_session_finish(struct virtio_fs *fs)
 		fs_waits_forget(fs, i);
 	fs_session_end(fs);
 	if (fs->root)
-		node_free(fs, TAKE(fs->root));
+		fs_node_free(fs, TAKE(fs->root));
 	table_finish(&fs->handles);
 	table_finish(&fs->nodes);
 	free(TAKE(fs->buckets));
+	free(TAKE(fs->devs));
+	fs->nr_devs = 0;
 }
 
 static uint32_t flags_wanted(const struct virtio_fs *fs)
@@ -438,8 +503,9 @@ static uint32_t flags_wanted(const struct virtio_fs *fs)
 		flags |= FUSE_CACHE_SYMLINKS;
 	if (fs->writeback)
 		flags |= FUSE_WRITEBACK_CACHE;
-	/* The host's kernel does it for whoever lacks CAP_FSETID. */
-	if (!fs->keeps_suid)
+	/* The host's kernel does it, with each write or when it is told to. */
+	flags |= FUSE_HANDLE_KILLPRIV_V2;
+	if (!fs->keeps_suid || !fs->suid)
 		flags |= FUSE_HANDLE_KILLPRIV;
 	return flags;
 }

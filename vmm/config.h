@@ -82,7 +82,9 @@ struct share_config { /* --shared-dir */
 	uint64_t timeout_s; /* of names and attributes in the guest */
 	bool timeout_set;
 	bool writeback;
-	bool locks; /* locks of the guest are locks of the host */
+	bool locks;    /* locks of the guest are locks of the host */
+	bool suid;     /* as root: files may have set-id bits */
+	bool reserved; /* as root: and take blocks reserved for root */
 	enum suspend_mode suspend;
 };
 

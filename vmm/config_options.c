@@ -367,6 +367,10 @@ const struct config_option config_options[] = {
 	  "                     (default 5; with cache=never 0)\n"
 	  "writeback=true|false the guest writes later (default false)\n"
 	  "locks=true|false     its locks are the host's (default false)\n"
+	  "suid=true|false      as root: its files may have set-id bits\n"
+	  "                     (default false)\n"
+	  "reserved=true|false  as root: it may fill what the file system\n"
+	  "                     reserves for root (default false)\n"
 	  "suspend=v14|draft|both|off  as for --block\n"
 	  "type=fs              the one type there is",
 	  .set_kvs = config_set_share, .colons = true },

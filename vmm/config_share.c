@@ -10,7 +10,9 @@
 
 #include "vmm/config_options.h"
 
-#define KNOWN "path, tag, type, cache, timeout, writeback, locks, suspend"
+#define KNOWN                                                                 \
+	"path, tag, type, cache, timeout, writeback, locks, suid, reserved, " \
+	"suspend"
 /* A year and a day; what is meant to stay valid needs no more. */
 #define TIMEOUT_MAX_S (366ULL * 86400)
 
@@ -154,6 +156,10 @@ static int share_key(struct share_config *s, const struct config_kv *kv,
 		r = config_parse_bool(kv->value, &s->writeback, &why);
 	else if (config_key_is(kv->key, "locks"))
 		r = config_parse_bool(kv->value, &s->locks, &why);
+	else if (config_key_is(kv->key, "suid"))
+		r = config_parse_bool(kv->value, &s->suid, &why);
+	else if (config_key_is(kv->key, "reserved"))
+		r = config_parse_bool(kv->value, &s->reserved, &why);
 	else if (config_key_is(kv->key, "suspend"))
 		r = config_parse_suspend(kv->value, &s->suspend, &why);
 	else

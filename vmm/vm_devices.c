@@ -222,6 +222,10 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 		add_word(&dev->plan, "writeback");
 	if (cfg->locks)
 		add_word(&dev->plan, "locks");
+	if (cfg->suid)
+		add_word(&dev->plan, "suid");
+	if (cfg->reserved)
+		add_word(&dev->plan, "reserved");
 	/* Only a jail with a root of its own needs it. */
 	if (vm->cfg->sandbox == SANDBOX_FULL)
 		add_word(&dev->plan, "proc");

@@ -125,7 +125,7 @@ hostile_tests() {
 fuse_tests() {
 	rm -rf "$dir/run/share"
 	mkdir "$dir/run/share"
-	[ ${#as[@]} = 0 ] || chown $ORDINARY: "$dir/run/share"
+	[ ${#as[@]} = 0 ] || chown "$ORDINARY:$ORDINARY" "$dir/run/share"
 	vm_start --shared-dir "$dir/run/share:data" "$payloads/hostile_fuse.elf"
 	vm_end 120 || not_ok "hostile FUSE driver" "does not end"
 	verdict "hostile FUSE driver" 0

@@ -59,12 +59,13 @@ both_sides() {
 	ln -s /tmp/outside $base/abs
 	guest_ok "$1: links of the host lead nowhere in the guest" \
 		'! cat up 2>/dev/null && ! cat abs 2>/dev/null'
-	mkdir $base/many
+	mkdir -m 777 $base/many
 	(cd $base/many && i=0 && while [ $i -lt 2000 ]; do
 		: >f$i
 		i=$((i + 1))
 	done)
 	guest_eq "$1: 2000 files of the host's" 'ls -l many | grep -c f' 2000
+	guest_ok "$1: and removes them all" 'rm -r many && [ ! -e many ]'
 }
 
 # the_end NAME
@@ -97,7 +98,7 @@ refuses_to_sleep() {
 	in_guest 'kill $(pidof sleep)'
 }
 
-if share_start root "" 0:0; then
+if share_start root ":suid=true" 0:0; then
 	both_sides root
 	vm_posix root root
 	refuses_to_sleep root
@@ -105,7 +106,7 @@ if share_start root "" 0:0; then
 fi
 
 name="cache never, locks of the host"
-if share_start "$name" ":type=fs:cache=never:locks=true" 0:0; then
+if share_start "$name" ":type=fs:cache=never:locks=true:suid=true" 0:0; then
 	vm_posix "$name" root
 	the_end "$name"
 fi
@@ -121,6 +122,9 @@ fi
 name="no sandbox"
 if share_start "$name" "" 0:0 --sandbox off; then
 	both_sides "$name"
+	guest_ok "$name: sets set-id bits" 'cp /bin/busybox s && chmod 6755 s'
+	expect_eq "$name: the host has none of them" \
+		"$(stat -c %a $base/s)" 755
 	the_end "$name"
 fi
 

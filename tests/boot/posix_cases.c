@@ -418,6 +418,7 @@ static void sparse_and_far(void)
 	MUST(pread(fd, buf, 1, 4 * GIB + 1) == 1 && buf[0] == 0);
 	MUST(pread(fd, buf, 8, 5 * GIB + 3) == 0);
 	MUST(lseek(fd, 0, SEEK_DATA) >= 4 * GIB);
+	FAILS(lseek(fd, -1, SEEK_DATA), ENXIO);
 	MUST(lseek(fd, 5 * GIB, SEEK_HOLE) == 5 * GIB + 3);
 	MUST(lseek(fd, 0, SEEK_HOLE) == 0 && close(fd) == 0);
 }

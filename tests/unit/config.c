@@ -177,7 +177,8 @@ Test(config, shared_directories_in_the_form_of_crosvm)
 	cr_assert(eq(int,
 		     PARSE("--shared-dir", "/a:one", "--shared-dir",
 			   ("b,c=d:two:type=fs:cache=always:timeout=60:"
-			    "writeback=true:locks=true"),
+			    "writeback=true:locks=true:suid=true:"
+			    "reserved=true"),
 			   "k"),
 		     0),
 		  "%s", err.msg);
@@ -195,6 +196,10 @@ Test(config, shared_directories_in_the_form_of_crosvm)
 	cr_assert(eq(u64, cfg.shares[1].timeout_s, 60));
 	cr_assert(eq(int, cfg.shares[1].writeback, 1));
 	cr_assert(eq(int, cfg.shares[1].locks, 1));
+	cr_assert(eq(int, cfg.shares[0].suid, 0));
+	cr_assert(eq(int, cfg.shares[0].reserved, 0));
+	cr_assert(eq(int, cfg.shares[1].suid, 1));
+	cr_assert(eq(int, cfg.shares[1].reserved, 1));
 	cr_assert(eq(int, config_check(&cfg, &err), 0), "%s", err.msg);
 }
 

@@ -483,22 +483,3 @@ Test(fs_escape, a_bind_mount_is_a_submount)
 	cr_assert(zero(int, fuse_init(0)));
 	cr_assert(zero(int, umount2(host("share/m"), MNT_DETACH)));
 }
-
-/* A share of /proc: its magic links are links like others. */
-Test(fs_escape, magic_links_are_not_followed)
-{
-	static const char *const names[] = { "root", "cwd", "exe" };
-	uint64_t self;
-
-	(void)snprintf(share, sizeof(share), "/proc/%d", (int)getpid());
-	fs_again("", "");
-	cr_assert(zero(int, fuse_init(0)));
-	self = 1;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		uint64_t fh, id = node_of(self, names[i]);
-
-		cr_assert(eq(u32, entry().attr.mode & S_IFMT, S_IFLNK));
-		cr_assert(eq(int, lookup(id, "etc"), -ENOTDIR));
-		cr_assert(eq(int, fuse_open(id, O_RDONLY, &fh), -ELOOP));
-	}
-}
