@@ -209,6 +209,9 @@ cat "$out"/*.log 2>/dev/null | awk '
 		p += $2; f += $4; s += $6
 	}
 	END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'
+# Of the VMs' main loops, as tests/*/lib.sh have it of those that ended well.
+sed -n 's/^# longest turn: /longest turn of a main loop: /p' "$out"/*.log |
+	sort -t: -k2 -n | tail -n 1
 if [ -e "$out/repeated" ]; then
 	echo "run again on the emulated host:" $(cat "$out/repeated")
 fi

@@ -533,6 +533,7 @@ static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
 {
 	struct virtio_mmio *dev = container_of(bus, struct virtio_mmio, bus);
 	struct reg_write w = { .item.fn = on_write,
+			       .item.what = dev->name,
 			       .dev = dev,
 			       .offset = (uint32_t)offset,
 			       .len = len };

@@ -285,6 +285,15 @@ static void print_resets(FILE *out, const json_t *devices)
 	}
 }
 
+static void print_loop(FILE *out, const json_t *loop)
+{
+	if (!loop)
+		return;
+	fprintf(out, "\nmain loop  %lld stalls, longest turn %s in %s\n",
+		(long long)count_of(loop, "stalls"),
+		duration(loop, "longest_turn_ns").text, text(loop, "longest_in"));
+}
+
 void cli_print_stats(FILE *out, const json_t *result)
 {
 	const json_t *pauses = json_object_get(result, "pauses");
@@ -298,6 +307,7 @@ void cli_print_stats(FILE *out, const json_t *result)
 	print_latencies(out, result);
 	print_source_stats(out, json_object_get(result, "sources"));
 	print_resets(out, json_object_get(result, "devices"));
+	print_loop(out, json_object_get(result, "loop"));
 }
 
 /* The event's time is CLOCK_BOOTTIME: shown as the wall clock of then. */

@@ -108,6 +108,15 @@ static json_t *devices_json(const struct vm *vm)
 	return list;
 }
 
+static json_t *loop_json(const struct vm *vm)
+{
+	const struct loop_watch *w = &vm->loop.watch;
+
+	return json_pack("{s:I, s:I, s:s}", "stalls", (json_int_t)w->stalls,
+			 "longest_turn_ns", (json_int_t)w->longest_ns,
+			 "longest_in", w->longest_in);
+}
+
 static json_t *stats_json(struct vm *vm)
 {
 	const struct power_stats *stats = &vm->power.stats;
@@ -115,7 +124,7 @@ static json_t *stats_json(struct vm *vm)
 
 	return json_pack(
 		"{s:s, s:s, s:I, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o}, "
-		"s:{s:I, s:I, s:I}, s:o, s:o}",
+		"s:{s:I, s:I, s:I}, s:o, s:o, s:o}",
 		"vm", vm->cfg->name, "state",
 		power_state_name(power_get_state(&vm->power)), "time_ns",
 		(json_int_t)now_ns, "sleeps", sleeps_json(stats, now_ns),
@@ -129,7 +138,8 @@ static json_t *stats_json(struct vm *vm)
 		(json_int_t)stats->pauses, "total_ns",
 		(json_int_t)stats->paused_ns, "max_ns",
 		(json_int_t)stats->longest_pause_ns, "sources",
-		sources_json(vm), "devices", devices_json(vm));
+		sources_json(vm), "devices", devices_json(vm), "loop",
+		loop_json(vm));
 }
 
 /* ----------------------------------------------------------- Prometheus */
@@ -242,6 +252,18 @@ static void put_sources(FILE *out, const struct vm *vm)
 			    vm->virtio[i].mmio.resets);
 }
 
+static void put_loop(FILE *out, const struct vm *vm)
+{
+	prom_family(out, "torpor_loop_stalls_total", "counter",
+		    "Turns of the main loop that took longer than a second.");
+	prom_number(out, "torpor_loop_stalls_total", LABELS(vm),
+		    vm->loop.watch.stalls);
+	prom_family(out, "torpor_loop_longest_turn_seconds", "gauge",
+		    "The longest turn of the main loop so far.");
+	prom_seconds(out, "torpor_loop_longest_turn_seconds", LABELS(vm),
+		     vm->loop.watch.longest_ns);
+}
+
 /* Return: owned, or NULL if there is no memory. */
 static char *prometheus_text(const struct vm *vm)
 {
@@ -255,6 +277,7 @@ static char *prometheus_text(const struct vm *vm)
 	put_sleeps(out, vm);
 	put_latencies(out, vm);
 	put_sources(out, vm);
+	put_loop(out, vm);
 	ok = !ferror(out);
 	return fclose(out) == 0 && ok ? TAKE(text) : NULL;
 }

@@ -448,6 +448,7 @@ static void run_command(struct control *ctl, struct control_request *req,
 	     cmd++) {
 		if (strcmp(name, cmd->name) != 0)
 			continue;
+		loop_doing(ctl->loop, cmd->name);
 		cmd->fn(req, args, ctl->ctx);
 		return;
 	}

@@ -2,6 +2,7 @@
 #include "vmm/mailbox.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "vmm/base/fd.h"
 
@@ -34,6 +35,7 @@ static void on_event(struct loop_source *src, uint32_t events)
 		item = take(mb);
 		if (!item)
 			return;
+		loop_doing(mb->loop, item->what);
 		item->fn(item);
 	}
 	/* Those that found the list not empty have not signalled. */
@@ -89,17 +91,38 @@ void mailbox_post(struct mailbox *mb, struct mailbox_item *item)
 	(void)enqueue(mb, item);
 }
 
+/*
+ * A kick interrupts the wait, but the call has to finish. Meanwhile this is who
+ * looks whether the loop still turns, once a second as long as it does not:
+ * an item may rightly wait for longer, for a device or for the end of a pause,
+ * and then nobody wakes up for it.
+ */
+static void wait_for(struct mailbox *mb, sem_t *done)
+{
+	struct timespec ts;
+	bool held = true;
+
+	while (held) {
+		/* Its clock. When that is set it looks too early, or late. */
+		(void)clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_sec++;
+		if (sem_timedwait(done, &ts) == 0)
+			return;
+		if (errno != EINTR)
+			held = loop_look(mb->loop);
+	}
+	while (sem_wait(done) < 0 && errno == EINTR)
+		;
+}
+
 void mailbox_call(struct mailbox *mb, struct mailbox_item *item)
 {
 	sem_t done;
 
 	(void)sem_init(&done, 0, 0);
 	item->done = &done;
-	if (enqueue(mb, item)) {
-		/* A kick interrupts the wait, but the call has to finish. */
-		while (sem_wait(&done) < 0 && errno == EINTR)
-			;
-	}
+	if (enqueue(mb, item))
+		wait_for(mb, &done);
 	(void)sem_destroy(&done);
 }
 

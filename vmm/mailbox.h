@@ -19,6 +19,7 @@ struct mailbox_item {
 	void (*fn)(struct mailbox_item *item);
 	struct mailbox_item *next;
 	bool queued;
+	const char *what; /* it is about, for the loop's watchdog; or NULL */
 	sem_t *done; /* of the caller that waits, NULL for mailbox_post() */
 };
 

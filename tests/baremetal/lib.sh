@@ -28,6 +28,10 @@ chmod 755 "$dir"
 cp "$B/torpor" "$B/torpor-device" "$dir"
 torpor=$dir/torpor
 sock=$dir/run/sock
+# What each VM that ends tells of its main loop.
+export TORPOR_TURNS=$dir/turns
+: >"$TORPOR_TURNS"
+chmod 666 "$TORPOR_TURNS"
 # A word in front of names and commands: who runs the VM.
 who= as=()
 
@@ -87,6 +91,7 @@ expect_eq() {
 
 tests_end() {
 	vm_kill
+	sort -n "$TORPOR_TURNS" | sed -n '$s/^/# longest turn: /p'
 	echo "$name: $passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ]
 	exit

@@ -18,6 +18,9 @@ GUEST_INITRD=$VM_GUEST/initramfs.cpio
 GUEST_MAC=02:00:0a:09:08:02
 NET=tap-name=tap0,mac=$GUEST_MAC # for torpor run --net
 CONSOLE_ARGS="console=ttyS0 quiet torpor.ip=$GUEST_IP/24"
+# What each VM that ends tells of its main loop.
+TORPOR_TURNS=$(mktemp)
+export TORPOR_TURNS
 # Everything emulated takes longer.
 [ "${TORPOR_NESTED-0}" = 1 ] && SLOW=4 || SLOW=1
 
@@ -73,6 +76,8 @@ expect_within() {
 tests_end() {
 	vm_kill
 	servers_kill
+	sort -n "$TORPOR_TURNS" | sed -n '$s/^/# longest turn: /p'
+	rm -f "$TORPOR_TURNS"
 	echo "$1: $passed passed, $failed failed, $skipped skipped"
 	trap - EXIT
 	[ "$failed" = 0 ]

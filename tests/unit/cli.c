@@ -473,7 +473,9 @@ Test(cli, stats_are_a_table_for_people)
 		"\"sources\":[{\"name\":\"net0\",\"count\":7,\"wakes\":4,"
 		"\"last_ns\":1},{\"name\":\"rtc\",\"count\":0,\"wakes\":0,"
 		"\"last_ns\":null}],"
-		"\"devices\":[{\"name\":\"blk0\",\"resets\":4}]}";
+		"\"devices\":[{\"name\":\"blk0\",\"resets\":4}],"
+		"\"loop\":{\"stalls\":1,\"longest_turn_ns\":2300000000,"
+		"\"longest_in\":\"control.c:on_client (trace)\"}}";
 	cr_assert(eq(int, RUN("stats", path), 0));
 	cr_assert(same(asked, "{\"id\":1,\"command\":\"stats\"}"));
 	cr_assert(
@@ -500,7 +502,10 @@ Test(cli, stats_are_a_table_for_people)
 				"rtc             0       0\n"
 				"\n"
 				"DEVICE          RESETS\n"
-				"blk0            4\n"));
+				"blk0            4\n"
+				"\n"
+				"main loop  1 stalls, longest turn 2.3 s in "
+				"control.c:on_client (trace)\n"));
 }
 
 Test(cli, stats_of_another_version_are_printed_as_far_as_known)

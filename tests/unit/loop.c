@@ -6,9 +6,14 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/mailbox.h"
 
 #define MS 1000000ULL
 
@@ -226,4 +231,126 @@ Test(loop, time_goes_forward)
 
 	cr_assert(ge(u64, time_boot_ns(), a));
 	cr_assert(gt(u64, a, 0));
+}
+
+/* ---------------------------------------------------------------- watchdog */
+
+static struct {
+	unsigned int calls;
+	uint64_t ns;
+	char in[LOOP_NAME_MAX];
+} stall;
+
+static void on_stalled(struct loop *l, const char *in, uint64_t ns)
+{
+	stall.calls++;
+	stall.ns = ns;
+	(void)snprintf(stall.in, sizeof(stall.in), "%s", in);
+}
+
+static struct mailbox mailbox;
+static atomic_uint seen; /* turns in which another thread was told of it */
+
+/* Until another thread that waits for the loop has looked two times. */
+static void on_slow_item(struct mailbox_item *item)
+{
+	const uint64_t begin = time_boot_ns();
+
+	while (time_boot_ns() - begin < LOOP_STALL_NS * 3 / 2)
+		(void)usleep(10000);
+	atomic_fetch_add(&seen, loop_look(&loop));
+	mailbox_complete(item);
+}
+
+static void *call_slow_item(void *arg)
+{
+	mailbox_call(&mailbox, arg);
+	return NULL;
+}
+
+static void watch_loop(void)
+{
+	setup();
+	loop.watched = true;
+	loop.stalled = on_stalled;
+	cr_assert(zero(int, mailbox_init(&mailbox, &loop)));
+}
+
+Test(loop_watch, a_long_turn_is_counted_and_named, .init = watch_loop,
+     .fini = teardown, .timeout = 60)
+{
+	struct mailbox_item item = { .fn = on_slow_item, .what = "blk7" };
+	struct counter c;
+	pthread_t thread;
+
+	watch(&c);
+	fd_event_signal(c.src.fd);
+	cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(eq(uint, c.calls, 1));
+	cr_assert(zero(u64, loop.watch.stalls));
+	cr_assert(gt(u64, loop.watch.longest_ns, 0));
+	cr_assert(zero(int, strcmp(loop.watch.longest_in, "loop.c:on_event")));
+	cr_assert(not(loop_look(&loop)));
+	cr_assert(zero(int,
+		       pthread_create(&thread, NULL, call_slow_item, &item)));
+	while (!stall.calls)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(eq(uint, stall.calls, 1));
+	cr_assert(zero(int, strcmp(stall.in, "mailbox.c:on_event (blk7)")));
+	cr_assert(gt(u64, stall.ns, LOOP_STALL_NS));
+	cr_assert(eq(uint, atomic_load(&seen), 1));
+	cr_assert(eq(u64, loop.watch.stalls, 1));
+	cr_assert(ge(u64, loop.watch.longest_ns, stall.ns));
+	cr_assert(zero(int, strcmp(loop.watch.longest_in, stall.in)));
+	(void)pthread_join(thread, NULL);
+	mailbox_finish(&mailbox);
+}
+
+static struct {
+	char text[512];
+	int fd;
+} logged;
+
+/* The line comes while the callback still runs: it waits for it. */
+static void on_item_until_logged(struct mailbox_item *item)
+{
+	ssize_t n = read(logged.fd, logged.text, sizeof(logged.text) - 1);
+
+	logged.text[n > 0 ? n : 0] = '\0';
+	mailbox_complete(item);
+}
+
+Test(loop_watch, who_waits_names_what_still_holds_the_loop, .init = watch_loop,
+     .fini = teardown, .timeout = 60)
+{
+	struct mailbox_item item = { .fn = on_item_until_logged,
+				     .what = "fs0" };
+	int pair[2];
+	pthread_t thread;
+
+	cr_assert(zero(int, pipe(pair)));
+	logged.fd = pair[0];
+	log_init("test", pair[1], LOG_LEVEL_INFO);
+	cr_assert(zero(int,
+		       pthread_create(&thread, NULL, call_slow_item, &item)));
+	while (!stall.calls)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(strstr(logged.text, "stands still in mailbox.c:on_event "
+				      "(fs0)") != NULL,
+		  "%s", logged.text);
+	(void)pthread_join(thread, NULL);
+	mailbox_finish(&mailbox);
+}
+
+Test(loop_watch, a_timer_is_named, .init = watch_loop, .fini = teardown,
+     .timeout = 60)
+{
+	struct counter c = { .src.fd = -1 };
+
+	loop_timer_set(&loop, &c.timer, 0, on_timer);
+	while (!c.calls)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(strncmp(loop.watch.longest_in, "loop.c:on_timer", 15) == 0,
+		  "%s", loop.watch.longest_in);
+	mailbox_finish(&mailbox);
 }

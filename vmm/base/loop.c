@@ -4,12 +4,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/log.h"
 
 #define NS_PER_SEC 1000000000ULL
 
@@ -20,6 +23,95 @@ uint64_t time_boot_ns(void)
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
+
+/* A host that sleeps holds nobody up. */
+static uint64_t monotonic_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* ---------------------------------------------------------------- watching */
+
+static void put_name(char *buf, const char *in, const char *of)
+{
+	(void)snprintf(buf, LOOP_NAME_MAX, "%s%s%s%s", in ? in : "?",
+		       of ? " (" : "", of ? of : "", of ? ")" : "");
+}
+
+/* A callback begins. The time is stored last: who sees it sees its name. */
+static void watch_begin(struct loop *loop, const char *in, uint64_t now_ns)
+{
+	atomic_store(&loop->watch.since_ns, 0);
+	atomic_store(&loop->watch.of, NULL);
+	atomic_store(&loop->watch.in, in);
+	atomic_store(&loop->watch.since_ns, now_ns);
+}
+
+/* It has ended. Return: now. */
+static uint64_t watch_end(struct loop *loop)
+{
+	struct loop_watch *w = &loop->watch;
+	uint64_t now_ns = monotonic_ns();
+	uint64_t ns = now_ns - atomic_load(&w->since_ns);
+
+	w->turn_ns += ns;
+	if (ns > w->worst_ns) {
+		w->worst_ns = ns;
+		w->worst_in = atomic_load(&w->in);
+		w->worst_of = atomic_load(&w->of);
+	}
+	atomic_store(&w->since_ns, 0);
+	return now_ns;
+}
+
+static void watch_turn(struct loop *loop)
+{
+	struct loop_watch *w = &loop->watch;
+	uint64_t turn_ns = w->turn_ns;
+	char name[LOOP_NAME_MAX];
+
+	w->turn_ns = w->worst_ns = 0;
+	if (turn_ns > w->longest_ns) {
+		w->longest_ns = turn_ns;
+		put_name(w->longest_in, w->worst_in, w->worst_of);
+	}
+	if (turn_ns <= LOOP_STALL_NS)
+		return;
+	w->stalls++;
+	put_name(name, w->worst_in, w->worst_of);
+	if (loop->stalled)
+		loop->stalled(loop, name, turn_ns);
+}
+
+void loop_doing(struct loop *loop, const char *what)
+{
+	if (loop->watched)
+		atomic_store(&loop->watch.of, what);
+}
+
+bool loop_look(struct loop *loop)
+{
+	static struct log_limit limit;
+	uint64_t since_ns = atomic_load(&loop->watch.since_ns);
+	const char *in = atomic_load(&loop->watch.in);
+	const char *of = atomic_load(&loop->watch.of);
+	char name[LOOP_NAME_MAX];
+	uint64_t now_ns = monotonic_ns();
+
+	/* Another one by now? Then its name may be another's. */
+	if (!since_ns || since_ns != atomic_load(&loop->watch.since_ns))
+		return since_ns;
+	if (now_ns > since_ns && now_ns - since_ns > LOOP_STALL_NS) {
+		put_name(name, in, of);
+		log_limited(&limit, "the main loop stands still in %s", name);
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------- loop */
 
 static void on_stop(struct loop_source *src, uint32_t events)
 {
@@ -57,6 +149,8 @@ static void on_timer(struct loop_source *src, uint32_t events)
 		loop->timers = t->next;
 		t->deadline_ns = 0;
 		t->next = NULL;
+		if (loop->watched)
+			watch_begin(loop, t->name, watch_end(loop));
 		t->fn(t);
 	}
 	timer_program(loop);
@@ -106,9 +200,10 @@ void loop_finish(struct loop *loop)
 	loop->timers = NULL;
 }
 
-int loop_add(struct loop *loop, struct loop_source *src, int fd,
-	     uint32_t events,
-	     void (*fn)(struct loop_source *src, uint32_t events))
+int loop_add_named(struct loop *loop, struct loop_source *src, int fd,
+		   uint32_t events,
+		   void (*fn)(struct loop_source *src, uint32_t events),
+		   const char *name)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = src };
 
@@ -117,6 +212,7 @@ int loop_add(struct loop *loop, struct loop_source *src, int fd,
 	src->fd = fd;
 	src->events = events;
 	src->fn = fn;
+	src->name = name;
 	return 0;
 }
 
@@ -145,14 +241,17 @@ void loop_remove(struct loop *loop, struct loop_source *src)
 	}
 }
 
-void loop_timer_set(struct loop *loop, struct loop_timer *timer,
-		    uint64_t delay_ns, void (*fn)(struct loop_timer *timer))
+void loop_timer_set_named(struct loop *loop, struct loop_timer *timer,
+			  uint64_t delay_ns,
+			  void (*fn)(struct loop_timer *timer),
+			  const char *name)
 {
 	struct loop_timer **p;
 
 	loop_timer_cancel(loop, timer);
 	timer->deadline_ns = time_boot_ns() + delay_ns;
 	timer->fn = fn;
+	timer->name = name;
 	for (p = &loop->timers; *p; p = &(*p)->next) {
 		if ((*p)->deadline_ns > timer->deadline_ns)
 			break;
@@ -180,6 +279,8 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 int loop_turn(struct loop *loop, int timeout_ms)
 {
 	int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, timeout_ms);
+	bool watched = loop->watched && n > 0;
+	uint64_t now_ns = watched ? monotonic_ns() : 0;
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -187,10 +288,17 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	for (int i = 0; i < n; i++) {
 		struct loop_source *src = loop->batch[i].data.ptr;
 
-		if (src)
-			src->fn(src, loop->batch[i].events);
+		if (!src)
+			continue;
+		if (watched)
+			watch_begin(loop, src->name, now_ns);
+		src->fn(src, loop->batch[i].events);
+		if (watched)
+			now_ns = watch_end(loop);
 	}
 	loop->batch_len = 0;
+	if (watched)
+		watch_turn(loop);
 	return 0;
 }
 

@@ -6,6 +6,11 @@
  *
  * A loop with nothing to do sleeps in epoll_wait() without a timeout, and an
  * unarmed timer costs nothing, so that a sleeping VM has no wake-ups.
+ *
+ * A loop may be watched: each callback is timed by the clock of the vDSO, no
+ * system call and no timer. What held the loop longer than LOOP_STALL_NS is
+ * told when it is over, by loop.stalled(); and while it lasts by any thread
+ * that waits for the loop and calls loop_look().
  */
 #ifndef TORPOR_BASE_LOOP_H
 #define TORPOR_BASE_LOOP_H
@@ -18,21 +23,40 @@
 
 struct loop;
 
+#define LOOP_STALL_NS 1000000000ULL
+
 /* Embedded in its owner; zero-initialise with fd = -1. */
 struct loop_source {
-	int fd;		 /* borrowed; -1 when not in a loop */
-	uint32_t events; /* EPOLLIN, EPOLLOUT ... as last set */
+	int fd;		  /* borrowed; -1 when not in a loop */
+	uint32_t events;  /* EPOLLIN, EPOLLOUT ... as last set */
+	const char *name; /* "file.c:fn" */
 	/* Called with the events that are ready; may remove any source. */
 	void (*fn)(struct loop_source *src, uint32_t events);
 };
 
 struct loop_timer {
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0 = not armed */
+	const char *name;     /* "file.c:fn" */
 	void (*fn)(struct loop_timer *timer);
 	struct loop_timer *next; /* in the loop's list, by deadline */
 };
 
-#define LOOP_BATCH 16
+#define LOOP_BATCH    16
+#define LOOP_NAME_MAX 64
+
+struct loop_watch {
+	/* For loop_look(): CLOCK_MONOTONIC, 0 if no callback runs. */
+	_Atomic uint64_t since_ns;
+	_Atomic(const char *) in; /* name of the source or timer */
+	_Atomic(const char *) of; /* of what it is working on, or NULL */
+	/* The rest is the loop's own. */
+	uint64_t stalls;		/* turns longer than LOOP_STALL_NS */
+	uint64_t longest_ns;		/* turn so far */
+	char longest_in[LOOP_NAME_MAX]; /* what took most of it, "" before */
+	/* Of this turn: all of it, and the longest callback. */
+	uint64_t turn_ns, worst_ns;
+	const char *worst_in, *worst_of;
+};
 
 struct loop {
 	int epoll_fd;
@@ -45,6 +69,9 @@ struct loop {
 	bool stopped;
 	struct epoll_event batch[LOOP_BATCH];
 	int batch_len;
+	bool watched; /* set by the owner, as the next is; may be NULL */
+	void (*stalled)(struct loop *loop, const char *in, uint64_t ns);
+	struct loop_watch watch;
 };
 
 int loop_init(struct loop *loop) must_check;
@@ -52,9 +79,13 @@ int loop_init(struct loop *loop) must_check;
 void loop_finish(struct loop *loop);
 
 /* Watches @fd. @src must not be in a loop. Return: 0 or -errno. */
-int loop_add(struct loop *loop, struct loop_source *src, int fd,
-	     uint32_t events,
-	     void (*fn)(struct loop_source *src, uint32_t events)) must_check;
+int loop_add_named(struct loop *loop, struct loop_source *src, int fd,
+		   uint32_t events,
+		   void (*fn)(struct loop_source *src, uint32_t events),
+		   const char *name) must_check;
+#define loop_add(loop, src, fd, events, fn)                 \
+	loop_add_named((loop), (src), (fd), (events), (fn), \
+		       __FILE_NAME__ ":" #fn)
 /* Changes the events of a source; 0 keeps only EPOLLHUP and EPOLLERR. */
 int loop_modify(struct loop *loop, struct loop_source *src,
 		uint32_t events) must_check;
@@ -62,8 +93,13 @@ int loop_modify(struct loop *loop, struct loop_source *src,
 void loop_remove(struct loop *loop, struct loop_source *src);
 
 /* Arms @timer, which calls @fn once after @delay_ns (0 = next turn). */
-void loop_timer_set(struct loop *loop, struct loop_timer *timer,
-		    uint64_t delay_ns, void (*fn)(struct loop_timer *timer));
+void loop_timer_set_named(struct loop *loop, struct loop_timer *timer,
+			  uint64_t delay_ns,
+			  void (*fn)(struct loop_timer *timer),
+			  const char *name);
+#define loop_timer_set(loop, timer, delay_ns, fn)               \
+	loop_timer_set_named((loop), (timer), (delay_ns), (fn), \
+			     __FILE_NAME__ ":" #fn)
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
 /* Runs until loop_stop(). Return: 0 or -errno of epoll. */
@@ -71,6 +107,17 @@ int loop_run(struct loop *loop) must_check;
 /* One turn; @timeout_ms as epoll_wait. Return: 0 or -errno. */
 int loop_turn(struct loop *loop, int timeout_ms) must_check;
 void loop_stop(struct loop *loop);
+
+/*
+ * What the callback that runs is working on: a command, a device. Borrowed, and
+ * for as long as the loop lives. It holds until the callback returns.
+ */
+void loop_doing(struct loop *loop, const char *what);
+/*
+ * Any thread: logs, limited, if a callback runs for longer than LOOP_STALL_NS.
+ * Return: whether one runs.
+ */
+bool loop_look(struct loop *loop);
 
 /* CLOCK_BOOTTIME in nanoseconds: deadlines hold across a host suspend. */
 uint64_t time_boot_ns(void);
