@@ -123,6 +123,9 @@ VMM_SRC = \
 	vmm/config_vhost_user.c \
 	vmm/config_vsock.c \
 	vmm/control.c \
+	vmm/control_client.c \
+	vmm/control_events.c \
+	vmm/control_reply.c \
 	vmm/control_socket.c \
 	vmm/disk_image.c \
 	vmm/guest_clock.c \
@@ -820,8 +823,8 @@ $(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
 # And what control clients do to it, see tests/tsan/clients_stress.c.
 CLIENTS_TSAN_SRC = tests/tsan/clients_stress.c tests/tsan/sleepy_guest.c \
 	tests/stress/clients.c $(filter vmm/power%,$(VMM_SRC)) \
-	$(filter vmm/commands%,$(VMM_SRC)) vmm/bus.c vmm/control.c \
-	vmm/control_socket.c vmm/guest_clock.c vmm/mailbox.c vmm/prometheus.c \
+	$(filter vmm/commands% vmm/control%,$(VMM_SRC)) vmm/bus.c \
+	vmm/guest_clock.c vmm/mailbox.c vmm/prometheus.c \
 	vmm/trace.c vmm/trace_json.c vmm/vcpu.c devices/acpi_pm.c \
 	devices/pmc.c $(CLIENT_SRC) $(BASE_SRC)
 

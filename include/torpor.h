@@ -146,6 +146,9 @@ int torpor_events(struct torpor *t, int timeout_ms);
  * torpor_next_event() - the next event, in order
  * @ret_event: one JSON object: {"event": "SUSPENDED", "time_ns": ..., ...}
  *
+ * It comes as torpor sent it: with "coalesced": N where N events of its name
+ * before it were left out, and {"event": "EVENTS_LOST", ...} where this
+ * connection did not read in time; see docs/control.md.
  * At most 1024 events are kept while nobody takes them; then the oldest are
  * dropped and counted by torpor_events_lost().
  * Return: 0; -ETIMEDOUT none in time; -ECONNRESET when the VM has ended.

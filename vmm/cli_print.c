@@ -291,7 +291,8 @@ static void print_loop(FILE *out, const json_t *loop)
 		return;
 	fprintf(out, "\nmain loop  %lld stalls, longest turn %s in %s\n",
 		(long long)count_of(loop, "stalls"),
-		duration(loop, "longest_turn_ns").text, text(loop, "longest_in"));
+		duration(loop, "longest_turn_ns").text,
+		text(loop, "longest_in"));
 }
 
 void cli_print_stats(FILE *out, const json_t *result)
@@ -345,5 +346,8 @@ void cli_print_event(FILE *out, const json_t *event)
 		fprintf(out, " %s=", key);
 		print_value(out, value);
 	}
+	if (count_of(event, "coalesced") > 0)
+		fprintf(out, " coalesced=%lld",
+			(long long)count_of(event, "coalesced"));
 	fputc('\n', out);
 }

@@ -1,356 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control socket's server. Main loop only. Protocol: docs/control.md.
+ * The control socket's server: who connects, and what is asked. Main loop only.
+ * Protocol: docs/control.md.
  *
- * Lifetimes: a command's handler, or an event sent from it, may end any
- * client, its own included. So a client that ends is marked dead (socket
- * closed, out of the loop) and freed by reap() when no client's code is on
- * the stack. A request outlives its client; then its client is NULL.
+ * A client's requests have a budget each turn of the loop; what it has sent
+ * beyond that waits for the next, one client a turn. So whatever clients send,
+ * the loop is theirs for a few requests at a time.
  */
 #define _GNU_SOURCE
-#include "vmm/control.h"
+#include "vmm/control_int.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
-#include "vmm/base/log.h"
-#include "vmm/base/util.h"
-#include "vmm/control_socket.h"
 
 #define READ_CHUNK	4096U
-#define READS_PER_TURN	16 /* so that one client cannot starve the loop */
 #define MAX_REQUESTS	64 /* of one client, not yet replied to */
 #define ACCEPT_PAUSE_NS 1000000000ULL
 
-struct client {
-	struct control *ctl;
-	struct client *next;
-	struct loop_source src;
-	int fd;
-	char *in; /* a request's beginning */
-	size_t in_len, in_cap;
-	char *out; /* output not yet taken: out_pos .. out_len */
-	size_t out_pos, out_len, out_cap;
-	struct control_request *requests;
-	unsigned int nr_requests;
-	bool discarding; /* rest of an oversized line */
-	bool eof;	 /* sends no more, may still read */
-	bool gone;	 /* reads no more; what it has sent is still heard */
-	bool events;	 /* has asked for them */
-	bool dead;
+/* Of one client in a turn; a request that has begun is finished. */
+#define TURN_REQUESTS 16
+#define TURN_NS	      4000000ULL
+
+struct budget {
+	unsigned int requests;
+	uint64_t end_ns; /* BOOTTIME */
 };
-
-struct control_request {
-	struct client *client;
-	struct control_request *next; /* of the same client */
-	json_t *id;		      /* integer, string or null */
-};
-
-struct control {
-	struct loop *loop;
-	const struct control_command *commands;
-	void *ctx;
-	struct control_socket sock;
-	struct loop_source listen_src;
-	struct loop_timer accept_timer;
-	struct client *clients;
-	unsigned int nr_clients;
-	unsigned int depth; /* of client code on the stack */
-	struct log_limit dropped, refused;
-};
-
-/* --- clients --- */
-
-static void client_end(struct client *c)
-{
-	if (c->dead)
-		return;
-	c->dead = true;
-	loop_remove(c->ctl->loop, &c->src);
-	fd_close(&c->fd);
-	while (c->requests) {
-		struct control_request *req = c->requests;
-
-		c->requests = req->next;
-		req->client = NULL;
-		req->next = NULL;
-	}
-	c->nr_requests = 0;
-	c->ctl->nr_clients--;
-}
-
-static void reap(struct control *ctl)
-{
-	struct client **p = &ctl->clients;
-
-	if (ctl->depth)
-		return;
-	while (*p) {
-		struct client *c = *p;
-
-		if (!c->dead) {
-			p = &c->next;
-			continue;
-		}
-		*p = c->next;
-		free(c->in);
-		free(c->out);
-		free(c);
-	}
-}
-
-static void client_watch(struct client *c)
-{
-	uint32_t events = 0;
-
-	if (!c->eof)
-		events |= EPOLLIN;
-	if (c->out_len > c->out_pos)
-		events |= EPOLLOUT;
-	/* Cannot fail for an fd that is in the loop; if it does, end it. */
-	if (loop_modify(c->ctl->loop, &c->src, events) < 0)
-		client_end(c);
-}
-
-static void client_flush(struct client *c)
-{
-	while (c->out_pos < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_pos,
-				 c->out_len - c->out_pos,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			c->gone = true;
-			break;
-		}
-		c->out_pos += (size_t)n;
-	}
-	c->out_pos = c->out_len = 0;
-	/* Rare large backlogs do not stay allocated. */
-	if (c->out_cap > READ_CHUNK) {
-		free(TAKE(c->out));
-		c->out_cap = 0;
-	}
-}
-
-/* Makes room for @len more bytes. Return: 0, -ENOBUFS or -ENOMEM. */
-static int client_reserve(struct client *c, size_t len)
-{
-	size_t need, cap;
-	char *out;
-
-	if (c->out_pos > 0) {
-		memmove(c->out, c->out + c->out_pos, c->out_len - c->out_pos);
-		c->out_len -= c->out_pos;
-		c->out_pos = 0;
-	}
-	need = c->out_len + len;
-	if (need <= c->out_cap)
-		return 0;
-	if (need > CONTROL_MAX_BACKLOG)
-		return -ENOBUFS;
-	cap = MAX(c->out_cap * 2, need);
-	cap = MIN(cap, (size_t)CONTROL_MAX_BACKLOG);
-	out = realloc(c->out, cap);
-	if (!out)
-		return -ENOMEM;
-	c->out = out;
-	c->out_cap = cap;
-	return 0;
-}
-
-/* Ends the connection when nothing more can come of it. */
-static void client_settle(struct client *c)
-{
-	if (c->dead)
-		return;
-	if (c->eof && (c->gone || (!c->nr_requests && !c->events &&
-				   c->out_pos == c->out_len))) {
-		client_end(c);
-		return;
-	}
-	client_watch(c);
-}
-
-static void client_send(struct client *c, const char *line, size_t len)
-{
-	int r;
-
-	if (c->dead || c->gone)
-		return;
-	r = client_reserve(c, len + 1);
-	if (r < 0) {
-		log_limited(&c->ctl->dropped,
-			    "control: a client that does not read is dropped");
-		client_end(c);
-		return;
-	}
-	memcpy(c->out + c->out_len, line, len);
-	c->out[c->out_len + len] = '\n';
-	c->out_len += len + 1;
-	client_flush(c);
-	client_settle(c);
-}
-
-/* Dumps @obj (stolen) into a heap string. NULL when out of memory. */
-static char *dump(json_t *obj)
-{
-	char *line = obj ? json_dumps(obj, JSON_COMPACT) : NULL;
-
-	json_decref(obj);
-	return line;
-}
-
-static void client_send_json(struct client *c, json_t *obj)
-{
-	_cleanup_free_ char *line = dump(obj);
-
-	if (!line) {
-		log_err("control: no memory for a reply, client dropped");
-		client_end(c);
-		return;
-	}
-	client_send(c, line, strlen(line));
-}
-
-/* --- replies --- */
-
-static struct control_request *request_new(struct client *c, json_t *id)
-{
-	struct control_request *req = calloc(1, sizeof(*req));
-
-	if (!req)
-		return NULL;
-	req->client = c;
-	req->id = id ? json_incref(id) : json_null();
-	req->next = c->requests;
-	c->requests = req;
-	c->nr_requests++;
-	return req;
-}
-
-/* Takes @req off its client. Return: the client, NULL if it has gone. */
-static struct client *request_end(struct control_request *req)
-{
-	struct client *c = req->client;
-
-	if (!c)
-		return NULL;
-	for (struct control_request **p = &c->requests; *p; p = &(*p)->next) {
-		if (*p != req)
-			continue;
-		*p = req->next;
-		break;
-	}
-	c->nr_requests--;
-	return c;
-}
-
-static void request_free(struct control_request *req)
-{
-	json_decref(req->id);
-	free(req);
-}
-
-/* @body: stolen; gets the id in front. */
-static void request_answer(struct control_request *req, json_t *body)
-{
-	struct client *c = request_end(req);
-	struct control *ctl;
-	json_t *reply;
-
-	if (!c) {
-		json_decref(body);
-		request_free(req);
-		return;
-	}
-	ctl = c->ctl;
-	reply = json_object();
-	(void)json_object_set(reply, "id", req->id);
-	if (!body || json_object_update(reply, body) < 0) {
-		json_decref(reply);
-		reply = NULL;
-	}
-	json_decref(body);
-	request_free(req);
-	ctl->depth++;
-	client_send_json(c, reply);
-	ctl->depth--;
-	reap(ctl);
-}
-
-void control_reply(struct control_request *req, json_t *result)
-{
-	if (!result)
-		result = json_object();
-	request_answer(req, json_pack("{s:b, s:o}", "ok", 1, "result", result));
-}
-
-/* A JSON string of @text, whatever bytes it is made of. */
-static json_t *message_string(char *text)
-{
-	json_t *s = json_string(text);
-
-	if (s)
-		return s;
-	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	return json_string(text);
-}
-
-static json_t *error_body(const char *code, json_t *data, const char *fmt,
-			  va_list ap) __attribute__((format(printf, 3, 0)));
-
-static json_t *error_body(const char *code, json_t *data, const char *fmt,
-			  va_list ap)
-{
-	char text[512];
-	json_t *error;
-
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	error = json_pack("{s:s, s:o}", "code", code, "message",
-			  message_string(text));
-	if (data)
-		(void)json_object_set_new(error, "data", data);
-	return json_pack("{s:b, s:o}", "ok", 0, "error", error);
-}
-
-void control_reply_error(struct control_request *req, const char *code,
-			 const char *fmt, ...)
-{
-	json_t *body;
-	va_list ap;
-
-	va_start(ap, fmt);
-	body = error_body(code, NULL, fmt, ap);
-	va_end(ap);
-	request_answer(req, body);
-}
-
-void control_reply_error_data(struct control_request *req, const char *code,
-			      json_t *data, const char *fmt, ...)
-{
-	json_t *body;
-	va_list ap;
-
-	va_start(ap, fmt);
-	body = error_body(code, data, fmt, ap);
-	va_end(ap);
-	request_answer(req, body);
-}
 
 /* An error for a line that is no request. */
 static void client_refuse(struct client *c, const char *code, const char *fmt,
@@ -363,11 +44,11 @@ static void client_refuse(struct client *c, const char *code, const char *fmt,
 	va_list ap;
 
 	va_start(ap, fmt);
-	body = error_body(code, NULL, fmt, ap);
+	body = control_error_body(code, NULL, fmt, ap);
 	va_end(ap);
 	if (body)
 		(void)json_object_set_new(body, "id", json_null());
-	client_send_json(c, body);
+	control_client_send_json(c, body);
 }
 
 static bool key_known(const char *key, const char *const *keys)
@@ -474,9 +155,9 @@ static void handle_object(struct client *c, json_t *obj)
 			      MAX_REQUESTS);
 		return;
 	}
-	req = request_new(c, id);
+	req = control_request_new(c, id);
 	if (!req) {
-		client_end(c);
+		control_client_end(c);
 		return;
 	}
 	name = json_string_value(json_object_get(obj, "command"));
@@ -539,7 +220,7 @@ static void keep(struct client *c, const char *data, size_t len)
 		char *in = realloc(c->in, cap);
 
 		if (!in) {
-			client_end(c);
+			control_client_end(c);
 			return;
 		}
 		c->in = in;
@@ -572,7 +253,27 @@ static void end_line(struct client *c, const char *data, size_t len)
 	free(TAKE(c->in));
 }
 
-static void feed(struct client *c, const char *data, size_t len)
+static bool may_run(const struct client *c, const struct budget *budget)
+{
+	return budget->requests > 0 &&
+	       control_client_backlog(c) <= CONTROL_REQUESTS_WAIT &&
+	       time_boot_ns() < budget->end_ns;
+}
+
+/* Looks at it in another turn. */
+static void put_off(struct client *c, const char *data, size_t len)
+{
+	c->rest = malloc(len);
+	if (!c->rest) {
+		control_client_end(c);
+		return;
+	}
+	memcpy(c->rest, data, len);
+	c->rest_len = len;
+}
+
+static void feed(struct client *c, const char *data, size_t len,
+		 struct budget *budget)
 {
 	while (len > 0 && !c->dead) {
 		const char *nl = memchr(data, '\n', len);
@@ -582,15 +283,20 @@ static void feed(struct client *c, const char *data, size_t len)
 				keep(c, data, len);
 			return;
 		}
+		if (!may_run(c, budget)) {
+			put_off(c, data, len);
+			return;
+		}
+		budget->requests--;
 		end_line(c, data, (size_t)(nl - data));
 		len -= (size_t)(nl - data) + 1;
 		data = nl + 1;
 	}
 }
 
-static void client_read(struct client *c)
+static void client_read(struct client *c, struct budget *budget)
 {
-	for (int i = 0; i < READS_PER_TURN && !c->dead; i++) {
+	while (!c->dead && !c->eof && !c->rest_len && may_run(c, budget)) {
 		char buf[READ_CHUNK];
 		ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
@@ -599,7 +305,7 @@ static void client_read(struct client *c)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			client_end(c);
+			control_client_end(c);
 			return;
 		}
 		if (n == 0) {
@@ -609,8 +315,60 @@ static void client_read(struct client *c)
 				end_line(c, "", 0);
 			return;
 		}
-		feed(c, buf, (size_t)n);
+		c->heard_ns = time_boot_ns();
+		feed(c, buf, (size_t)n, budget);
 	}
+}
+
+/* A client's turn: what it has sent before comes first. */
+static void client_run(struct client *c)
+{
+	_cleanup_free_ char *rest = TAKE(c->rest);
+	size_t len = c->rest_len;
+	struct budget budget = { .requests = TURN_REQUESTS };
+
+	c->ran_ns = time_boot_ns();
+	budget.end_ns = c->ran_ns + TURN_NS;
+	c->rest_len = 0;
+	feed(c, rest, len, &budget);
+	client_read(c, &budget);
+}
+
+/* Requests that wait for nothing but their turn; the one that waits longest. */
+static struct client *find_waiting(const struct control *ctl)
+{
+	struct client *found = NULL;
+
+	for (struct client *c = ctl->clients; c; c = c->next) {
+		if (!c->dead && c->rest_len &&
+		    control_client_backlog(c) <= CONTROL_REQUESTS_WAIT &&
+		    (!found || c->ran_ns < found->ran_ns))
+			found = c;
+	}
+	return found;
+}
+
+static void on_run_timer(struct loop_timer *timer);
+
+static void leave(struct control *ctl)
+{
+	ctl->depth--;
+	control_reap(ctl);
+	if (!ctl->run_timer.deadline_ns && find_waiting(ctl))
+		loop_timer_set(ctl->loop, &ctl->run_timer, 0, on_run_timer);
+}
+
+static void on_run_timer(struct loop_timer *timer)
+{
+	struct control *ctl = container_of(timer, struct control, run_timer);
+	struct client *c = find_waiting(ctl);
+
+	if (!c)
+		return;
+	ctl->depth++;
+	client_run(c);
+	control_client_settle(c);
+	leave(ctl);
 }
 
 static void on_client(struct loop_source *src, uint32_t events)
@@ -619,29 +377,56 @@ static void on_client(struct loop_source *src, uint32_t events)
 	struct control *ctl = c->ctl;
 
 	ctl->depth++;
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		control_client_flush(c);
 	/* A client that wrote and left at once is still heard. */
 	if (!c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		client_read(c);
-	if (!c->dead && (events & EPOLLOUT))
-		client_flush(c);
+		client_run(c);
 	/* Not half closed but gone: no reply can be delivered. */
 	if (!c->dead && c->eof && (events & (EPOLLHUP | EPOLLERR)))
-		client_end(c);
-	client_settle(c);
-	ctl->depth--;
-	reap(ctl);
+		control_client_end(c);
+	control_client_settle(c);
+	leave(ctl);
 }
 
 /* --- listening --- */
 
-static void refuse_client(int fd)
+/* Does it only sit there? */
+static bool is_idle(const struct client *c)
+{
+	return !c->nr_requests && !c->events && !c->rest_len;
+}
+
+/*
+ * The place of the client that has sent nothing for the longest time, of those
+ * that wait for something only if there is no other: whoever comes to stop the
+ * VM is let in.
+ */
+static void make_place(struct control *ctl)
 {
 	static const char full[] =
 		"{\"id\":null,\"ok\":false,\"error\":{\"code\":\"busy\","
-		"\"message\":\"too many clients: close one first\"}}\n";
+		"\"message\":\"too many clients: the one that was silent for "
+		"the longest time is closed\"}}";
+	struct client *found = NULL;
 
-	/* A new socket has room for a line. */
-	(void)send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (struct client *c = ctl->clients; c; c = c->next) {
+		if (c->dead)
+			continue;
+		if (!found || is_idle(c) > is_idle(found) ||
+		    (is_idle(c) == is_idle(found) &&
+		     c->heard_ns < found->heard_ns))
+			found = c;
+	}
+	log_limited(&ctl->evicted,
+		    "control: more than %d clients, the longest silent one is "
+		    "closed",
+		    CONTROL_MAX_CLIENTS);
+	ctl->depth++;
+	control_client_send(found, full, sizeof(full) - 1);
+	control_client_end(found);
+	ctl->depth--;
+	control_reap(ctl);
 }
 
 static void client_add(struct control *ctl, int fd)
@@ -655,6 +440,7 @@ static void client_add(struct control *ctl, int fd)
 	c->ctl = ctl;
 	c->fd = fd;
 	c->src.fd = -1;
+	c->heard_ns = time_boot_ns();
 	if (loop_add(ctl->loop, &c->src, fd, EPOLLIN, on_client) < 0) {
 		(void)close(fd);
 		free(c);
@@ -664,10 +450,11 @@ static void client_add(struct control *ctl, int fd)
 	ctl->clients = c;
 	ctl->nr_clients++;
 	ctl->depth++;
-	client_send_json(c, json_pack("{s:s, s:i}", "torpor", TORPOR_VERSION,
-				      "protocol", CONTROL_PROTOCOL));
+	control_client_send_json(c, json_pack("{s:s, s:i}", "torpor",
+					      TORPOR_VERSION, "protocol",
+					      CONTROL_PROTOCOL));
 	ctl->depth--;
-	reap(ctl);
+	control_reap(ctl);
 }
 
 static void on_accept_timer(struct loop_timer *timer)
@@ -694,10 +481,8 @@ static void on_listen(struct loop_source *src, uint32_t events)
 			       on_accept_timer);
 		return;
 	}
-	if (ctl->nr_clients >= CONTROL_MAX_CLIENTS) {
-		refuse_client(fd);
-		return;
-	}
+	if (ctl->nr_clients >= CONTROL_MAX_CLIENTS)
+		make_place(ctl);
 	client_add(ctl, TAKE_FD(fd));
 }
 
@@ -737,40 +522,13 @@ void control_destroy(struct control *ctl)
 	assert(!ctl->depth); /* not from a command's handler */
 	loop_remove(ctl->loop, &ctl->listen_src);
 	loop_timer_cancel(ctl->loop, &ctl->accept_timer);
+	loop_timer_cancel(ctl->loop, &ctl->run_timer);
+	control_events_finish(ctl);
 	for (struct client *c = ctl->clients; c; c = c->next) {
-		client_flush(c);
-		client_end(c);
+		control_client_flush(c);
+		control_client_end(c);
 	}
-	reap(ctl);
+	control_reap(ctl);
 	control_socket_close(&ctl->sock);
 	free(ctl);
-}
-
-void control_event(struct control *ctl, const char *name, json_t *data)
-{
-	_cleanup_free_ char *line = NULL;
-	struct client *c;
-
-	for (c = ctl->clients; c; c = c->next) {
-		if (c->events && !c->dead)
-			break;
-	}
-	if (!c) {
-		json_decref(data);
-		return;
-	}
-	line = dump(json_pack("{s:s, s:I, s:o}", "event", name, "time_ns",
-			      (json_int_t)time_boot_ns(), "data",
-			      data ? data : json_object()));
-	if (!line) {
-		log_err("control: event %s lost: no memory", name);
-		return;
-	}
-	ctl->depth++;
-	for (; c; c = c->next) {
-		if (c->events)
-			client_send(c, line, strlen(line));
-	}
-	ctl->depth--;
-	reap(ctl);
 }

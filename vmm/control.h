@@ -2,9 +2,10 @@
 /*
  * The control socket: a UNIX stream socket with newline-separated JSON, one
  * object a line. Protocol in docs/control.md. Main loop only; never blocks on
- * a client: a client that does not read is dropped past a bound of buffered
- * output, a line longer than CONTROL_MAX_LINE or malformed JSON gets an error
- * reply and the connection lives.
+ * a client, and serves each for a few milliseconds a turn: the requests of one
+ * that does not read wait, its events are left out and counted. A line longer
+ *than CONTROL_MAX_LINE or malformed JSON gets an error reply and the connection
+ *lives.
  *
  *	-> {"id": 1, "command": "suspend", "timeout_ms": 5000}
  *	<- {"id": 1, "ok": true, "result": {...}}
@@ -76,7 +77,8 @@ bool control_check_keys(struct control_request *req, json_t *args,
 
 /*
  * Sends an event to every client that asked for events (command "events",
- * handled by control itself). @data: stolen, may be NULL.
+ * handled by control itself); at most 100 a second, see docs/control.md.
+ * @name: a literal. @data: stolen, may be NULL.
  */
 void control_event(struct control *ctl, const char *name, json_t *data);
 

@@ -62,9 +62,23 @@ static void do_shout(struct control_request *req, json_t *args, void *ctx)
 	control_reply(req, NULL);
 }
 
+static unsigned int nr_slow;
+
+static void do_slow(struct control_request *req, json_t *args, void *ctx)
+{
+	nr_slow++;
+	(void)usleep(10000);
+	control_reply(req, NULL);
+}
+
 static const struct control_command commands[] = {
-	{ "echo", do_echo },	     { "later", do_later }, { "fail", do_fail },
-	{ "bad-text", do_bad_text }, { "shout", do_shout }, { NULL },
+	{ "echo", do_echo },
+	{ "later", do_later },
+	{ "fail", do_fail },
+	{ "bad-text", do_bad_text },
+	{ "shout", do_shout },
+	{ "slow", do_slow },
+	{ NULL },
 };
 
 static void setup(void)
@@ -580,21 +594,57 @@ Test(control, a_half_closed_client_gets_its_late_reply_then_the_end)
 	close(fd);
 }
 
-Test(control, the_33rd_client_is_told_and_closed)
+static void subscribe(int fd)
 {
-	int fds[CONTROL_MAX_CLIENTS], extra;
+	json_t *r;
+
+	say(fd, "{\"command\":\"events\"}\n");
+	r = hear(fd);
+	cr_assert(is_ok(r));
+	json_decref(r);
+}
+
+/* Or 'torpor stop' is kept out by those who only sit there. */
+Test(control, the_33rd_client_gets_the_place_of_the_longest_silent)
+{
+	int fds[CONTROL_MAX_CLIENTS], extra[2];
 
 	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		fds[i] = dial();
-	extra = dial_at(path);
-	cr_assert(ge(int, extra, 0));
-	check_error(extra, "busy");
-	cr_assert(is_closed(extra));
+	/* These wait for something. */
+	subscribe(fds[0]);
+	say(fds[1], "{\"command\":\"later\"}\n");
+	for (int i = 3; i < CONTROL_MAX_CLIENTS; i++)
+		check_alive(fds[i]);
+	for (int i = 0; i < 2; i++) {
+		extra[i] = dial();
+		check_alive(extra[i]);
+		check_error(fds[2 + i], "busy");
+		cr_assert(is_closed(fds[2 + i]));
+	}
+	check_alive(fds[0]);
+	control_reply(held[0], NULL);
+	json_decref(hear(fds[1]));
+	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		close(fds[i]);
+	close(extra[0]);
+	close(extra[1]);
+}
+
+Test(control, the_33rd_client_is_let_in_where_all_wait_for_events)
+{
+	int fds[CONTROL_MAX_CLIENTS], extra;
+
+	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		fds[i] = dial();
+		subscribe(fds[i]);
+	}
+	extra = dial();
+	check_alive(extra);
+	check_error(fds[0], "busy");
+	cr_assert(is_closed(fds[0]));
+	check_alive(fds[1]);
 	close(extra);
-	check_alive(fds[CONTROL_MAX_CLIENTS - 1]);
-	close(fds[0]);
-	check_alive(fds[1]); /* the server has seen the end of the first */
-	fds[0] = dial();
 	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		close(fds[i]);
 }
@@ -620,35 +670,75 @@ Test(control, without_fds_to_spare_clients_wait_and_the_loop_does_not_spin)
 	close(fd);
 }
 
-/* Until the server has dropped @fd, which never reads. */
-static bool dropped(int fd)
-{
-	struct epoll_event ev = { .events = EPOLLRDHUP };
-	int ep = epoll_create1(EPOLL_CLOEXEC);
-	bool gone;
-
-	cr_assert(eq(int, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0));
-	gone = epoll_wait(ep, &ev, 1, 0) == 1;
-	close(ep);
-	return gone;
-}
-
-Test(control, a_client_that_never_reads_is_dropped_others_live)
+/* Its requests wait until it takes the replies to those before. */
+Test(control, a_client_that_does_not_read_is_not_served_others_are)
 {
 	static const char request[] = "{\"command\":\"version\"}\n";
+	const size_t len = sizeof(request) - 1;
 	int fd = dial(), other = dial();
 	size_t sent = 0;
+	ssize_t n;
 
-	while (!dropped(fd)) {
-		ssize_t n = send(fd, request, sizeof(request) - 1,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
+	for (int full = 0; full < 100; full = n < 0 ? full + 1 : 0) {
+		n = send(fd, request + sent % len, len - sent % len,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		cr_assert(n > 0 || errno == EAGAIN);
 		sent += n > 0 ? (size_t)n : 0;
 		cr_assert(lt(sz, sent, (size_t)CONTROL_MAX_BACKLOG * 8));
 		cr_assert(eq(int, loop_turn(&loop, 0), 0));
 	}
+	cr_assert(eq(int, epoll_wait(loop.epoll_fd, loop.batch, LOOP_BATCH, 0),
+		     0));
 	check_alive(other);
+	for (size_t i = 0; i < sent / len; i++) {
+		json_t *r = hear(fd);
+
+		cr_assert(is_ok(r));
+		json_decref(r);
+	}
+	send_bytes(fd, request + sent % len, len - sent % len);
+	json_decref(hear(fd));
+	check_alive(fd);
 	close(fd);
+	close(other);
+}
+
+Test(control, many_requests_at_once_leave_the_loop_to_others)
+{
+	int fd = dial(), other = dial();
+
+	for (int i = 0; i < 180; i++)
+		say(fd, "{\"command\":\"slow\"}\n");
+	for (int turns = 0; nr_slow < 10; turns++) {
+		unsigned int before = nr_slow;
+
+		cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+		cr_assert(le(uint, nr_slow - before, 1), "in one turn");
+	}
+	say(other, "{\"command\":\"echo\"}\n");
+	json_decref(hear(other));
+	cr_assert(lt(uint, nr_slow, 16));
+	for (int i = 0; i < 180; i++)
+		json_decref(hear(fd));
+	cr_assert(eq(uint, nr_slow, 180));
+	check_alive(fd);
+	close(fd);
+	close(other);
+}
+
+Test(control, quick_requests_have_a_budget_too)
+{
+	int fd = dial(), other = dial();
+
+	for (int i = 0; i < 150; i++)
+		say(fd, "{\"command\":\"echo\"}\n");
+	cr_assert(eq(int, loop_turn(&loop, 1000), 0));
+	say(fd, "{\"command\":\"later\"}\n");
+	close(fd);
+	/* All of it is heard, whoever else is served meanwhile. */
+	while (nr_held < 1)
+		check_alive(other);
+	control_reply(held[0], NULL);
 	close(other);
 }
 
@@ -715,22 +805,108 @@ Test(control, an_event_from_a_handler_comes_before_its_reply)
 	close(fd);
 }
 
-Test(control, an_event_client_that_never_reads_is_dropped)
+static json_int_t number_of(json_t *event, const char *key)
 {
-	int fd = dial(), other = dial();
+	return json_integer_value(json_object_get(event, key));
+}
 
-	say(fd, "{\"command\":\"events\"}\n");
-	json_decref(hear(fd));
-	say(other, "{\"command\":\"events\"}\n");
-	json_decref(hear(other));
-	for (int i = 0; i < 200000 && !dropped(fd); i++) {
-		control_event(ctl, "RUNNING", NULL);
+static bool is_event(json_t *event, const char *name)
+{
+	return !strcmp(json_string_value(json_object_get(event, "event")),
+		       name);
+}
+
+Test(control, an_event_client_that_does_not_read_loses_events_and_is_told)
+{
+	static char text[8192];
+	int fd = dial(), other = dial();
+	json_int_t got = 0, lost = 0;
+	json_t *r;
+
+	subscribe(fd);
+	subscribe(other);
+	memset(text, 'x', sizeof(text) - 1);
+	for (int i = 0; i < 200; i++) {
+		control_event(ctl, "RUNNING", json_pack("{s:s}", "t", text));
 		json_decref(hear(other));
 	}
-	cr_assert(dropped(fd));
-	check_alive(other);
+	for (r = hear(fd); !is_event(r, "EVENTS_LOST"); r = hear(fd)) {
+		got++;
+		json_decref(r);
+	}
+	lost = number_of(json_object_get(r, "data"), "count");
+	json_decref(r);
+	cr_assert(gt(i64, got, 10));
+	cr_assert(gt(i64, lost, 10));
+	cr_assert(eq(i64, got + lost, 200));
+	/* It goes on. */
+	control_event(ctl, "SUSPENDED", NULL);
+	r = hear(fd);
+	cr_assert(is_event(r, "SUSPENDED"));
+	json_decref(r);
+	check_alive(fd);
 	close(fd);
 	close(other);
+}
+
+/* As a guest can make them that does nothing else. */
+Test(control, a_flood_of_events_is_thinned_and_the_last_is_told)
+{
+	const json_int_t flood = 10000;
+	int fd = dial();
+	json_int_t lines = 0, events = 0, last_ns = 0;
+	bool begin = true, died = false;
+
+	subscribe(fd);
+	for (json_int_t i = 0; i < flood; i++) {
+		control_event(ctl, begin ? "SUSPENDING" : "RUNNING",
+			      json_pack("{s:I}", "i", i));
+		begin = !begin;
+		/* Rare ones are not lost in it, each of another device. */
+		if (i == flood / 2 || i == flood / 2 + 1)
+			control_event(ctl, "DEVICE_DIED",
+				      json_pack("{s:s}", "device",
+						begin ? "blk0" : "net0"));
+	}
+	while (events < flood + 2) {
+		json_t *r = hear(fd);
+		json_t *data = json_object_get(r, "data");
+		json_int_t time_ns = number_of(r, "time_ns");
+
+		lines++;
+		events += 1 + number_of(r, "coalesced");
+		cr_assert(ge(i64, time_ns, last_ns), "in the order of time");
+		last_ns = time_ns;
+		died |= is_event(r, "DEVICE_DIED");
+		if (events == flood + 2)
+			cr_assert(eq(i64, number_of(data, "i"), flood - 1),
+				  "the last is the last");
+		json_decref(r);
+	}
+	cr_assert(died);
+	cr_assert(lt(i64, lines, 2000));
+	check_alive(fd);
+	close(fd);
+}
+
+Test(control, what_is_held_back_goes_out_before_the_end)
+{
+	int fd = dial();
+	json_t *r = NULL;
+
+	subscribe(fd);
+	for (int i = 0; i < 1000; i++)
+		control_event(ctl, "RUNNING", NULL);
+	control_event(ctl, "EXIT", NULL);
+	control_destroy(TAKE(ctl));
+	do {
+		json_decref(r);
+		r = hear(fd);
+		cr_assert(ne(ptr, r, NULL));
+	} while (!is_event(r, "EXIT"));
+	json_decref(r);
+	cr_assert(is_closed(fd));
+	close(fd);
 }
 
 Test(control, an_event_without_listeners_costs_nothing_and_leaks_nothing)
