@@ -318,7 +318,7 @@ static int serve_socket(const struct options *o, const struct virtio_role *role)
 
 	if (r < 0)
 		return r;
-	listener = unix_listen(o->socket, SOCK_STREAM, 1);
+	listener = unix_listen(o->socket, SOCK_STREAM, SOMAXCONN);
 	if (listener < 0)
 		return log_errno(listener, "listen on '%s'", o->socket);
 	for (;;) {

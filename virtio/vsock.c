@@ -33,7 +33,6 @@
 #define CLOSE_TICK_NS	(4000000000ULL)
 #define CLOSE_TICKS	2U
 #define FIRST_HOST_PORT (1U << 30)
-#define BACKLOG		32
 
 static struct virtio_vsock *vsock_of(struct virtio_dev *dev)
 {
@@ -321,11 +320,11 @@ static int open_path(struct virtio_vsock *vs, const char *path)
 		return -ENAMETOOLONG;
 	(void)snprintf(seqpacket, sizeof(seqpacket),
 		       "%s" VSOCK_SEQPACKET_SUFFIX, path);
-	r = unix_listen(path, SOCK_STREAM | SOCK_NONBLOCK, BACKLOG);
+	r = unix_listen(path, SOCK_STREAM | SOCK_NONBLOCK, SOMAXCONN);
 	if (r < 0)
 		return r;
 	vs->listeners[0].fd = r;
-	r = unix_listen(seqpacket, SOCK_SEQPACKET | SOCK_NONBLOCK, BACKLOG);
+	r = unix_listen(seqpacket, SOCK_SEQPACKET | SOCK_NONBLOCK, SOMAXCONN);
 	if (r < 0)
 		return r;
 	vs->listeners[1].fd = r;

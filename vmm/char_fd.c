@@ -29,6 +29,23 @@ static int dup_cloexec(int fd)
 }
 
 /*
+ * A path from outside may be a FIFO without another side or a terminal without
+ * a carrier: opened without waiting, then as if it had waited. -ENXIO: a FIFO
+ * that nobody reads.
+ */
+static int open_at_once(const char *path, int flags)
+{
+	_cleanup_fd_ int fd =
+		open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0644);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fd_set_nonblock(fd, 0);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+/*
  * A device process sets what it gets to non-blocking, which would change the
  * user's own terminal or pipe if it shared their description. A description
  * of our own does not. Files are shared, for their offset; sockets have to be.
@@ -42,7 +59,7 @@ static int reopen(int fd, int flags)
 	if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
 		return dup_cloexec(fd);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	own = open_at_once(path, flags);
 	return own < 0 ? dup_cloexec(fd) : own;
 }
 
@@ -106,11 +123,15 @@ int char_fd_open(const struct char_config *cfg, const char *option, int *ret_in,
 		break;
 	case CHAR_FILE:
 		in = open_null(O_RDONLY);
-		out = open(cfg->path,
-			   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
-			   0644);
+		out = open_at_once(cfg->path, O_WRONLY | O_CREAT | O_TRUNC);
+		if (out == -ENXIO)
+			return err_usage(
+				err, -EINVAL,
+				"%s path=%s: a FIFO that nobody reads; "
+				"start its reader first",
+				option, cfg->path);
 		if (out < 0)
-			return err_usage_errno(err, -errno,
+			return err_usage_errno(err, out,
 					       "%s path=%s: cannot write it",
 					       option, cfg->path);
 		break;

@@ -17,8 +17,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
 
-#define BACKLOG 32
-
 static int explain(int code, const struct control_socket *sock,
 		   const char *path, struct err *err)
 {
@@ -109,7 +107,7 @@ static int listen_hidden(struct control_socket *sock, char *tmp, size_t size)
 	}
 	if (r < 0)
 		return -errno;
-	if (listen(sock->fd, BACKLOG) < 0 ||
+	if (listen(sock->fd, SOMAXCONN) < 0 ||
 	    fstatat(sock->dir_fd, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		r = -errno;
 		(void)unlinkat(sock->dir_fd, tmp, 0);

@@ -38,7 +38,8 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 		(void)snprintf(path, sizeof(path), "%s/torpor-device",
 			       dirname(self));
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Not waiting, if it is a FIFO. */
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_usage_errno(err, -errno,
 				       "device program '%s' (name it with "

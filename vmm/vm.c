@@ -494,10 +494,12 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 	atomic_store(&vm.exit_code, -1);
 	trace_init(&vm.trace, cfg->cpus);
 	r = vm_make(&vm, &err);
-	if (r < 0) {
+	if (r < 0 && atomic_load(&vm.exit_code) < 0) {
 		terminal_restore();
 		log_err("%s", err.msg);
 		vm_end(&vm, err.usage ? VM_EXIT_USAGE : VM_EXIT_CRASH);
+	} else if (r < 0) {
+		log_debug("stopped while it started");
 	} else {
 		r = loop_run(&vm.loop);
 		if (r < 0) {

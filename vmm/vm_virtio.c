@@ -599,6 +599,9 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 
 		if (r < 0)
 			return err_set_errno(err, r, "event loop");
+		/* SIGTERM meanwhile. */
+		if (atomic_load(&vm->exit_code) >= 0)
+			return -ECANCELED;
 	}
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		struct vm_virtio *dev = &vm->virtio[i];

@@ -132,3 +132,42 @@ Test(char_fd, cleanup_of_what_has_no_link)
 	char_fd_cleanup(&cfg);
 	cr_assert(eq(u32, type_of_path(), S_IFREG));
 }
+
+/* -------------------------------------------------------------- no waiting */
+
+Test(char_fd, a_fifo_that_nobody_reads_is_an_error_at_once, .timeout = 10)
+{
+	struct char_config cfg = { .type = CHAR_FILE, .path = path };
+
+	cr_assert(zero(int, mkfifo(path, 0600)));
+	cr_assert(eq(int, open_it(&cfg), -EINVAL));
+	cr_assert(strstr(err.msg, "a FIFO that nobody reads") != NULL, "%s",
+		  err.msg);
+}
+
+Test(char_fd, a_fifo_that_is_read_is_a_file_like_others, .timeout = 10)
+{
+	struct char_config cfg = { .type = CHAR_FILE, .path = path };
+	_cleanup_fd_ int reader = -1;
+
+	cr_assert(zero(int, mkfifo(path, 0600)));
+	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	cr_assert(zero(int, open_it(&cfg)), "%s", err.msg);
+	cr_assert(zero(int, fcntl(out, F_GETFL) & O_NONBLOCK));
+}
+
+Test(char_fd, stdin_may_be_a_fifo_whose_writer_has_gone, .timeout = 10)
+{
+	struct char_config cfg = { .type = CHAR_STDIO };
+	_cleanup_fd_ int saved = dup(STDIN_FILENO), fifo = -1;
+	char byte;
+	int r;
+
+	cr_assert(zero(int, mkfifo(path, 0600)));
+	fifo = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	cr_assert(eq(int, dup2(fifo, STDIN_FILENO), STDIN_FILENO));
+	r = open_it(&cfg);
+	cr_assert(eq(int, dup2(saved, STDIN_FILENO), STDIN_FILENO));
+	cr_assert(zero(int, r), "%s", err.msg);
+	cr_assert(zero(int, (int)read(in, &byte, 1)));
+}

@@ -230,3 +230,21 @@ Test(control_socket, in_a_directory_without_permission_is_refused)
 	cr_assert(eq(int, r, -EACCES));
 	cr_assert(ne(ptr, strstr(err.msg, "may write"), NULL));
 }
+
+/* However many come before the next turn of the loop, none is refused. */
+Test(control_socket, hundreds_may_wait_to_be_taken)
+{
+	static int fds[500];
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	memcpy(sa.sun_path, path, strlen(path));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = socket(AF_UNIX,
+				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		cr_assert(zero(int, connect(fds[i], (struct sockaddr *)&sa,
+					    sizeof(sa))),
+			  "%zu: %s", i, strerror(errno));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
+}
