@@ -198,6 +198,7 @@ PAYLOADS = \
 	panic \
 	probe \
 	reset \
+	restless \
 	sleeper \
 	spin \
 	survivor \
@@ -365,7 +366,7 @@ BAREMETAL_TOOLS = \
 	$(B)/tests/baremetal/slowfs \
 	$(B)/tests/baremetal/wake_races
 
-baremetal-tools: $(BAREMETAL_TOOLS)
+baremetal-tools: $(BAREMETAL_TOOLS) $(B)/tests/sandbox/mad-device
 
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/cycle_host: tests/baremetal/cycle_host.c
@@ -546,6 +547,13 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
 		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a
 
 $(B)/tests/unit/spawner $(B)/tests/unit/device_log: | $(PROBE)
+
+# In the place of torpor-device.
+$(B)/tests/sandbox/mad-device: tests/sandbox/mad_device.c $(BASE_SRC) \
+		$(wildcard virtio/*.h vmm/base/*.h)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
+		$(HARDEN) $(WARN) -o $@ $(filter %.c,$^) -lpthread
 
 # Executed by it.
 $(B)/tests/unit/device_socket: | $(B)/torpor-device

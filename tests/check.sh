@@ -101,8 +101,8 @@ part unit tests/run-unit.sh "$@"
 # there is none, on the emulated host.
 baremetal() {
 	[ ! -e /dev/kvm ] || mkdir "$out/baremetal.taken" 2>/dev/null || return 0
-	for test in payloads exits memory errors kill fence races bmcycles \
-		asleep; do
+	for test in payloads exits memory errors kill stop mad fence races \
+		bmcycles asleep; do
 		if [ -e /dev/kvm ]; then
 			part $test tests/baremetal/$test.sh
 		else
