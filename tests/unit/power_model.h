@@ -269,18 +269,22 @@ static void model_orders(struct model_cpu *c)
 {
 	for (;;) {
 		enum model_order order;
+		bool kicked;
 
 		(void)pthread_mutex_lock(&c->lock);
 		while (!c->kicked && c->order == ORDER_NONE && !c->stop)
 			(void)pthread_cond_wait(&c->cond, &c->lock);
-		order = c->order;
-		if (!c->kicked)
+		/* A kick first, and the order stays for the next round. */
+		kicked = c->kicked;
+		c->kicked = false;
+		order = c->stop ? ORDER_STOP : c->order;
+		if (!kicked)
 			c->order = ORDER_NONE;
-		if (!c->kicked && c->stop)
-			order = ORDER_STOP;
 		(void)pthread_mutex_unlock(&c->lock);
-		if (model_take_kick(c))
+		if (kicked) {
+			power_kicked(&c->m->power, c->index);
 			continue;
+		}
 		if (order == ORDER_STOP)
 			return;
 		power_ran(&c->m->power, c->index);
