@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,9 @@
 #define DEVICE_MAX_TASKS 64
 
 #define HOST_NAME "torpor"
+
+/* For a child's next step; a shared directory may be far away. */
+#define STEP_TIMEOUT_S 15
 
 /* Above every place, so that moving one fd cannot overwrite another. */
 #define FD_PARKING 64
@@ -303,6 +307,8 @@ static int note_recv(int sync, struct launch_note *note)
 	do {
 		n = recv(sync, note, sizeof(*note), 0);
 	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return -ETIMEDOUT;
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	if (n == 0)
@@ -354,6 +360,7 @@ static int follow_child(const struct launch *l, int sync, pid_t pid,
 int launch_device(const struct launch *l, struct launch_result *ret,
 		  enum launch_step *ret_step)
 {
+	const struct timeval timeout = { .tv_sec = STEP_TIMEOUT_S };
 	_cleanup_fd_ int parent_sync = -1;
 	_cleanup_fd_ int child_sync = -1;
 	int pair[2];
@@ -367,6 +374,12 @@ int launch_device(const struct launch *l, struct launch_result *ret,
 	}
 	parent_sync = pair[0];
 	child_sync = pair[1];
+	/* Other devices, and their violations, do not wait for this one. */
+	if (setsockopt(parent_sync, SOL_SOCKET, SO_RCVTIMEO, &timeout,
+		       sizeof(timeout)) < 0) {
+		*ret_step = LAUNCH_SOCKETPAIR;
+		return -errno;
+	}
 	pid = clone_device(l->mode, &pidfd);
 	if (pid < 0) {
 		*ret_step = LAUNCH_CLONE;

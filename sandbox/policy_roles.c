@@ -80,9 +80,11 @@ static const struct policy_rule common[] = {
 	POLICY_ALLOW(rt_sigreturn),
 	/* A system call that a host suspend or a stop signal interrupted. */
 	POLICY_ALLOW(restart_syscall),
-	/* abort(): of a failed assertion, to itself only. */
+	/* abort(): of a failed assertion, to itself only. No handler: one
+	 * would bring a thread out of a violation before anybody has read
+	 * it. */
 	POLICY_ALLOW(rt_sigprocmask),
-	POLICY_ALLOW(rt_sigaction),
+	POLICY_DENY(rt_sigaction, ENOSYS),
 	POLICY_ALLOW(getpid),
 	POLICY_ALLOW(gettid),
 	POLICY_ALLOW_SELF(tgkill, 0),

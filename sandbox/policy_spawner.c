@@ -66,6 +66,7 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(sched_getaffinity),
 	POLICY_ALLOW(sigaltstack),
 	/* Stage 2: a device opens what it serves with. */
+	POLICY_ALLOW(rt_sigaction),
 	POLICY_ALLOW(epoll_create1),
 	POLICY_ALLOW(eventfd2),
 	POLICY_ALLOW(timerfd_create),

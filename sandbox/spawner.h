@@ -30,6 +30,8 @@ enum sandbox_mode {
 #define SPAWN_MAX_ARGS	      24
 #define SPAWN_MAX_ARG_BYTES   256
 #define SPAWN_MAX_BACKEND_FDS 8
+/* Processes at a time: more than a VM has devices. */
+#define SPAWN_MAX_DEVICES 40
 
 struct spawner; /* the VMM's end */
 

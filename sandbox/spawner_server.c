@@ -119,6 +119,22 @@ static void on_child_exit(struct loop_source *src, uint32_t events)
 		log_debug("%s (pid %d) has ended", name, pid);
 }
 
+/*
+ * Its thread has left the call before it could be read: by a signal, or since
+ * the process dies. The call was not executed, but it was tried.
+ */
+static void on_interrupted(const struct device_child *child)
+{
+	struct pollfd pfd = { .fd = child->pidfd, .events = POLLIN };
+
+	if (poll(&pfd, 1, 0) == 1)
+		return;
+	log_err("%s killed: a system call that is not allowed to role %s was "
+		"interrupted by a signal before it could be named",
+		child->name, child->role);
+	child_kill(child);
+}
+
 static void on_violation(struct loop_source *src, uint32_t events)
 {
 	struct device_child *child =
@@ -131,8 +147,9 @@ static void on_violation(struct loop_source *src, uint32_t events)
 	if (events & EPOLLIN)
 		r = violation_handle(child->listener, child->name, child->role,
 				     child->pidfd);
-	/* -ENOENT: it was killed by someone else meanwhile. */
-	if (r < 0 && r != -ENOENT) {
+	if (r == -ENOENT) {
+		on_interrupted(child);
+	} else if (r < 0) {
 		(void)log_errno(r, "%s: read its seccomp listener, killing it",
 				child->name);
 		child_kill(child);
@@ -314,9 +331,15 @@ static int child_create(struct server *srv, struct wire_request *req,
 			const int *fds, struct device_child **ret,
 			enum launch_step *step)
 {
-	struct device_child *child = calloc(1, sizeof(*child));
+	struct device_child *child;
+	unsigned int nr = 0;
 	int r;
 
+	for (child = srv->children; child; child = child->next)
+		nr++;
+	if (nr >= SPAWN_MAX_DEVICES)
+		return -EUSERS;
+	child = calloc(1, sizeof(*child));
 	if (!child)
 		return -ENOMEM;
 	child->server = srv;

@@ -315,6 +315,42 @@ static void do_log_last_words(void)
 	_exit(3);
 }
 
+static void on_storm(int sig)
+{
+	(void)sig;
+}
+
+/* As if stage 2 had left a handler. */
+static void do_handler(void)
+{
+	const struct sigaction sa = { .sa_handler = on_storm };
+
+	say_result("handler", sigaction(SIGUSR1, &sa, NULL));
+}
+
+static void *storm_main(void *arg)
+{
+	pid_t pid = getpid();
+
+	for (;;)
+		(void)syscall(SYS_tgkill, pid, (pid_t)(intptr_t)arg, SIGUSR1);
+	return NULL;
+}
+
+/* Violations out of which signals bring the thread at once. */
+static void do_storm(void)
+{
+	pthread_t thread;
+	int escapes = 0;
+
+	if (pthread_create(&thread, NULL, storm_main,
+			   (void *)(intptr_t)gettid()))
+		return;
+	while (escapes < 100000 && socket(AF_INET, SOCK_STREAM, 0) < 0)
+		escapes++;
+	say("escaped %d", escapes);
+}
+
 static void do_exit3(void)
 {
 	_exit(3);
@@ -363,6 +399,8 @@ static const struct {
 	{ "log-reopen", do_log_reopen },
 	{ "log-flood", do_log_flood },
 	{ "log-last-words", do_log_last_words },
+	{ "handler", do_handler },
+	{ "storm", do_storm },
 	{ "exit3", do_exit3 },
 	{ "comm", do_comm },
 };

@@ -682,6 +682,38 @@ AS_BOTH_USERS(spawner, violation_is_fatal_in_weak_mode_too)
 	bench_finish(&b);
 }
 
+/*
+ * A signal's handler would bring a thread out of a call before anybody has read
+ * it. There can be none.
+ */
+AS_BOTH_USERS(spawner, device_cannot_catch_signals)
+{
+	struct bench b;
+	struct device d;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	device_start(&b, &d, "blk", "jail handler");
+	cr_assert(says(&d, "handler -1 ENOSYS\n"), "%s", d.text);
+	device_finish(&d);
+	bench_finish(&b);
+}
+
+/* And if there were one: who is seen in a violation is not let go for it. */
+AS_BOTH_USERS(spawner, interrupted_violation_is_fatal)
+{
+	struct bench b;
+	struct device d;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	device_start(&b, &d, "blk", "handler jail storm");
+	cr_assert(not(says(&d, "escaped")), "%s", d.text);
+	cr_assert(died(d.res.pidfd));
+	cr_assert(log_wait(&b, "not allowed to role blk"), "%s", b.log);
+	fd_close(&d.res.pidfd);
+	fd_close(&d.ctl);
+	bench_finish(&b);
+}
+
 /* --------------------------------------------------------- life and death */
 
 AS_BOTH_USERS(spawner, its_death_ends_the_devices)
@@ -906,6 +938,46 @@ AS_BOTH_USERS(spawner, bad_request_is_refused_and_leaves_nothing)
 	(void)snprintf(path, sizeof(path), "task/%d/children",
 		       spawner_pid(b.sp));
 	cr_assert(zero(sz, strlen(proc_text(spawner_pid(b.sp), path))));
+	bench_finish(&b);
+}
+
+/* A VMM that has been taken over: it asks and does not listen. */
+AS_BOTH_USERS(spawner, vmm_that_reads_no_reply_is_left)
+{
+	struct bench b;
+	struct pollfd pfd;
+	int error;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	pfd = (struct pollfd){ .fd = spawner_fd(b.sp), .events = POLLOUT };
+	for (;;) {
+		if (send(pfd.fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+			continue;
+		error = errno;
+		if (error != EAGAIN)
+			break;
+		cr_assert(eq(int, poll(&pfd, 1, WAIT_MS), 1),
+			  "the spawner waits for us");
+	}
+	cr_assert(error == EPIPE || error == ECONNRESET);
+	bench_finish(&b);
+}
+
+AS_BOTH_USERS(spawner, number_of_processes_is_limited)
+{
+	static struct device d[SPAWN_MAX_DEVICES + 1];
+	struct bench b;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	for (size_t i = 0; i < SPAWN_MAX_DEVICES; i++)
+		cr_assert(zero(int, device_spawn(&b, &d[i], "rng", "")), "%s",
+			  b.err.msg);
+	cr_assert(eq(int, device_spawn(&b, &d[SPAWN_MAX_DEVICES], "rng", ""),
+		     -EUSERS));
+	for (size_t i = 0; i <= SPAWN_MAX_DEVICES; i++) {
+		fd_close(&d[i].ctl);
+		fd_close(&d[i].res.pidfd);
+	}
 	bench_finish(&b);
 }
 
