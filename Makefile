@@ -84,6 +84,7 @@ SANDBOX_SRC = \
 	sandbox/device_log.c \
 	sandbox/jail.c \
 	sandbox/jail_vmm.c \
+	sandbox/landlock.c \
 	sandbox/launch.c \
 	sandbox/namespaces.c \
 	sandbox/policy.c \
@@ -152,6 +153,7 @@ VMM_SRC = \
 	vmm/vcpu.c \
 	vmm/vm.c \
 	vmm/vm_devices.c \
+	vmm/vm_jail.c \
 	vmm/vm_power.c \
 	vmm/vm_vhost_user.c \
 	vmm/vm_virtio.c \

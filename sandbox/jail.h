@@ -10,14 +10,18 @@
  * Stage 3: jail_device() drops capabilities, sets no_new_privs and not
  *	dumpable, and loads the role's seccomp filter. Then it serves.
  *
- * The VMM's own threads narrow by jail_vmm() once every device runs.
+ * The VMM narrows itself once every device runs, see jail_vmm_rights().
  */
 #ifndef TORPOR_SANDBOX_JAIL_H
 #define TORPOR_SANDBOX_JAIL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "sandbox/landlock.h"
 #include "vmm/base/util.h"
+
+struct sock_filter;
 
 /**
  * jail_device() - stage 3
@@ -32,8 +36,39 @@
 void jail_device(const char *role, int spawner_fd, bool seccomp);
 
 /*
- * VMM main thread and vCPU threads: no exec, no clone of processes, no mount,
- * no new privileges. Loaded with TSYNC after the vCPU threads exist.
+ * The VMM, when every device runs and before the first guest instruction:
+ *
+ * 1. jail_vmm_rights(), on its only thread. The threads that it makes inherit
+ *    what that takes away: capabilities, new privileges, dumps, and all files
+ *    but @paths.
+ * 2. jail_vcpu() on each vCPU thread, by a program made before.
+ * 3. jail_vmm() on the main thread.
+ */
+
+/**
+ * jail_vmm_rights() - step 1
+ * @paths: what it may still open and remove
+ * @caps: what it keeps of its capabilities, a bit each
+ *
+ * Return: 0, also where the kernel has no Landlock (which is logged); -errno.
+ */
+int jail_vmm_rights(const struct landlock_path *paths, unsigned int nr,
+		    uint64_t caps) must_check;
+
+/* A filter as instructions, for many threads. */
+struct jail_program {
+	struct sock_filter *insns; /* owned */
+	unsigned short nr;
+};
+
+/* That of vCPU threads. Return: 0 (jail_program_free()) or -errno. */
+int jail_vcpu_prepare(struct jail_program *prog) must_check;
+void jail_program_free(struct jail_program *prog);
+/* Step 2. Return: 0 or -errno. */
+int jail_vcpu(const struct jail_program *prog) must_check;
+
+/*
+ * Step 3, of the calling thread.
  * @connects: to UNIX sockets, for a guest that has a vsock device.
  * Return: 0 or -errno.
  */

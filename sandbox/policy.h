@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * seccomp allow-lists as tables: one array per role in policy_roles.c, one for
- * the VMM in policy_vmm.c and one for the spawner in policy_spawner.c, a
+ * seccomp allow-lists as tables: one array per role in policy_roles.c, those
+ * for the VMM in policy_vmm.c and one for the spawner in policy_spawner.c, a
  * reason beside every rule. policy.c turns tables into a libseccomp filter, so
  * that other architectures come for free. Spec: seccomp(2).
  */
@@ -68,7 +68,9 @@ struct policy_role {
 extern const struct policy_table policy_common; /* every device */
 extern const struct policy_role policy_roles[];
 extern const unsigned int policy_nr_roles;
-extern const struct policy_table policy_vmm;
+extern const struct policy_table policy_vmm;	      /* its main thread */
+extern const struct policy_table policy_vcpu;	      /* its vCPU threads */
+extern const struct policy_table policy_vmm_never;    /* beside both */
 extern const struct policy_table policy_vmm_connects; /* with --vsock */
 extern const struct policy_table policy_spawner;
 

@@ -185,6 +185,21 @@ static int run_once(struct vcpu *vcpu)
 	return r;
 }
 
+/* Return: whether the thread may go on. */
+static bool begin(struct vcpu *vcpu)
+{
+	struct vcpu_set *set = vcpu->set;
+	int r = set->ops->begin ? set->ops->begin(vcpu) : 0;
+
+	(void)pthread_mutex_lock(&set->lock);
+	set->begun++;
+	if (r < 0 && !set->begin_error)
+		set->begin_error = r;
+	(void)pthread_cond_broadcast(&set->cond);
+	(void)pthread_mutex_unlock(&set->lock);
+	return r == 0;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
@@ -194,6 +209,8 @@ static void *vcpu_main(void *arg)
 	(void)snprintf(name, sizeof(name), "vcpu%u", vcpu->index % 1000);
 	(void)pthread_setname_np(pthread_self(), name);
 	__atomic_store_n(&vcpu->tid, gettid(), __ATOMIC_RELEASE);
+	if (!begin(vcpu))
+		return NULL;
 	while (!stopping(vcpu->set)) {
 		uint64_t before = vcpu->stats.kicks;
 
@@ -294,6 +311,7 @@ void vcpu_set_finish(struct vcpu_set *set)
 int vcpu_set_start(struct vcpu_set *set)
 {
 	struct sigaction sa = { .sa_handler = on_kick_signal };
+	unsigned int started = 0;
 	pthread_attr_t attr;
 	int r = 0;
 
@@ -306,9 +324,14 @@ int vcpu_set_start(struct vcpu_set *set)
 		r = -pthread_create(&set->vcpus[i].thread, &attr, vcpu_main,
 				    &set->vcpus[i]);
 		set->vcpus[i].started = r == 0;
+		started += r == 0;
 	}
 	(void)pthread_attr_destroy(&attr);
-	return r;
+	(void)pthread_mutex_lock(&set->lock);
+	while (set->begun < started)
+		(void)pthread_cond_wait(&set->cond, &set->lock);
+	(void)pthread_mutex_unlock(&set->lock);
+	return r < 0 ? r : set->begin_error;
 }
 
 void vcpu_kick(struct vcpu *vcpu)

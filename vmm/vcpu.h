@@ -36,6 +36,8 @@ enum vcpu_end {
 };
 
 struct vcpu_ops {
+	/* First of all, on the vCPU's thread; may be NULL. 0 or -errno. */
+	int (*begin)(struct vcpu *vcpu);
 	void (*ran)(struct vcpu *vcpu);
 	void (*kicked)(struct vcpu *vcpu);
 	/* Before the port bus: true if the read was answered (*data set). */
@@ -70,6 +72,8 @@ struct vcpu_set {
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* hold ended, or a vCPU left guest mode */
 	unsigned int holds;
+	unsigned int begun; /* threads that are through with ops->begin */
+	int begin_error;    /* of the first that failed */
 	bool stop;
 };
 
@@ -78,7 +82,7 @@ int vcpu_set_init(struct vcpu_set *set, int kvm_fd, int vm_fd, unsigned int nr,
 		  const struct bus *mmio) must_check;
 /* Stops and joins the threads, closes everything. Zeroed sets are fine. */
 void vcpu_set_finish(struct vcpu_set *set);
-/* Starts every thread. */
+/* Starts every thread; all have done ops->begin. Return: 0 or -errno. */
 int vcpu_set_start(struct vcpu_set *set) must_check;
 /* Makes the threads end soon; the caller wakes those that wait elsewhere. */
 void vcpu_set_stop(struct vcpu_set *set);

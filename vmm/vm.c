@@ -12,7 +12,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "sandbox/jail.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/char_fd.h"
@@ -339,19 +338,20 @@ static int make_control(struct vm *vm, struct err *err)
 			      &vm->control, err);
 }
 
-/* The filter covers all threads, before the first guest instruction. */
+/* Every thread is narrowed before the first guest instruction. */
 static int start_guest(struct vm *vm, struct err *err)
 {
-	int r;
+	int r = vm_jail_rights(vm, err);
 
+	if (r < 0)
+		return r;
 	vcpu_set_hold(&vm->vcpus);
 	r = vcpu_set_start(&vm->vcpus);
 	if (r < 0)
 		return err_set_errno(err, r, "start the vCPUs");
-	r = vm->cfg->sandbox == SANDBOX_OFF ? 0
-					    : jail_vmm(vm->cfg->vsock.cid != 0);
+	r = vm_jail_main(vm, err);
 	if (r < 0)
-		return err_set_errno(err, r, "seccomp filter of the VMM");
+		return r;
 	vcpu_set_release(&vm->vcpus);
 	return 0;
 }
@@ -481,16 +481,12 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 	struct err err = { .msg = "" };
 	int r;
 
-	vm = (struct vm){ .cfg = cfg,
-			  .spawner = spawner,
-			  .signal_src.fd = -1,
-			  .spawner_src.fd = -1,
-			  .signal_fd = -1,
-			  .kvm_fd = -1,
-			  .vm_fd = -1,
-			  .ram_fd = -1,
-			  .serial_in = -1,
-			  .serial_out = -1 };
+	/* No assignment of the whole: what is not written costs no memory. */
+	vm.cfg = cfg;
+	vm.spawner = spawner;
+	vm.signal_src.fd = vm.spawner_src.fd = -1;
+	vm.signal_fd = vm.kvm_fd = vm.vm_fd = vm.ram_fd = -1;
+	vm.serial_in = vm.serial_out = -1;
 	atomic_store(&vm.exit_code, -1);
 	trace_init(&vm.trace, cfg->cpus);
 	r = vm_make(&vm, &err);

@@ -21,6 +21,7 @@
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
 #include "devices/serial.h"
+#include "sandbox/jail.h"
 #include "sandbox/spawner.h"
 #include "virtio/mmio.h"
 #include "vmm/base/loop.h"
@@ -109,6 +110,7 @@ struct vm {
 	struct irqchip irqchip;
 	struct bus pio, mmio;
 	struct vcpu_set vcpus;
+	struct jail_program vcpu_jail; /* while they start */
 	bool vcpus_made;
 
 	struct serial serial;
@@ -172,6 +174,14 @@ void vm_virtio_destroy(struct vm *vm);
 const struct vm_virtio *vm_virtio_veto(const struct vm *vm);
 /* _DSW: the device may wake the guest, or not. Main loop. */
 void vm_virtio_arm(struct vm_virtio *dev, bool armed);
+
+/*
+ * What the VMM takes from itself: before there are vCPU threads; on each of
+ * them, first of all; on the main thread, when all have done that.
+ */
+int vm_jail_rights(struct vm *vm, struct err *err) must_check;
+int vm_jail_vcpu(struct vcpu *vcpu) must_check;
+int vm_jail_main(struct vm *vm, struct err *err) must_check;
 
 /* --- vm_power.c --- */
 void vm_power_init(struct vm *vm);

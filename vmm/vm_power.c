@@ -80,6 +80,7 @@ static void vcpu_ended(struct vcpu *vcpu, enum vcpu_end end, const char *why)
 }
 
 const struct vcpu_ops vm_vcpu_ops = {
+	.begin = vm_jail_vcpu,
 	.ran = vcpu_ran,
 	.kicked = vcpu_kicked,
 	.port_read = vcpu_port_read,

@@ -169,74 +169,169 @@ Test(jail, off_closes_the_socket_and_nothing_else, .timeout = 30)
 
 /* ------------------------------------------------------------------- VMM */
 
-struct vcpu {
-	pthread_barrier_t barrier;
-	int denied; /* errno of the thread's forbidden call */
+static int attempt_rights(void)
+{
+	char dir[] = "/tmp/torpor-jail-XXXXXX",
+	     other[] = "/tmp/torpor-jail-XXXXXX";
+	struct landlock_path paths[3];
+	char image[64], name[96], self[64];
+	int image_fd, other_fd;
+
+	EXPECT(mkdtemp(dir) && mkdtemp(other));
+	(void)snprintf(image, sizeof(image), "%s/image", other);
+	(void)snprintf(name, sizeof(name), "%s/file", dir);
+	EXPECT(close(open(image, O_CREAT | O_RDWR | O_CLOEXEC, 0600)) == 0);
+	EXPECT(close(open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600)) == 0);
+	image_fd = open(image, O_PATH | O_CLOEXEC);
+	other_fd = open(name, O_PATH | O_CLOEXEC);
+	paths[0] =
+		(struct landlock_path){ image_fd, LANDLOCK_MAY_READ |
+							  LANDLOCK_MAY_WRITE };
+	paths[1] = (struct landlock_path){ open(dir, O_PATH | O_CLOEXEC),
+					   LANDLOCK_MAY_REMOVE };
+	/* What is no file of a file system is not limited. */
+	paths[2] = (struct landlock_path){ memfd_create("x", MFD_CLOEXEC),
+					   LANDLOCK_MAY_READ };
+	EXPECT(jail_vmm_rights(paths, 3, 0) == 0);
+	EXPECT(prctl(PR_GET_DUMPABLE) == 0);
+	EXPECT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+	EXPECT(jail_vmm(false) == 0);
+	EXPECT_ERRNO(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), EPERM);
+	/* Through its memory it would have the code that mmap() denies it. */
+	EXPECT_ERRNO(open("/proc/self/mem", O_RDWR), EACCES);
+	EXPECT_ERRNO(open("/etc/passwd", O_RDONLY), EACCES);
+	EXPECT_ERRNO(open(dir, O_RDONLY), EACCES);
+	EXPECT_ERRNO(open(dir, O_PATH), EPERM);
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", image_fd);
+	EXPECT(open(self, O_RDWR | O_CLOEXEC) >= 0);
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", other_fd);
+	EXPECT_ERRNO(open(self, O_RDONLY), EACCES);
+	EXPECT_ERRNO(unlink(image), EACCES);
+	EXPECT(unlink(name) == 0);
+	return 0;
+}
+
+static int run_and_remove(int (*fn)(void))
+{
+	int r = run(fn);
+
+	/* What a narrowed process could not. */
+	(void)!system("rm -rf /tmp/torpor-jail-??????");
+	return r;
+}
+
+Test(jail, vmm_opens_and_removes_what_it_must, .timeout = 30)
+{
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0)
+		cr_skip_test("the kernel has no Landlock");
+	cr_assert(zero(int, run_and_remove(attempt_rights)));
+}
+
+static int no_capability(void)
+{
+	uint32_t hdr[2] = { 0x20080522, 0 }, data[6] = { 1, 1, 1, 1, 1, 1 };
+
+	EXPECT(jail_vmm_rights(NULL, 0, 0) == 0);
+	EXPECT(syscall(SYS_capget, hdr, data) == 0);
+	EXPECT(!data[0] && !data[1] && !data[2] && !data[3]);
+	return 0;
+}
+
+Test(jail, vmm_keeps_no_capability, .timeout = 30)
+{
+	cr_assert(zero(int, run(no_capability)));
+}
+
+/* What each kind of thread may, by errno of calls that fail anyway. */
+struct thread_try {
+	struct jail_program prog;
+	int run, clock, read, recv, open, socket, write;
 };
+
+static int errno_of(long r)
+{
+	return r < 0 ? errno : 0;
+}
 
 static void *vcpu_main(void *arg)
 {
-	struct vcpu *v = arg;
+	struct thread_try *t = arg;
+	struct msghdr msg = { 0 };
+	uint64_t data = 0;
 
-	(void)pthread_barrier_wait(&v->barrier);
-	/* The main thread narrows here. */
-	(void)pthread_barrier_wait(&v->barrier);
-	v->denied = socket(AF_INET, SOCK_STREAM, 0) < 0 ? errno : 0;
-	return NULL;
+	if (jail_vcpu(&t->prog) < 0)
+		return NULL;
+	t->run = errno_of(ioctl(-1, KVM_RUN, 0));
+	t->clock = errno_of(ioctl(-1, KVM_SET_CLOCK, &data));
+	t->read = errno_of(read(-1, &data, sizeof(data)));
+	t->recv = errno_of(recvmsg(-1, &msg, 0));
+	t->open = errno_of(open("/", O_RDONLY));
+	t->socket = errno_of(socket(AF_INET, SOCK_STREAM, 0));
+	t->write = errno_of(write(-1, &data, sizeof(data)));
+	return arg;
 }
 
 static int vmm_threads(void)
 {
-	struct vcpu v = { .denied = -1 };
+	struct thread_try t = { .run = -1 };
 	pthread_t thread;
+	void *end = NULL;
+	uint64_t data = 0;
 
-	EXPECT(pthread_barrier_init(&v.barrier, NULL, 2) == 0);
-	EXPECT(pthread_create(&thread, NULL, vcpu_main, &v) == 0);
-	(void)pthread_barrier_wait(&v.barrier);
+	EXPECT(jail_vmm_rights(NULL, 0, 0) == 0);
+	EXPECT(jail_vcpu_prepare(&t.prog) == 0);
+	EXPECT(pthread_create(&thread, NULL, vcpu_main, &t) == 0);
 	EXPECT(jail_vmm(false) == 0);
-	(void)pthread_barrier_wait(&v.barrier);
-	EXPECT(pthread_join(thread, NULL) == 0);
-	EXPECT(v.denied == EPERM);
-	EXPECT(prctl(PR_SET_NAME, "x") == 0);
+	EXPECT(pthread_join(thread, &end) == 0);
+	EXPECT(end == &t);
+	jail_program_free(&t.prog);
+	EXPECT(t.run == EBADF && t.write == EBADF);
+	EXPECT(t.clock == EPERM && t.read == EPERM && t.recv == EPERM);
+	EXPECT(t.open == EPERM && t.socket == EPERM);
+	/* The main thread may other things, but not that. */
+	EXPECT_ERRNO(ioctl(-1, KVM_RUN, 0), EPERM);
+	EXPECT_ERRNO(ioctl(-1, KVM_SET_CLOCK, &data), EBADF);
 	return 0;
 }
 
-Test(jail, vmm_filter_binds_threads_that_run_already, .timeout = 30)
+Test(jail, vcpu_thread_may_less_than_the_main_thread, .timeout = 30)
 {
 	cr_assert(zero(int, run(vmm_threads)));
-}
-
-static void *noop_thread(void *arg)
-{
-	free(malloc(1 << 20));
-	return arg;
 }
 
 static int vmm_works(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	pthread_t thread;
+	struct flock fl = { .l_type = F_WRLCK };
 	int pair[2];
 	int fd;
 
 	EXPECT(jail_vmm(false) == 0);
 	if (kvm >= 0)
-		EXPECT(ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION);
-	/* A back end's image, anew; an eventfd; a channel; a late vCPU. */
+		EXPECT(ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) >= 0);
+	/* A back end's image, anew; a channel. */
 	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 	EXPECT(fd >= 0);
-	EXPECT(fd_event_create() >= 0);
-	EXPECT(fd_memfd_sealed("x", 4096, 0) >= 0);
+	EXPECT(fcntl(fd, F_OFD_GETLK, &fl) == 0);
+	EXPECT_ERRNO(fcntl(fd, F_SETOWN, getpid()), EPERM);
 	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
 	EXPECT(fd_sendmsg(pair[0], "x", 1, &fd, 1) == 1);
-	EXPECT(pthread_create(&thread, NULL, noop_thread, NULL) == 0);
-	EXPECT(pthread_join(thread, NULL) == 0);
+	EXPECT_ERRNO(
+		setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &fd, sizeof(fd)),
+		EPERM);
 	EXPECT(unlink("/nonexistent/torpor.sock") < 0 && errno == ENOENT);
+	EXPECT_ERRNO(unlinkat(AT_FDCWD, "/nonexistent", AT_REMOVEDIR), EPERM);
 	EXPECT_ERRNO(open("/tmp/torpor-jail-test", O_CREAT | O_RDWR, 0600),
 		     EPERM);
+	EXPECT_ERRNO(open("/", O_PATH), EPERM);
 	EXPECT_ERRNO(ioctl(0, TIOCSTI, "x"), EPERM);
+	EXPECT_ERRNO(ioctl(kvm, KVM_CREATE_VM, 0), EPERM);
 	EXPECT_ERRNO(kill(getppid(), 0), EPERM);
 	EXPECT_ERRNO(syscall(SYS_tgkill, getppid(), getppid(), 0), EPERM);
+	EXPECT_ERRNO(syscall(SYS_pidfd_send_signal, -1, SIGTERM, NULL, 0),
+		     EPERM);
+	EXPECT_ERRNO(prctl(PR_SET_NAME, "x"), EPERM);
+	EXPECT_ERRNO(memfd_create("x", 0), EPERM);
 	EXPECT(mmap(NULL, 4096, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    0) == MAP_FAILED);
 	return 0;

@@ -157,9 +157,10 @@ Test(policy, memory_is_never_executable, .timeout = 30)
 {
 	static const int calls[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	static const struct policy_table *const tables[] = { &policy_common,
-							     &policy_vmm };
+							     &policy_vmm,
+							     &policy_vcpu };
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(tables); i++) {
 		const struct policy_rule *rule =
 			find(tables[i / 2], calls[i % 2]);
 
@@ -178,7 +179,10 @@ Test(policy, vmm_opens_files_but_creates_none, .timeout = 30)
 	cr_assert(rule != NULL);
 	cr_assert(eq(int, rule->arg, 2));
 	cr_assert(zero(u64, O_RDWR & rule->mask));
-	cr_assert(zero(u64, (O_DIRECTORY | O_CLOEXEC | O_DIRECT) & rule->mask));
+	cr_assert(zero(u64, (O_CLOEXEC | O_DIRECT) & rule->mask));
+	cr_assert(ne(u64, O_PATH & rule->mask, 0));
+	cr_assert(ne(u64, O_DIRECTORY & rule->mask, 0));
+	cr_assert(not(allows(&policy_vcpu, SCMP_SYS(openat))));
 	cr_assert(ne(u64, O_CREAT & rule->mask, 0));
 	cr_assert(ne(u64, O_TRUNC & rule->mask, 0));
 	cr_assert(ne(u64, O_TMPFILE & rule->mask, 0));
@@ -188,6 +192,8 @@ Test(policy, no_table_has_a_rule_twice, .timeout = 30)
 {
 	no_rule_twice(&policy_common, "common");
 	no_rule_twice(&policy_vmm, "vmm");
+	no_rule_twice(&policy_vcpu, "vcpu");
+	no_rule_twice(&policy_vmm_never, "never");
 	no_rule_twice(&policy_spawner, "spawner");
 	for (unsigned int i = 0; i < policy_nr_roles; i++)
 		no_rule_twice(&policy_roles[i].table, policy_roles[i].name);
@@ -218,6 +224,7 @@ Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 30)
 
 	for (size_t a = 0; a < ARRAY_SIZE(archs); a++) {
 		cr_assert(gt(long, filter_size(&policy_vmm, archs[a]), 0));
+		cr_assert(gt(long, filter_size(&policy_vcpu, archs[a]), 0));
 		cr_assert(gt(long, filter_size(&policy_spawner, archs[a]), 0));
 		for (unsigned int i = 0; i < policy_nr_roles; i++)
 			cr_assert(gt(
