@@ -413,7 +413,11 @@ static int fallocate_step(const struct fs_request *req,
 			  const struct fs_handle *handle,
 			  const struct fuse_fallocate_in *in, uint64_t *done)
 {
-	uint64_t len = MIN(in->length - *done, (uint64_t)FALLOCATE_STEP);
+	/* A hole is as much work as there are blocks in it. */
+	uint64_t len =
+		in->mode & FALLOC_FL_PUNCH_HOLE
+			? in->length
+			: MIN(in->length - *done, (uint64_t)FALLOCATE_STEP);
 	/* The request does not say; root may keep the bits. */
 	const bool kill = req->h.uid != 0;
 	int r = fs_cred_data_enter(req, true, kill);

@@ -30,6 +30,7 @@ static struct {
 	uint64_t inos[SYNCED]; /* synced */
 	bool slow;	       /* a sync takes longer than a turn */
 	bool full;	       /* to all but root */
+	bool endless;	       /* nothing is really allocated */
 } seen;
 
 ssize_t __real_pwritev(int fd, const struct iovec *iov, int nr, off_t off);
@@ -58,7 +59,7 @@ int __wrap_fallocate(int fd, int mode, off_t off, off_t len)
 	seen.writer = fsuid();
 	seen.fallocates++;
 	seen.longest = MAX(seen.longest, (uint64_t)len);
-	return __real_fallocate(fd, mode, off, len);
+	return seen.endless ? 0 : __real_fallocate(fd, mode, off, len);
 }
 
 int __wrap_fstatfs(int fd, struct statfs *ret)
@@ -69,6 +70,8 @@ int __wrap_fstatfs(int fd, struct statfs *ret)
 		ret->f_bfree = 10;
 		ret->f_bavail = 0;
 	}
+	if (r == 0 && seen.endless)
+		ret->f_bfree = ret->f_bavail = 1ULL << 40;
 	return r;
 }
 
@@ -337,15 +340,22 @@ Test(fs_limits, the_guests_root_adds_names_where_that_is_asked_for)
 
 Test(fs_limits, fallocate_goes_step_by_step)
 {
-	struct fuse_fallocate_in in = {
-		.fh = handle_of(file_with("f", 0644), O_RDWR),
-		.length = 1ULL << 40,
-		.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-	};
+	struct fuse_fallocate_in in = { .fh = handle_of(file_with("f", 0644),
+							O_RDWR),
+					.length = (1ULL << 40) + 1,
+					.mode = FALLOC_FL_KEEP_SIZE };
 
+	seen.endless = true;
 	cr_assert(zero(int, CALL(FUSE_FALLOCATE, 1, in)));
-	cr_assert(ge(uint, seen.fallocates, 1U << 10));
-	cr_assert(le(u64, seen.longest, 1U << 30));
+	cr_assert(eq(u64, seen.longest, 64U << 20));
+	cr_assert(eq(uint, seen.fallocates, (1U << 14) + 1));
+	seen.endless = false;
+	/* A hole of any length is made at once. */
+	seen.fallocates = 0;
+	in.mode |= FALLOC_FL_PUNCH_HOLE;
+	in.length = 1ULL << 42;
+	cr_assert(zero(int, CALL(FUSE_FALLOCATE, 1, in)));
+	cr_assert(eq(uint, seen.fallocates, 1));
 	/* More than there is takes nothing. */
 	seen.fallocates = 0;
 	in.mode = 0;
