@@ -298,6 +298,7 @@ UNIT_TESTS = \
 	trace_view \
 	unix_socket \
 	virtq \
+	virtq_fetch \
 	vsock \
 	vsock_life \
 	vsock_socket
@@ -518,7 +519,9 @@ PAYLOAD_LIB = $(patsubst %,$(B)/obj/%.o,$(basename $(PAYLOAD_LIB_SRC)))
 $(B)/guest/payloads/hostile.elf: \
 	$(B)/obj/guest/payloads/hostile_dev.o \
 	$(B)/obj/guest/payloads/hostile_regs.o \
-	$(B)/obj/guest/payloads/hostile_ring.o
+	$(B)/obj/guest/payloads/hostile_ring.o \
+	$(B)/obj/guest/payloads/hostile_suspend.o \
+	$(B)/obj/guest/payloads/hostile_targets.o
 
 payloads: $(PAYLOADS:%=$(B)/guest/payloads/%.elf)
 

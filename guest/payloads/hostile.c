@@ -1,33 +1,67 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs the cases of hostile.h: for each it starts the device, does the bad
- * thing, looks at the answer, then resets and has one good request answered.
- * Word: only=PREFIX runs the cases whose name begins so. The first writable
- * disk is written to.
+ * thing, looks at the answer, then resets, has one good request answered, and
+ * has another device answer one, which has been live all the time.
+ *
+ * Words:
+ *   target=NAME   the queue; else every one that is answered at once
+ *   only=PREFIX   the cases whose name begins so
+ *   flood=N       N kicks of the target instead, while another device is used
+ *
+ * The first writable disk is written to.
  */
 #include "guest/payloads/hostile.h"
 
-#define SCRATCH (128U << 10)
+const struct hostile_target *target;
+uint8_t *hostile_data;
 
-struct hostile_blk blk;
+/* An answer of the other device takes no more of a flood, on average. */
+#define KICKS_AN_ANSWER 1000U
 
-void hostile_good_chain(struct vio_dev *dev)
+static struct vio_dev *witness;
+static uint8_t *witness_data;
+
+bool hostile_start(struct vio_dev *dev, uint64_t features)
 {
-	const struct vio_buf bufs[3] = { { &blk.hdr, sizeof(blk.hdr) },
-					 { blk.data, SECTOR },
-					 { &blk.status, 1 } };
+	return vio_start(dev, features | target->features, target->nr_queues);
+}
 
-	blk.hdr = (struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_IN };
-	blk.status = 0xa5;
-	vio_chain_set(&dev->queues[0], 0, bufs, 1, 2);
+unsigned int hostile_chain(struct vio_dev *dev, uint16_t at, unsigned int slot)
+{
+	struct vio_buf bufs[HOSTILE_BUFS];
+	unsigned int out, n = target->request(slot, bufs, &out);
+
+	vio_chain_set(hostile_queue(dev), at, bufs, out, n - out);
+	return n;
+}
+
+unsigned int hostile_good_chain(struct vio_dev *dev)
+{
+	return hostile_chain(dev, 0, 0);
+}
+
+void hostile_fly(struct vio_dev *dev)
+{
+	struct vio_queue *q = hostile_queue(dev);
+	uint16_t at = 0;
+
+	for (unsigned int i = 0;
+	     i < HOSTILE_SLOTS && at + HOSTILE_BUFS <= q->size; i++) {
+		uint16_t head = at;
+
+		at = (uint16_t)(at + hostile_chain(dev, at, i));
+		vio_publish(q, head);
+	}
+	vio_kick(dev, target->queue);
 }
 
 const char *hostile_expect_reset(struct vio_dev *dev, uint16_t head)
 {
 	struct deadline d = deadline_in(VIO_WAIT_S);
 
-	vio_publish(&dev->queues[0], head);
-	vio_kick(dev, 0);
+	vio_publish(hostile_queue(dev), head);
+	vio_kick(dev, target->queue);
 	if (!vio_wait_needs_reset(dev))
 		return "no DEVICE_NEEDS_RESET";
 	while (!(vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) &
@@ -40,48 +74,54 @@ const char *hostile_expect_reset(struct vio_dev *dev, uint16_t head)
 
 const char *hostile_expect_works(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
+	uint32_t len;
 
 	hostile_good_chain(dev);
 	vio_publish(q, 0);
-	vio_kick(dev, 0);
-	if (!vio_wait_used(dev, q, NULL, NULL))
+	vio_kick(dev, target->queue);
+	if (!vio_wait_used(dev, q, NULL, &len))
 		return "no answer to a good request";
-	return blk.status == VIRTIO_BLK_S_OK ? NULL : "good request failed";
+	return !target->good || target->good(len) ? NULL
+						  : "good request failed";
 }
 
-static uint32_t queues_of(const struct vio_dev *dev, uint64_t features)
+/* One that the target is not part of: random bytes, or the disk. */
+static void witness_choose(struct vio_dev *dev)
 {
-	switch (dev->id) {
-	case VIRTIO_ID_NET:
-		return features & VIO_BIT(17) ? 3 : 2; /* control queue */
-	case VIRTIO_ID_CONSOLE:
-		return 2;
-	default:
-		return 1;
-	}
+	witness = vio_find(VIRTIO_ID_RNG, 0);
+	if (!witness || witness == dev)
+		witness = vio_find(VIRTIO_ID_BLOCK, 0);
+	if (witness == dev)
+		witness = NULL;
+	if (witness && !vio_start(witness, 0, 1))
+		result("witness", "does not start");
+}
+
+const char *hostile_witness(void)
+{
+	const struct vio_buf in = { witness_data, 16 };
+
+	if (!witness)
+		return NULL;
+	if (witness->id == VIRTIO_ID_BLOCK)
+		return vio_blk_request(witness, VIRTIO_BLK_T_IN, 0,
+				       witness_data, SECTOR) == VIRTIO_BLK_S_OK
+			       ? NULL
+			       : "another device was hurt";
+	return vio_request(witness, 0, &in, 0, 1, NULL)
+		       ? NULL
+		       : "another device was hurt";
 }
 
 /* Resets and has one good request answered. */
 static const char *recover(struct vio_dev *dev)
 {
-	const struct vio_buf out = { blk.data, 72 }, in = { blk.data, 16 };
-
-	if (!vio_start(dev, 0, queues_of(dev, 0)))
+	if (!hostile_start(dev, 0))
 		return "does not start again";
 	if (vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) & VIRTIO_INT_CONFIG)
 		return "interrupt status survived the reset";
-	memset(blk.data, 0, 72);
-	switch (dev->id) {
-	case VIRTIO_ID_BLOCK:
-		return hostile_expect_works(dev);
-	case VIRTIO_ID_RNG:
-		return vio_request(dev, 0, &in, 0, 1, NULL) ? NULL
-							    : "no answer";
-	default:
-		return vio_request(dev, 1, &out, 1, 0, NULL) ? NULL
-							     : "no answer";
-	}
+	return hostile_expect_works(dev);
 }
 
 static bool selected(const char *name)
@@ -92,46 +132,151 @@ static bool selected(const char *name)
 	       memcmp(name, only, strlen(only)) == 0;
 }
 
+/* "net-tx 01-descriptor-loop" */
+static const char *full_name(const struct hostile_case *c)
+{
+	static char name[96];
+	size_t n = strlen(target->name);
+
+	memcpy(name, target->name, n);
+	name[n++] = ' ';
+	memcpy(name + n, c->name, strlen(c->name) + 1);
+	return name;
+}
+
 static void run_case(struct vio_dev *dev, const struct hostile_case *c)
 {
-	const char *why, *after;
+	uint64_t features = c->features | target->features;
+	const char *why, *after, *other;
 
 	if (!selected(c->name))
 		return;
-	if ((vio_offered(dev) & c->features) != c->features) {
-		skip(c->name, "feature not offered");
+	if ((vio_offered(dev) & features) != features) {
+		skip(full_name(c), "feature not offered");
 		return;
 	}
-	if (!vio_start(dev, c->features, queues_of(dev, c->features))) {
-		result(c->name, "does not start");
+	if (!hostile_start(dev, c->features)) {
+		result(full_name(c), "does not start");
 		return;
 	}
 	why = c->run(dev);
 	after = recover(dev);
-	result(c->name, why ? why : after);
+	other = hostile_witness();
+	result(full_name(c), why ? why : after ? after : other);
 }
 
-static void run_cases(uint32_t id, const struct hostile_case *cases)
+static void run_cases(struct vio_dev *dev, const struct hostile_case *cases)
 {
-	struct vio_dev *dev = vio_find(id, 0);
+	for (; cases->run; cases++)
+		run_case(dev, cases);
+}
 
-	for (; cases->run; cases++) {
-		if (dev)
-			run_case(dev, cases);
-		else
-			skip(cases->name, "no such device");
+static void run_type(struct vio_dev *dev)
+{
+	switch (dev->id) {
+	case VIRTIO_ID_BLOCK:
+		run_cases(dev, hostile_blk_cases);
+		break;
+	case VIRTIO_ID_NET:
+		run_cases(dev, hostile_net_cases);
+		break;
+	case VIRTIO_ID_CONSOLE:
+		run_cases(dev, hostile_console_cases);
+		break;
+	case VIRTIO_ID_RNG:
+		run_cases(dev, hostile_rng_cases);
+		break;
+	case VIRTIO_ID_FS:
+		run_cases(dev, hostile_fs_cases);
+		break;
+	case VIRTIO_ID_VSOCK:
+		run_cases(dev, hostile_vsock_cases);
+		break;
 	}
+}
+
+static void run_target(void)
+{
+	struct vio_dev *dev = vio_find(target->id, 0);
+	static uint32_t last_id;
+
+	if (!dev) {
+		skip(target->name, "no such device");
+		return;
+	}
+	witness_choose(dev);
+	if (param_u64("flood", 0)) {
+		if (hostile_start(dev, 0))
+			hostile_flood(dev);
+		else
+			result(target->name, "does not start");
+		return;
+	}
+	run_cases(dev, hostile_ring_cases);
+	run_cases(dev, hostile_reg_cases);
+	run_cases(dev, hostile_suspend_cases);
+	/* Once a type. */
+	if (!target->host_driven && last_id != dev->id)
+		run_type(dev);
+	last_id = dev->id;
+	vio_reset(dev);
+}
+
+/*
+ * The target's kicks fill the time between a request to the other device and
+ * its answer: what is counted is how many of them one answer takes.
+ */
+void hostile_flood(struct vio_dev *dev)
+{
+	const uint64_t kicks = param_u64("flood", 0);
+	uint64_t begun = 0, answers = 0, most = 0;
+	struct vio_queue *q = &witness->queues[0];
+	const struct vio_buf in = { witness_data, 16 };
+	uint16_t used = 0;
+
+	for (uint64_t i = 0; i < kicks; i++) {
+		if (!begun) {
+			used = *(volatile uint16_t *)&q->used->idx;
+			vio_chain_set(q, 0, &in, 0, 1);
+			vio_publish(q, 0);
+			vio_kick(witness, 0);
+			begun = i + 1;
+		}
+		vio_kick(dev, target->queue);
+		if (*(volatile uint16_t *)&q->used->idx == used)
+			continue;
+		vio_write(witness, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+		answers++;
+		if (i + 1 - begun > most)
+			most = i + 1 - begun;
+		begun = 0;
+	}
+	print("FLOOD target=%s kicks=%lu answers=%lu most=%lu\n", target->name,
+	      kicks, answers, most);
+	/* The last one may be on its way still. */
+	while (*(volatile uint16_t *)&q->used->idx == used && begun)
+		;
+	q->last_used = *(volatile uint16_t *)&q->used->idx;
+	result("31-flood: the other device is answered",
+	       answers >= kicks / KICKS_AN_ANSWER ? NULL : "too seldom");
+	result("31-flood: the device", hostile_expect_works(dev));
+	result("31-flood: the other device", hostile_witness());
 }
 
 void payload_main(void)
 {
-	blk.data = vio_alloc(SCRATCH);
+	char wanted[32];
+	bool one = param_get("target", wanted, sizeof(wanted));
+
+	hostile_data = vio_alloc(HOSTILE_SCRATCH);
+	witness_data = vio_alloc(SECTOR);
 	print("DEVICES found=%u\n", vio_probe());
-	run_cases(VIRTIO_ID_BLOCK, hostile_ring_cases);
-	run_cases(VIRTIO_ID_BLOCK, hostile_reg_cases);
-	run_cases(VIRTIO_ID_BLOCK, hostile_blk_cases);
-	run_cases(VIRTIO_ID_NET, hostile_net_cases);
-	run_cases(VIRTIO_ID_CONSOLE, hostile_console_cases);
-	run_cases(VIRTIO_ID_RNG, hostile_rng_cases);
+	for (target = hostile_targets; target->name; target++) {
+		if (one ? strlen(wanted) == strlen(target->name) &&
+				    !memcmp(wanted, target->name,
+					    strlen(wanted))
+			: !target->host_driven)
+			run_target();
+	}
 	done();
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a driver may do wrong with one device type. See hostile.h. */
+#include <linux/fuse.h>
 #include <linux/virtio_net.h>
+#include <linux/virtio_vsock.h>
 
 #include "guest/payloads/hostile.h"
 
@@ -8,6 +10,10 @@
 #define NET_TX	    1
 #define NET_CTRL    2
 #define CONSOLE_TX  1
+#define FS_REQUESTS 1
+#define VSOCK_RX    0
+#define VSOCK_TX    1
+#define VSOCK_PORT  99 /* on which nobody listens */
 #define BIG_PACKET  70000U
 #define HAS_DISCARD VIO_BIT(VIRTIO_BLK_F_DISCARD)
 #define HAS_ZEROES  VIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES)
@@ -31,7 +37,8 @@ static const char *sector_overflow(struct vio_dev *dev)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sectors) && !why; i++)
 		why = want_status(vio_blk_request(dev, VIRTIO_BLK_T_IN,
-						  sectors[i], blk.data, SECTOR),
+						  sectors[i], hostile_data,
+						  SECTOR),
 				  VIRTIO_BLK_S_IOERR);
 	return why;
 }
@@ -39,16 +46,16 @@ static const char *sector_overflow(struct vio_dev *dev)
 static const char *across_the_end(struct vio_dev *dev)
 {
 	return want_status(vio_blk_request(dev, VIRTIO_BLK_T_IN,
-					   vio_config64(dev, 0) - 1, blk.data,
-					   2 * SECTOR),
+					   vio_config64(dev, 0) - 1,
+					   hostile_data, 2 * SECTOR),
 			   VIRTIO_BLK_S_IOERR);
 }
 
 static const char *part_of_a_sector(struct vio_dev *dev)
 {
-	return want_status(
-		vio_blk_request(dev, VIRTIO_BLK_T_IN, 0, blk.data, SECTOR - 1),
-		VIRTIO_BLK_S_IOERR);
+	return want_status(vio_blk_request(dev, VIRTIO_BLK_T_IN, 0,
+					   hostile_data, SECTOR - 1),
+			   VIRTIO_BLK_S_IOERR);
 }
 
 static const char *unknown_types(struct vio_dev *dev)
@@ -58,7 +65,7 @@ static const char *unknown_types(struct vio_dev *dev)
 
 	for (size_t i = 0; i < ARRAY_SIZE(types) && !why; i++)
 		why = want_status(
-			vio_blk_request(dev, types[i], 0, blk.data, SECTOR),
+			vio_blk_request(dev, types[i], 0, hostile_data, SECTOR),
 			VIRTIO_BLK_S_UNSUPP);
 	return why;
 }
@@ -66,14 +73,14 @@ static const char *unknown_types(struct vio_dev *dev)
 static const char *bad_range(struct vio_dev *dev, uint32_t type, uint64_t at,
 			     uint32_t sectors, uint32_t len)
 {
-	struct virtio_blk_discard_write_zeroes *ranges = (void *)blk.data;
+	struct virtio_blk_discard_write_zeroes *ranges = (void *)hostile_data;
 
 	for (uint32_t i = 0; i * sizeof(*ranges) < len; i++) {
 		ranges[i] = (struct virtio_blk_discard_write_zeroes){
 			.sector = at, .num_sectors = sectors
 		};
 	}
-	return want_status(vio_blk_request(dev, type, 0, blk.data, len),
+	return want_status(vio_blk_request(dev, type, 0, hostile_data, len),
 			   VIRTIO_BLK_S_IOERR);
 }
 
@@ -115,10 +122,10 @@ const struct hostile_case hostile_blk_cases[] = {
 
 /* --- net --- */
 
-/* Sends @len bytes at blk.data; it must be used, with length 0. */
+/* Sends @len bytes at hostile_data; it must be used, with length 0. */
 static const char *transmit(struct vio_dev *dev, uint32_t len)
 {
-	const struct vio_buf buf = { blk.data, len };
+	const struct vio_buf buf = { hostile_data, len };
 	uint32_t used_len = 1;
 
 	if (!vio_request(dev, NET_TX, &buf, 1, 0, &used_len))
@@ -129,8 +136,8 @@ static const char *transmit(struct vio_dev *dev, uint32_t len)
 static const char *transmit_hdr(struct vio_dev *dev,
 				const struct virtio_net_hdr_v1 *hdr)
 {
-	memset(blk.data, 0xff, NET_HDR + 60);
-	memcpy(blk.data, hdr, sizeof(*hdr));
+	memset(hostile_data, 0xff, NET_HDR + 60);
+	memcpy(hostile_data, hdr, sizeof(*hdr));
 	return transmit(dev, NET_HDR + 60);
 }
 
@@ -138,7 +145,7 @@ static const char *short_headers(struct vio_dev *dev)
 {
 	const char *why = NULL;
 
-	memset(blk.data, 0, NET_HDR + 14);
+	memset(hostile_data, 0, NET_HDR + 14);
 	for (uint32_t len = 0; len < NET_HDR + 14 && !why; len += 5)
 		why = transmit(dev, len);
 	return why;
@@ -181,7 +188,7 @@ static const char *unknown_flags(struct vio_dev *dev)
 
 static const char *huge_packet(struct vio_dev *dev)
 {
-	memset(blk.data, 0, NET_HDR);
+	memset(hostile_data, 0, NET_HDR);
 	return transmit(dev, BIG_PACKET);
 }
 
@@ -223,11 +230,11 @@ const struct hostile_case hostile_net_cases[] = {
 
 static const char *console_big_and_empty(struct vio_dev *dev)
 {
-	const struct vio_buf empty = { blk.data, 0 };
-	const struct vio_buf big = { blk.data, 0x8000 };
+	const struct vio_buf empty = { hostile_data, 0 };
+	const struct vio_buf big = { hostile_data, 0x8000 };
 
-	memset(blk.data, '.', big.len);
-	blk.data[big.len - 1] = '\n';
+	memset(hostile_data, '.', big.len);
+	hostile_data[big.len - 1] = '\n';
 	if (!vio_request(dev, CONSOLE_TX, &empty, 1, 0, NULL))
 		return "no answer to an empty buffer";
 	return vio_request(dev, CONSOLE_TX, &big, 1, 0, NULL) ? NULL
@@ -249,14 +256,14 @@ const struct hostile_case hostile_console_cases[] = {
 
 static const char *rng_read_only(struct vio_dev *dev)
 {
-	const struct vio_buf buf = { blk.data, 64 };
+	const struct vio_buf buf = { hostile_data, 64 };
 	uint32_t len = 0;
 
-	memset(blk.data, 0x77, 64);
+	memset(hostile_data, 0x77, 64);
 	if (vio_request(dev, 0, &buf, 1, 0, &len) && len != 0)
 		return "claims to have written";
 	for (uint32_t i = 0; i < 64; i++) {
-		if (blk.data[i] != 0x77)
+		if (hostile_data[i] != 0x77)
 			return "wrote into a readable buffer";
 	}
 	return NULL;
@@ -264,7 +271,7 @@ static const char *rng_read_only(struct vio_dev *dev)
 
 static const char *rng_big(struct vio_dev *dev)
 {
-	const struct vio_buf buf = { blk.data, 0x10000 };
+	const struct vio_buf buf = { hostile_data, 0x10000 };
 	uint32_t len = 0;
 
 	if (!vio_request(dev, 0, &buf, 0, 1, &len))
@@ -275,5 +282,143 @@ static const char *rng_big(struct vio_dev *dev)
 const struct hostile_case hostile_rng_cases[] = {
 	{ "rng-readable-buffer", 0, rng_read_only },
 	{ "rng-big-buffer", 0, rng_big },
+	{ 0 },
+};
+
+/* --- fs --- */
+
+/* A header of which only @len bytes come, that says @said. */
+static const char *fs_lies(struct vio_dev *dev, uint32_t len, uint32_t said)
+{
+	struct fuse_in_header *h = (void *)hostile_data;
+	const volatile struct fuse_out_header *out =
+		(void *)(hostile_data + 4096);
+	const struct vio_buf bufs[2] = { { h, len }, { out, 256 } };
+	uint32_t used = 0;
+
+	memset(hostile_data, 0, 8192);
+	h->len = said;
+	h->opcode = FUSE_GETATTR;
+	h->unique = 9;
+	h->nodeid = 1;
+	if (!vio_request(dev, FS_REQUESTS, bufs, 1, 1, &used))
+		return vio_status(dev) & VIRTIO_CONFIG_S_NEEDS_RESET
+			       ? NULL
+			       : "no answer";
+	if (used == 0)
+		return NULL;
+	return used >= sizeof(*out) && out->error < 0 ? NULL : "not refused";
+}
+
+static const char *fs_lengths(struct vio_dev *dev)
+{
+	static const uint32_t said[] = {
+		0, 39, 41, 4096, 0x7fffffff, 0xffffffff
+	};
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(said) && !why; i++)
+		why = fs_lies(dev, sizeof(struct fuse_in_header), said[i]);
+	return why;
+}
+
+static const char *fs_short(struct vio_dev *dev)
+{
+	return fs_lies(dev, 39, 39);
+}
+
+const struct hostile_case hostile_fs_cases[] = {
+	{ "46-lengths-that-lie", 0, fs_lengths },
+	{ "46-short-header", 0, fs_short },
+	{ 0 },
+};
+
+/* --- vsock --- */
+
+static uint64_t guest_cid(const struct vio_dev *dev)
+{
+	return vio_config64(dev, 0);
+}
+
+/* Makes a header for slot @i available, and says that @len bytes follow. */
+static void vsock_put(struct vio_dev *dev, uint16_t i, uint64_t src,
+		      uint16_t op, uint32_t len)
+{
+	struct virtio_vsock_hdr *h =
+		(void *)(hostile_data + (size_t)i * sizeof(*h));
+	struct vio_queue *q = &dev->queues[VSOCK_TX];
+
+	*h = (struct virtio_vsock_hdr){ .src_cid = src,
+					.dst_cid = 2,
+					.src_port = 1000U + i,
+					.dst_port = VSOCK_PORT,
+					.len = len,
+					.type = VIRTIO_VSOCK_TYPE_STREAM,
+					.op = op,
+					.buf_alloc = 0xffffffff,
+					.fwd_cnt = 0x12345678 };
+	vio_desc_set(q, i, h, sizeof(*h), 0, 0);
+	vio_publish(q, i);
+}
+
+static const char *vsock_send(struct vio_dev *dev, uint64_t src, uint16_t op,
+			      uint32_t len)
+{
+	vsock_put(dev, 0, src, op, len);
+	vio_kick(dev, VSOCK_TX);
+	return vio_wait_used(dev, &dev->queues[VSOCK_TX], NULL, NULL)
+		       ? NULL
+		       : "no answer";
+}
+
+static const char *vsock_headers(struct vio_dev *dev)
+{
+	static const uint16_t ops[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 0xffff };
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops) && !why; i++) {
+		why = vsock_send(dev, guest_cid(dev), ops[i], 0xffffffff);
+		why = why ? why
+			  : vsock_send(dev, guest_cid(dev) + 1, ops[i], 0);
+		why = why ? why : vsock_send(dev, 2, ops[i], 1);
+	}
+	return why;
+}
+
+/*
+ * More requests than the device owes answers at a time, and no buffer for one:
+ * it stops taking them. With buffers each is refused.
+ */
+static const char *vsock_requests(struct vio_dev *dev)
+{
+	struct vio_queue *rx = &dev->queues[VSOCK_RX];
+	struct vio_queue *tx = &dev->queues[VSOCK_TX];
+	uint32_t len;
+
+	for (uint16_t i = 0; i < tx->size; i++)
+		vsock_put(dev, i, guest_cid(dev), VIRTIO_VSOCK_OP_REQUEST, 0);
+	vio_kick(dev, VSOCK_TX);
+	for (uint16_t i = 0; i < rx->size; i++) {
+		uint8_t *to = hostile_data + 65536 + i * 64;
+		const struct virtio_vsock_hdr *h = (const void *)to;
+
+		vio_desc_set(rx, i, to, 64, VRING_DESC_F_WRITE, 0);
+		vio_publish(rx, i);
+		vio_kick(dev, VSOCK_RX);
+		if (!vio_wait_used(dev, rx, NULL, &len))
+			return "a request was not answered";
+		if (len != sizeof(*h) || h->op != VIRTIO_VSOCK_OP_RST)
+			return "a request was not refused";
+	}
+	for (uint16_t i = 0; i < tx->size; i++) {
+		if (!vio_wait_used(dev, tx, NULL, NULL))
+			return "a request was not used";
+	}
+	return NULL;
+}
+
+const struct hostile_case hostile_vsock_cases[] = {
+	{ "45-headers-that-lie", 0, vsock_headers },
+	{ "45-requests-without-end", 0, vsock_requests },
 	{ 0 },
 };

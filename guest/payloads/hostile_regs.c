@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Registers misused, on a block device. See hostile.h. */
+/* Registers misused. See hostile.h. */
 #include "guest/payloads/hostile.h"
 
 #define ACK_DRIVER (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
@@ -9,12 +9,12 @@ static const char *unless(bool ok, const char *why)
 	return ok ? NULL : why;
 }
 
-/* Up to FEATURES_OK, queue 0 programmed well but not enabled. */
+/* Up to FEATURES_OK, the queue programmed well but not enabled. */
 static bool begin_unready(struct vio_dev *dev)
 {
-	if (!vio_begin(dev, 0))
+	if (!vio_begin(dev, target->features))
 		return false;
-	vio_queue_program(dev, 0, 8);
+	vio_queue_program(dev, target->queue, 8);
 	return true;
 }
 
@@ -28,7 +28,7 @@ static const char *bad_sizes(struct vio_dev *dev)
 {
 	uint32_t max;
 
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
 	max = vio_read(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG);
 	const uint32_t sizes[] = { 0,	      3,	max + 1,   max * 2,
 				   65536 + 8, 1U << 31, 0xffffffff };
@@ -76,7 +76,7 @@ static const char *bad_addresses(struct vio_dev *dev)
 
 static const char *overlapping_rings(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 
 	if (!begin_unready(dev))
 		return "handshake";
@@ -88,13 +88,13 @@ static const char *overlapping_rings(struct vio_dev *dev)
 	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE);
 	hostile_good_chain(dev);
 	for (int i = 0; i < 8; i++)
-		vio_kick(dev, 0);
+		vio_kick(dev, target->queue);
 	return NULL; /* whatever it does, it must come back */
 }
 
 static const char *rewritten_while_ready(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
 	vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, 1);
 	for (uint32_t reg = VIRTIO_MMIO_QUEUE_DESC_LO_REG;
 	     reg <= VIRTIO_MMIO_QUEUE_DEVICE_HI_REG; reg += 4)
@@ -106,7 +106,7 @@ static const char *ready_too_early(struct vio_dev *dev)
 {
 	vio_reset(dev);
 	vio_write(dev, VIRTIO_MMIO_STATUS_REG, ACK_DRIVER);
-	vio_queue_program(dev, 0, 8);
+	vio_queue_program(dev, target->queue, 8);
 	return unless(!takes_ready(dev, 1), "ready before FEATURES_OK");
 }
 
@@ -209,11 +209,11 @@ static const char *stray_kicks(struct vio_dev *dev)
 {
 	vio_reset(dev);
 	for (uint32_t i = 0; i < 64; i++)
-		vio_kick(dev, i % 4 ? i : 0);
+		vio_kick(dev, i % 4 ? i : target->queue);
 	if (!begin_unready(dev))
 		return "handshake";
 	for (uint32_t i = 0; i < 64; i++)
-		vio_kick(dev, 0);
+		vio_kick(dev, target->queue);
 	vio_kick(dev, 0xffffffff);
 	vio_kick(dev, 0x10000);
 	return unless(vio_status(dev) == VIO_STATUS_DRIVING, "status changed");
@@ -222,7 +222,7 @@ static const char *stray_kicks(struct vio_dev *dev)
 static const char *kick_storm(struct vio_dev *dev)
 {
 	for (uint32_t i = 0; i < 2000; i++)
-		vio_kick(dev, 0);
+		vio_kick(dev, target->queue);
 	return hostile_expect_works(dev);
 }
 
@@ -287,35 +287,18 @@ static const char *read_only_registers(struct vio_dev *dev)
 	return hostile_expect_works(dev);
 }
 
-/* 16 reads of 1 KiB each in flight, into blk.data. */
-static void fly(struct vio_dev *dev)
-{
-	struct vio_queue *q = &dev->queues[0];
-
-	hostile_good_chain(dev);
-	q->desc[1].len = 2 * SECTOR;
-	for (uint16_t i = 0; i < 16 && 3 * i + 3 <= q->size; i++) {
-		q->desc[3 * i] = q->desc[0];
-		q->desc[3 * i].next = (uint16_t)(3 * i + 1);
-		q->desc[3 * i + 1] = q->desc[1];
-		q->desc[3 * i + 1].addr = (uint64_t)blk.data + i * 4096;
-		q->desc[3 * i + 1].next = (uint16_t)(3 * i + 2);
-		q->desc[3 * i + 2] = q->desc[2];
-		vio_publish(q, (uint16_t)(3 * i));
-	}
-	vio_kick(dev, 0);
-}
-
 static void mark(void)
 {
-	for (uint32_t i = 0; i < 16; i++)
-		*(volatile uint64_t *)(blk.data + i * 4096) = 0x6d61726b;
+	for (uint32_t i = 0; i < HOSTILE_SLOTS; i++)
+		*(volatile uint64_t *)(hostile_data + i * 4096) = 0x6d61726b;
 }
 
+/* But for slot 0, in which a good request may have been answered since. */
 static bool marked(void)
 {
-	for (uint32_t i = 1; i < 16; i++) {
-		if (*(volatile uint64_t *)(blk.data + i * 4096) != 0x6d61726b)
+	for (uint32_t i = 1; i < HOSTILE_SLOTS; i++) {
+		if (*(volatile uint64_t *)(hostile_data + i * 4096) !=
+		    0x6d61726b)
 			return false;
 	}
 	return true;
@@ -324,11 +307,11 @@ static bool marked(void)
 static const char *reset_in_flight(struct vio_dev *dev)
 {
 	for (int round = 0; round < 4; round++) {
-		fly(dev);
+		hostile_fly(dev);
 		if (!vio_reset(dev))
 			return "reset did not read 0";
 		mark();
-		if (!vio_start(dev, 0, 1))
+		if (!hostile_start(dev, 0))
 			return "no start after it";
 		if (hostile_expect_works(dev))
 			return "no answer after it";
@@ -342,16 +325,16 @@ static const char *unready_in_flight(struct vio_dev *dev)
 {
 	uint16_t used;
 
-	fly(dev);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	hostile_fly(dev);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
 	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 0);
 	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) != 0)
 		return "still ready";
 	mark();
-	used = *(volatile uint16_t *)&dev->queues[0].used->idx;
+	used = *(volatile uint16_t *)&hostile_queue(dev)->used->idx;
 	for (int i = 0; i < 200; i++)
-		vio_kick(dev, 0);
-	if (used != *(volatile uint16_t *)&dev->queues[0].used->idx)
+		vio_kick(dev, target->queue);
+	if (used != *(volatile uint16_t *)&hostile_queue(dev)->used->idx)
 		return "the ring was used afterwards";
 	return unless(marked(), "memory was written afterwards");
 }
@@ -359,10 +342,10 @@ static const char *unready_in_flight(struct vio_dev *dev)
 static const char *reset_storm(struct vio_dev *dev)
 {
 	for (int i = 0; i < 50; i++) {
-		if (!vio_start(dev, 0, 1))
+		if (!hostile_start(dev, 0))
 			return "no start";
 		if (i % 2)
-			fly(dev);
+			hostile_fly(dev);
 	}
 	return NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Broken rings and chains, on a block device's queue. See hostile.h. */
+/* Broken rings and chains, on any queue. See hostile.h. */
 #include "guest/payloads/hostile.h"
 
 #define NEXT	  VRING_DESC_F_NEXT
@@ -12,38 +12,46 @@
 
 static struct vring_desc *table; /* MAX_CHAIN + 64 entries */
 
-/* A good request as an indirect table; descriptor 0 points to it. */
-static void indirect_chain(struct vio_dev *dev)
+/*
+ * A good request as an indirect table; descriptor 0 points to it. Return: its
+ * entries.
+ */
+static unsigned int indirect_chain(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
+	unsigned int n = hostile_good_chain(dev);
 
 	if (!table)
 		table = vio_alloc((MAX_CHAIN + 64) * sizeof(*table));
-	hostile_good_chain(dev);
-	memcpy(table, q->desc, 3 * sizeof(*table));
-	vio_desc_set(q, 0, table, 3 * sizeof(*table), INDIRECT, 0);
+	memcpy(table, q->desc, n * sizeof(*table));
+	vio_desc_set(q, 0, table, n * (uint32_t)sizeof(*table), INDIRECT, 0);
+	return n;
 }
 
 static const char *loop_of_two(struct vio_dev *dev)
 {
+	struct vring_desc *desc = hostile_queue(dev)->desc;
+
 	hostile_good_chain(dev);
-	dev->queues[0].desc[1].flags = NEXT;
-	dev->queues[0].desc[1].next = 0;
+	/* In one direction, so that nothing else is wrong. */
+	desc[1].flags = (desc[0].flags & WRITE) | NEXT;
+	desc[1].next = 0;
 	return hostile_expect_reset(dev, 0);
 }
 
 static const char *loop_to_itself(struct vio_dev *dev)
 {
 	hostile_good_chain(dev);
-	dev->queues[0].desc[0].next = 0;
+	hostile_queue(dev)->desc[0].next = 0;
 	return hostile_expect_reset(dev, 0);
 }
 
 static const char *loop_in_table(struct vio_dev *dev)
 {
-	indirect_chain(dev);
-	table[2].flags |= NEXT;
-	table[2].next = 1;
+	unsigned int n = indirect_chain(dev);
+
+	table[n - 1].flags |= NEXT;
+	table[n - 1].next = (uint16_t)(n - 1);
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -51,23 +59,26 @@ static const char *table_too_long(struct vio_dev *dev)
 {
 	uint16_t n = MAX_CHAIN + 32;
 
+	uint16_t dir;
+
 	indirect_chain(dev);
+	dir = table[0].flags & WRITE;
 	for (uint16_t i = 0; i < n; i++) {
 		table[i] = (struct vring_desc){
-			.addr = (uint64_t)blk.data + i,
+			.addr = (uint64_t)hostile_data + i,
 			.len = 1,
-			.flags = i + 1 < n ? NEXT : WRITE,
+			.flags = i + 1 < n ? NEXT | dir : WRITE,
 			.next = (uint16_t)(i + 1),
 		};
 	}
-	dev->queues[0].desc[0].len = n * (uint32_t)sizeof(*table);
+	hostile_queue(dev)->desc[0].len = n * (uint32_t)sizeof(*table);
 	return hostile_expect_reset(dev, 0);
 }
 
 static const char *head_at_size(struct vio_dev *dev)
 {
 	hostile_good_chain(dev);
-	return hostile_expect_reset(dev, dev->queues[0].size);
+	return hostile_expect_reset(dev, hostile_queue(dev)->size);
 }
 
 static const char *head_huge(struct vio_dev *dev)
@@ -79,14 +90,15 @@ static const char *head_huge(struct vio_dev *dev)
 static const char *next_at_size(struct vio_dev *dev)
 {
 	hostile_good_chain(dev);
-	dev->queues[0].desc[0].next = dev->queues[0].size;
+	hostile_queue(dev)->desc[0].next = hostile_queue(dev)->size;
 	return hostile_expect_reset(dev, 0);
 }
 
 static const char *next_beyond_table(struct vio_dev *dev)
 {
-	indirect_chain(dev);
-	table[0].next = 3;
+	unsigned int n = indirect_chain(dev);
+
+	table[0].next = (uint16_t)n;
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -100,8 +112,8 @@ static const char *nested_indirect(struct vio_dev *dev)
 static const char *indirect_and_next(struct vio_dev *dev)
 {
 	indirect_chain(dev);
-	dev->queues[0].desc[0].flags |= NEXT;
-	dev->queues[0].desc[0].next = 1;
+	hostile_queue(dev)->desc[0].flags |= NEXT;
+	hostile_queue(dev)->desc[0].next = 1;
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -114,7 +126,7 @@ static const char *indirect_not_negotiated(struct vio_dev *dev)
 static const char *indirect_of_len(struct vio_dev *dev, uint32_t len)
 {
 	indirect_chain(dev);
-	dev->queues[0].desc[0].len = len;
+	hostile_queue(dev)->desc[0].len = len;
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -125,7 +137,7 @@ static const char *indirect_len_0(struct vio_dev *dev)
 
 static const char *indirect_len_odd(struct vio_dev *dev)
 {
-	return indirect_of_len(dev, 3 * sizeof(*table) + 1);
+	return indirect_of_len(dev, 2 * sizeof(*table) + 1);
 }
 
 static const char *indirect_len_4g(struct vio_dev *dev)
@@ -135,7 +147,8 @@ static const char *indirect_len_4g(struct vio_dev *dev)
 
 static const char *table_at(struct vio_dev *dev, uint64_t gpa, uint32_t len)
 {
-	vio_desc_set(&dev->queues[0], 0, (const void *)gpa, len, INDIRECT, 0);
+	vio_desc_set(hostile_queue(dev), 0, (const void *)gpa, len, INDIRECT,
+		     0);
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -157,8 +170,8 @@ static const char *table_wraps(struct vio_dev *dev)
 static const char *data_at(struct vio_dev *dev, uint64_t gpa, uint32_t len)
 {
 	hostile_good_chain(dev);
-	dev->queues[0].desc[1].addr = gpa;
-	dev->queues[0].desc[1].len = len;
+	hostile_queue(dev)->desc[1].addr = gpa;
+	hostile_queue(dev)->desc[1].len = len;
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -192,53 +205,61 @@ static const char *lengths_over_4g(struct vio_dev *dev)
 {
 	uint32_t len = (uint32_t)(runtime_ram_end() - LAYOUT_KERNEL);
 	uint32_t n = (uint32_t)(0x100000000ULL / len) + 2;
+	uint16_t dir;
 
 	if (n > MAX_CHAIN - 2)
 		return NULL; /* a guest with so little RAM cannot do it */
 	indirect_chain(dev);
-	for (uint32_t i = 1; i <= n; i++) {
+	dir = table[0].flags & WRITE;
+	for (uint32_t i = 0; i <= n; i++) {
 		table[i] = (struct vring_desc){ .addr = LAYOUT_KERNEL,
 						.len = len,
-						.flags = NEXT,
+						.flags = NEXT | dir,
 						.next = (uint16_t)(i + 1) };
 	}
-	table[n + 1] = (struct vring_desc){ .addr = (uint64_t)&blk.status,
-					    .len = 1,
-					    .flags = WRITE };
-	dev->queues[0].desc[0].len = (n + 2) * (uint32_t)sizeof(*table);
+	table[n].flags = dir;
+	hostile_queue(dev)->desc[0].len = (n + 1) * (uint32_t)sizeof(*table);
 	return hostile_expect_reset(dev, 0);
 }
 
 static const char *empty_buffer(struct vio_dev *dev)
 {
-	const struct vio_buf bufs[4] = { { &blk.hdr, sizeof(blk.hdr) },
-					 { blk.data, 0 },
-					 { blk.data, SECTOR },
-					 { &blk.status, 1 } };
+	struct vio_queue *q = hostile_queue(dev);
+	uint32_t len;
 
-	hostile_good_chain(dev);
-	if (!vio_request(dev, 0, bufs, 1, 3, NULL))
+	hostile_chain(dev, 1, 0);
+	vio_desc_set(q, 0, hostile_data, 0, (q->desc[1].flags & WRITE) | NEXT,
+		     1);
+	vio_publish(q, 0);
+	vio_kick(dev, target->queue);
+	if (!vio_wait_used(dev, q, NULL, &len))
 		return "no answer";
-	return blk.status == VIRTIO_BLK_S_OK ? NULL : "not done";
+	return target->good(len) ? NULL : "not done";
 }
 
 static const char *writable_first(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 
-	hostile_good_chain(dev);
-	vio_desc_set(q, 0, blk.data, SECTOR, WRITE | NEXT, 1);
-	vio_desc_set(q, 1, &blk.hdr, sizeof(blk.hdr), NEXT, 2);
+	vio_desc_set(q, 0, hostile_data, SECTOR, WRITE | NEXT, 1);
+	vio_desc_set(q, 1, hostile_data + SECTOR, SECTOR, 0, 0);
 	return hostile_expect_reset(dev, 0);
 }
 
-static const char *no_room_for_status(struct vio_dev *dev)
+/* Without the writable part; only where there is one. */
+static const char *no_room_for_answer(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
+	unsigned int n = hostile_good_chain(dev), out = 0;
 	const char *why;
 
-	hostile_good_chain(dev);
-	q->desc[0].flags = 0;
+	if (!(q->desc[n - 1].flags & WRITE))
+		return NULL;
+	while (!(q->desc[out].flags & WRITE))
+		out++;
+	if (out == 0) /* all of it is: a readable buffer in its place */
+		vio_desc_set(q, (uint16_t)out++, hostile_data, SECTOR, 0, 0);
+	q->desc[out - 1].flags = 0;
 	why = hostile_expect_reset(dev, 0);
 	if (!why && q->used->idx != 0 && q->used->ring[0].len != 0)
 		return "claims to have written into nothing";
@@ -247,7 +268,7 @@ static const char *no_room_for_status(struct vio_dev *dev)
 
 static const char *index_too_far(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 
 	hostile_good_chain(dev);
 	q->avail_idx += q->size;
@@ -260,7 +281,7 @@ static const char *index_backwards(struct vio_dev *dev)
 
 	if (why)
 		return why;
-	dev->queues[0].avail_idx -= 2;
+	hostile_queue(dev)->avail_idx -= 2;
 	return hostile_expect_reset(dev, 0);
 }
 
@@ -270,13 +291,13 @@ static const char *index_backwards(struct vio_dev *dev)
  */
 static const char *head_twice(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 	unsigned int answers = 0;
 
 	hostile_good_chain(dev);
 	vio_publish(q, 0);
 	vio_publish(q, 0);
-	vio_kick(dev, 0);
+	vio_kick(dev, target->queue);
 	while (answers < 2 && vio_wait_used(dev, q, NULL, NULL))
 		answers++;
 	if (answers == 2)
@@ -287,26 +308,26 @@ static const char *head_twice(struct vio_dev *dev)
 /* Everything changes right after the kick: any result, and it lives. */
 static const char *changed_after_kick(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 
-	indirect_chain(dev);
+	unsigned int n = indirect_chain(dev);
+
 	vio_publish(q, 0);
-	vio_kick(dev, 0);
-	for (uint16_t i = 0; i < 3; i++) {
+	vio_kick(dev, target->queue);
+	for (unsigned int i = 0; i < n; i++) {
 		table[i].addr = ~0ULL - i;
 		table[i].len = 0xffffffff;
 		table[i].next = 0xffff;
 	}
 	q->desc[0].len = 0xffffffff;
-	blk.hdr.sector = ~0ULL;
-	blk.hdr.type = 0xffffffff;
+	memset(hostile_data, 0xff, SECTOR);
 	(void)vio_wait_used(dev, q, NULL, NULL);
 	return NULL;
 }
 
 static const char *events_garbage(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
+	struct vio_queue *q = hostile_queue(dev);
 	const char *why = NULL;
 
 	for (uint16_t i = 0; i < 4 && !why; i++) {
@@ -318,28 +339,32 @@ static const char *events_garbage(struct vio_dev *dev)
 	return why;
 }
 
+/* What it writes goes into the ring itself: any result, and it lives. */
+static const char *written_over(struct vio_dev *dev, void *what)
+{
+	struct vio_queue *q = hostile_queue(dev);
+	unsigned int n = hostile_good_chain(dev);
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (!(q->desc[i].flags & WRITE))
+			continue;
+		q->desc[i].addr = (uint64_t)what;
+		vio_publish(q, 0);
+		vio_kick(dev, target->queue);
+		(void)vio_wait_used(dev, q, NULL, NULL);
+		return NULL;
+	}
+	return NULL; /* it writes nothing */
+}
+
 static const char *data_over_ring(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
-
-	hostile_good_chain(dev);
-	q->desc[1].addr = (uint64_t)q->desc;
-	vio_publish(q, 0);
-	vio_kick(dev, 0);
-	(void)vio_wait_used(dev, q, NULL, NULL);
-	return NULL;
+	return written_over(dev, hostile_queue(dev)->desc);
 }
 
 static const char *data_over_used(struct vio_dev *dev)
 {
-	struct vio_queue *q = &dev->queues[0];
-
-	hostile_good_chain(dev);
-	q->desc[1].addr = (uint64_t)q->used;
-	vio_publish(q, 0);
-	vio_kick(dev, 0);
-	(void)vio_wait_used(dev, q, NULL, NULL);
-	return NULL;
+	return written_over(dev, hostile_queue(dev)->used);
 }
 
 const struct hostile_case hostile_ring_cases[] = {
@@ -355,7 +380,7 @@ const struct hostile_case hostile_ring_cases[] = {
 	{ "06-indirect-and-next", HAS_INDIRECT, indirect_and_next },
 	{ "07-indirect-not-negotiated", 0, indirect_not_negotiated },
 	{ "08-indirect-of-0-bytes", HAS_INDIRECT, indirect_len_0 },
-	{ "08-indirect-of-49-bytes", HAS_INDIRECT, indirect_len_odd },
+	{ "08-indirect-of-33-bytes", HAS_INDIRECT, indirect_len_odd },
 	{ "09-indirect-of-4-gib", HAS_INDIRECT, indirect_len_4g },
 	{ "10-indirect-table-in-mmio", HAS_INDIRECT, table_in_mmio },
 	{ "10-indirect-table-half-outside", HAS_INDIRECT, table_half_outside },
@@ -368,7 +393,7 @@ const struct hostile_case hostile_ring_cases[] = {
 	{ "13-lengths-over-4-gib", HAS_INDIRECT, lengths_over_4g },
 	{ "14-empty-buffer-is-legal", 0, empty_buffer },
 	{ "15-writable-before-readable", 0, writable_first },
-	{ "16-no-room-for-the-status", 0, no_room_for_status },
+	{ "16-no-room-for-the-answer", 0, no_room_for_answer },
 	{ "17-index-too-far-ahead", 0, index_too_far },
 	{ "18-index-backwards", 0, index_backwards },
 	{ "19-head-available-twice", 0, head_twice },
