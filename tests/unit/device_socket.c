@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -142,6 +143,18 @@ static void stop(void)
 	cr_assert(zero(int, await()));
 }
 
+/* Memory as other front ends have it: not sealed against getting shorter. */
+static void unseal(void)
+{
+	_cleanup_fd_ int fd = memfd_create("front end", MFD_CLOEXEC);
+
+	cr_assert(ge(int, fd, 0));
+	cr_assert(zero(int, ftruncate(fd, (off_t)g.size)));
+	cr_assert(mmap(g.ram, g.size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED, fd, 0) == g.ram);
+	cr_assert(ge(int, dup3(fd, g.memfd, O_CLOEXEC), 0));
+}
+
 static void setup(void)
 {
 	struct gmem_region reg = { .gpa = GUEST_RAM_GPA };
@@ -155,6 +168,7 @@ static void setup(void)
 	out_fd = open(in_dir("out"), O_RDWR | O_CLOEXEC);
 	cr_assert(in_fd >= 0 && out_fd >= 0);
 	guest_init(&g, 1 << 20);
+	unseal();
 	reg.size = g.size;
 	reg.fd = fcntl(g.memfd, F_DUPFD_CLOEXEC, 0);
 	cr_assert(zero(int, gmem_add(&gm, &reg)));
@@ -280,11 +294,8 @@ Test(device_socket, console_goes_on_where_it_was_stopped)
 	}
 }
 
-/* One process for each front end, one after the other. */
-Test(device_socket, console_serves_the_next_front_end)
+static void attach_anew(void)
 {
-	start(0, 0);
-	prints("the first\n");
 	frontend_finish(&fe);
 	for (unsigned int i = 0; i < 2; i++) {
 		guest_ring_finish(&ring[i]);
@@ -294,6 +305,35 @@ Test(device_socket, console_serves_the_next_front_end)
 	start(0, 0);
 	prints("the second\n");
 	reads("and hears\n");
+}
+
+/* One process for each front end, one after the other. */
+Test(device_socket, console_serves_the_next_front_end)
+{
+	start(0, 0);
+	prints("the first\n");
+	attach_anew();
+}
+
+static void on_lost(struct frontend *f, const char *why)
+{
+	done = true;
+}
+
+/* Its process ends at the first access; the next front end gets another. */
+Test(device_socket, a_front_end_that_truncates_its_memory_harms_only_itself)
+{
+	start(0, 0);
+	prints("the first\n");
+	fe.on_failed = on_lost;
+	cr_assert(zero(int, ftruncate(g.memfd, 0)));
+	fd_event_signal(ring[TX].kick_fd);
+	(void)await();
+	cr_assert(fe.failed);
+	cr_assert(zero(int, waitpid(pid, NULL, WNOHANG)), "all of it ended");
+	/* Zeroes: the rings are made anew. */
+	cr_assert(zero(int, ftruncate(g.memfd, (off_t)g.size)));
+	attach_anew();
 }
 
 /* Where fd @fd of process @who leads. */
