@@ -26,6 +26,7 @@
 #include "virtio/devctl.h"
 #include "virtio/queues.h"
 #include "virtio/roles.h"
+#include "virtio/turn.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
@@ -33,7 +34,8 @@
 /* Of one transmit buffer; the rest is dropped. Linux sends 32 KiB at most. */
 #define CONSOLE_TX_MAX (256U << 10)
 /* Transmit buffers of one turn of the loop. */
-#define CONSOLE_TURN 64U
+#define CONSOLE_TURN	   64U
+#define CONSOLE_TURN_BYTES (256U << 10)
 
 #define QUEUE_RX 0U
 #define QUEUE_TX 1U
@@ -188,7 +190,7 @@ static void tx_run(struct virtio_console *con)
 	struct virtq *vq = &con->dev.queues[QUEUE_TX];
 	struct iovec iov[VIRTQ_MAX_CHAIN];
 	struct virtq_chain c;
-	unsigned int turn = 0;
+	struct turn turn = turn_begin(CONSOLE_TURN, CONSOLE_TURN_BYTES);
 
 	do {
 		int r;
@@ -200,7 +202,7 @@ static void tx_run(struct virtio_console *con)
 			if (r == 1)
 				tx_chain(con, &c, iov);
 			virtq_push(vq, c.head, 0);
-			if (++turn < CONSOLE_TURN)
+			if (turn_goes_on(&turn, &c))
 				continue;
 			virtq_later(vq);
 			return;

@@ -10,6 +10,7 @@
 
 #include "virtio/queues.h"
 #include "virtio/roles.h"
+#include "virtio/turn.h"
 #include "vmm/base/fd.h"
 
 /* A larger buffer is filled in part, which the text allows. */
@@ -50,10 +51,10 @@ static uint32_t rng_fill(const struct virtq_chain *c)
 
 static void rng_kick(struct virtio_dev *dev, unsigned int queue)
 {
+	struct turn turn = turn_begin(RNG_QUEUE_SIZE, RNG_TURN_BYTES);
 	struct virtq *vq = &dev->queues[queue];
 	struct iovec iov[VIRTQ_MAX_CHAIN];
 	struct virtq_chain c;
-	uint32_t turn = 0;
 
 	do {
 		int r;
@@ -70,8 +71,7 @@ static void rng_kick(struct virtio_dev *dev, unsigned int queue)
 				virtq_break(vq, "no room for random bytes");
 				return;
 			}
-			turn += len;
-			if (turn < RNG_TURN_BYTES)
+			if (turn_goes_on(&turn, &c))
 				continue;
 			virtq_later(vq);
 			return;

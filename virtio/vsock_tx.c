@@ -10,11 +10,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 
+#include "virtio/turn.h"
 #include "virtio/vsock.h"
 #include "vmm/base/fd.h"
 
 /* Packets of one turn of the loop. */
 #define TURN_PACKETS 64U
+#define TURN_BYTES   (2U << 20)
 
 struct packet {
 	struct virtio_vsock_hdr hdr;
@@ -217,7 +219,7 @@ void vsock_tx_run(struct virtio_vsock *vs)
 	struct virtq *vq = &vs->dev.queues[VSOCK_TX];
 	struct iovec iov[VIRTQ_MAX_CHAIN];
 	struct virtq_chain c;
-	unsigned int turn = 0;
+	struct turn turn = turn_begin(TURN_PACKETS, TURN_BYTES);
 
 	do {
 		int r;
@@ -238,7 +240,7 @@ void vsock_tx_run(struct virtio_vsock *vs)
 			if (r == 1)
 				tx_chain(vs, &c, iov);
 			virtq_push(vq, c.head, 0);
-			if (++turn < TURN_PACKETS)
+			if (turn_goes_on(&turn, &c))
 				continue;
 			virtq_later(vq);
 			return;

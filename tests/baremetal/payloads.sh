@@ -175,8 +175,8 @@ hostile_tests() {
 # Kicks without end, of a device that has nothing to do: how many of them go by
 # while another device answers a request? One vCPU does both.
 flood_tests() {
-	local engine=engine=uring queue kicks=20000
-	[ "${LONG-}" = "" ] || kicks=1000000
+	local engine=engine=uring queue kicks
+	kicks=$(how_many 20000 5000 1000000)
 	for queue in blk net-tx console-tx rng fs vsock-tx; do
 		run_dir_make
 		hostile_start --console "type=file,path=$dir/run/console" \

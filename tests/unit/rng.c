@@ -7,6 +7,7 @@
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/roles.h"
+#include "virtio/turn.h"
 #include "vmm/base/fd.h"
 
 static struct front f;
@@ -142,6 +143,25 @@ Test(rng, works_with_indirect_descriptors)
 		     front_wait_used(&f, 0,
 				     guest_ring_add_indirect(&f.ring[0], b, 2)),
 		     30));
+}
+
+/* A system call for each byte: a turn is over long before its bytes are. */
+Test(rng, a_turn_ends_by_the_number_of_buffers)
+{
+	static struct guest_buf bytes[VIRTQ_MAX_CHAIN];
+
+	for (unsigned int i = 0; i < VIRTQ_MAX_CHAIN; i++)
+		bytes[i] = (struct guest_buf){ buf + i, 1, true };
+	for (unsigned int i = 0; i < 32; i++)
+		(void)guest_ring_add_indirect(&f.ring[0], bytes,
+					      VIRTQ_MAX_CHAIN);
+	guest_ring_kick(&f.ring[0]);
+	cr_assert(zero(int, loop_turn(&f.loop, 1000)));
+	cr_assert(gt(u16, f.ring[0].used->idx, 0));
+	cr_assert(le(u16, f.ring[0].used->idx,
+		     TURN_DESCRIPTORS / VIRTQ_MAX_CHAIN));
+	front_settle(&f);
+	cr_assert(eq(u16, f.ring[0].used->idx, 32));
 }
 
 Test(rng_create, refuses_words, .timeout = 30)
