@@ -48,6 +48,7 @@ VIRTIO_SRC = \
 	virtio/backend_ring.c \
 	virtio/blk.c \
 	virtio/blk_request.c \
+	virtio/blk_ring.c \
 	virtio/blk_threads.c \
 	virtio/blk_uring.c \
 	virtio/console.c \
@@ -544,12 +545,14 @@ $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 # statically, and a program in an empty root must be.
 PROBE = $(B)/tests/sandbox/probe-device
 PROBE_SRC = tests/sandbox/probe_device.c $(BASE_SRC) sandbox/caps.c \
-	sandbox/jail.c sandbox/policy.c sandbox/policy_roles.c
+	sandbox/jail.c sandbox/policy.c sandbox/policy_roles.c \
+	virtio/blk_ring.c
 
-$(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h)
+$(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
-		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a
+		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a \
+		-l:liburing.a
 
 $(B)/tests/unit/spawner $(B)/tests/unit/device_log: | $(PROBE)
 

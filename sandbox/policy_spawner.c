@@ -67,6 +67,8 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(sigaltstack),
 	/* Stage 2: a device opens what it serves with. */
 	POLICY_ALLOW(rt_sigaction),
+	POLICY_ALLOW(io_uring_setup),
+	POLICY_ALLOW(io_uring_register),
 	POLICY_ALLOW(epoll_create1),
 	POLICY_ALLOW(eventfd2),
 	POLICY_ALLOW(timerfd_create),

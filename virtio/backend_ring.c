@@ -14,6 +14,7 @@
  * left. Whatever leaves "running" waits until nothing is in flight.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "virtio/backend_int.h"
 #include "vmm/base/fd.h"
@@ -73,6 +74,7 @@ void backend_stop_if_idle(struct backend *be)
 
 static void dev_start(struct backend *be)
 {
+	static struct log_limit limit;
 	struct virtio_dev *dev = be->dev;
 	int r;
 
@@ -82,7 +84,8 @@ static void dev_start(struct backend *be)
 	dev->started = true;
 	r = dev->ops->start ? dev->ops->start(dev) : 0;
 	if (r < 0) {
-		(void)log_errno(r, "start %s", dev->ops->name);
+		log_limited(&limit, "start %s: %s", dev->ops->name,
+			    strerror(-r));
 		be->failed = true;
 	}
 }

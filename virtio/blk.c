@@ -90,7 +90,7 @@ void blk_progress(struct virtio_blk *blk)
 	struct virtq *vq = &blk->dev.queues[0];
 	unsigned int taken = 0;
 
-	if (blk->quiescing || !blk->engine) {
+	if (blk->quiescing || !blk->serving) {
 		signal_used(blk);
 		return;
 	}
@@ -116,18 +116,9 @@ void blk_progress(struct virtio_blk *blk)
 static int blk_start(struct virtio_dev *dev)
 {
 	struct virtio_blk *blk = to_blk(dev);
-	int r = -ENOSYS;
+	int r = blk->engine_ops->start(blk->engine);
 
-	for (unsigned int i = 0; blk->engines[i]; i++) {
-		r = blk->engines[i]->start(blk, &blk->engine);
-		if (r == 0) {
-			blk->engine_ops = blk->engines[i];
-			log_debug("block engine %s", blk->engine_ops->name);
-			return 0;
-		}
-		log_info("block engine %s cannot be used: %s",
-			 blk->engines[i]->name, strerror(-r));
-	}
+	blk->serving = r == 0;
 	return r;
 }
 
@@ -141,7 +132,7 @@ static void blk_stop_queue(struct virtio_dev *dev, unsigned int queue)
 	struct virtio_blk *blk = to_blk(dev);
 
 	loop_timer_cancel(dev->loop, &blk->again);
-	if (!blk->engine)
+	if (!blk->serving)
 		return;
 	blk->quiescing = true;
 	while (blk->in_flight)
@@ -154,11 +145,11 @@ static void blk_stop(struct virtio_dev *dev)
 {
 	struct virtio_blk *blk = to_blk(dev);
 
-	if (!blk->engine)
+	if (!blk->serving)
 		return;
 	blk_stop_queue(dev, 0);
 	blk->engine_ops->stop(blk->engine);
-	blk->engine = NULL;
+	blk->serving = false;
 }
 
 static const struct virtio_dev_ops blk_ops = {
@@ -299,6 +290,25 @@ static uint64_t features_of(const struct blk_config *cfg)
 	return f;
 }
 
+/* Once and for all: what a host does not offer it will not offer later. */
+static int engine_create(struct virtio_blk *blk,
+			 const struct blk_engine_ops *const *engines)
+{
+	int r = -ENOSYS;
+
+	for (unsigned int i = 0; engines[i]; i++) {
+		r = engines[i]->create(blk, &blk->engine);
+		if (r == 0) {
+			blk->engine_ops = engines[i];
+			log_debug("block engine %s", engines[i]->name);
+			return 0;
+		}
+		log_info("block engine %s cannot be used: %s", engines[i]->name,
+			 strerror(-r));
+	}
+	return r;
+}
+
 int blk_create(struct loop *loop, const struct blk_config *cfg,
 	       struct virtio_blk **ret)
 {
@@ -332,12 +342,16 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	blk->capacity = geo.size - geo.size % geo.logical;
 	blk->mem_align = geo.mem_align;
 	memcpy(blk->id, cfg->id ? cfg->id : "", id_len);
-	memcpy(blk->engines, cfg->engines, sizeof(blk->engines));
 	for (unsigned int i = 0; i < BLK_DEPTH; i++) {
 		blk->requests[i].next = blk->free;
 		blk->free = &blk->requests[i];
 	}
 	config_fill(blk, &geo);
+	r = engine_create(blk, cfg->engines);
+	if (r < 0) {
+		free(blk);
+		return r;
+	}
 	*ret = blk;
 	return 0;
 }
@@ -440,6 +454,7 @@ static void role_destroy(struct virtio_dev *dev)
 	blk = to_blk(dev);
 	blk_stop(dev);
 	loop_timer_cancel(dev->loop, &blk->again);
+	blk->engine_ops->destroy(blk->engine);
 	fd_close(&blk->fd);
 	free(blk);
 }

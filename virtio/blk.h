@@ -75,13 +75,19 @@ struct blk_request {
 	unsigned int nr_segs, seg;
 };
 
+/* create, { start, submit .. wait, stop }, destroy */
 struct blk_engine_ops {
 	const char *name;
 	/*
-	 * Begins serving blk->fd. Return: 0; -ENOSYS, -EPERM or another -errno
-	 * if the host does not offer what it needs.
+	 * Before the jail is closed: makes what cannot be made later. Return:
+	 * 0 and *ret; -ENOSYS, -EPERM or another -errno if the host does not
+	 * offer what it needs.
 	 */
-	int (*start)(struct virtio_blk *blk, struct blk_engine **ret);
+	int (*create)(struct virtio_blk *blk, struct blk_engine **ret);
+	/* Stopped, or never started. Frees @engine. */
+	void (*destroy)(struct blk_engine *engine);
+	/* Begins serving blk->fd. Return: 0 or -errno, and is stopped. */
+	int (*start)(struct blk_engine *engine);
 	/* Takes a step; it begins at commit(), at the latest. Cannot fail. */
 	void (*submit)(struct blk_engine *engine, struct blk_request *req);
 	/*
@@ -91,7 +97,7 @@ struct blk_engine_ops {
 	void (*commit)(struct blk_engine *engine);
 	/* Blocks until at least one step in hand is done. */
 	void (*wait)(struct blk_engine *engine);
-	/* Nothing is in hand. Releases rings and threads; frees @engine. */
+	/* Nothing is in hand. Releases what costs while idle. */
 	void (*stop)(struct blk_engine *engine);
 };
 
@@ -108,10 +114,9 @@ struct virtio_blk {
 	uint32_t mem_align;	      /* of buffers for O_DIRECT; 1 = any */
 	bool no_punch, no_zero_range; /* found out: not supported */
 
-	/* Tried in this order, NULL-terminated. */
-	const struct blk_engine_ops *engines[3];
-	const struct blk_engine_ops *engine_ops; /* of the running one */
-	struct blk_engine *engine;		 /* NULL while stopped */
+	const struct blk_engine_ops *engine_ops;
+	struct blk_engine *engine; /* never NULL */
+	bool serving;		   /* it is started */
 
 	unsigned int in_flight;
 	bool pushed;	/* used entries not signalled yet */
@@ -125,8 +130,9 @@ struct virtio_blk {
 struct blk_config {
 	int fd; /* image; owned by the device after success */
 	bool ro, direct, nodiscard;
-	const char *id;				 /* or NULL */
-	const struct blk_engine_ops *engines[3]; /* NULL-terminated */
+	const char *id; /* or NULL */
+	/* The first that the host offers is used; NULL-terminated. */
+	const struct blk_engine_ops *engines[3];
 };
 
 /* Makes the device. Return: 0 and *ret, -EINVAL bad id, or -errno. */

@@ -7,12 +7,13 @@
  * eventfd.
  *
  * System calls, for the seccomp policy:
+ *   create:  eventfd2
  *   start:   clone3 (or clone) with CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|
- *	      SETTLS|PARENT_SETTID|CHILD_CLEARTID, mmap, mprotect, eventfd2,
+ *	      SETTLS|PARENT_SETTID|CHILD_CLEARTID, mmap, mprotect,
  *	      rt_sigprocmask, epoll_ctl; in the thread set_robust_list, rseq
  *   request: preadv, pwritev, fdatasync, fallocate, futex, write and read of
  *	      the eventfd
- *   stop:    futex, close, epoll_ctl, munmap; in the thread madvise, exit
+ *   stop:    futex, epoll_ctl, munmap; in the thread madvise, exit
  *   memory:  brk, mmap, munmap (malloc of large or unaligned requests)
  */
 #define _GNU_SOURCE
@@ -172,15 +173,19 @@ static void on_done(struct loop_source *src, uint32_t events)
 /* Also of one whose threads are only partly there. */
 static void threads_stop(struct blk_engine *e)
 {
-	if (!e)
-		return;
 	(void)pthread_mutex_lock(&e->lock);
 	e->stopping = true;
 	(void)pthread_cond_broadcast(&e->work);
 	(void)pthread_mutex_unlock(&e->lock);
 	for (unsigned int i = 0; i < e->nr_threads; i++)
 		(void)pthread_join(e->threads[i], NULL);
+	e->nr_threads = 0;
+	e->stopping = false;
 	loop_remove(e->blk->dev.loop, &e->src);
+}
+
+static void threads_destroy(struct blk_engine *e)
+{
 	fd_close(&e->done_fd);
 	(void)pthread_cond_destroy(&e->work);
 	(void)pthread_cond_destroy(&e->ready);
@@ -214,13 +219,19 @@ static int create_threads(struct blk_engine *e)
 	return e->nr_threads ? 0 : -r;
 }
 
-static int threads_start(struct virtio_blk *blk, struct blk_engine **ret)
+static int threads_create(struct virtio_blk *blk, struct blk_engine **ret)
 {
 	struct blk_engine *e = calloc(1, sizeof(*e));
-	int r;
 
 	if (!e)
 		return -ENOMEM;
+	e->done_fd = fd_event_create();
+	if (e->done_fd < 0) {
+		int r = e->done_fd;
+
+		free(e);
+		return r;
+	}
 	e->blk = blk;
 	e->src.fd = -1;
 	list_init(&e->todo);
@@ -229,18 +240,20 @@ static int threads_start(struct virtio_blk *blk, struct blk_engine **ret)
 	(void)pthread_mutex_init(&e->lock, NULL);
 	(void)pthread_cond_init(&e->work, NULL);
 	(void)pthread_cond_init(&e->ready, NULL);
-	e->done_fd = r = fd_event_create();
-	if (r >= 0)
-		r = loop_add(blk->dev.loop, &e->src, e->done_fd, EPOLLIN,
-			     on_done);
-	if (r >= 0)
-		r = create_threads(e);
-	if (r < 0) {
-		threads_stop(e);
-		return r;
-	}
 	*ret = e;
 	return 0;
+}
+
+static int threads_start(struct blk_engine *e)
+{
+	int r = loop_add(e->blk->dev.loop, &e->src, e->done_fd, EPOLLIN,
+			 on_done);
+
+	if (r >= 0)
+		r = create_threads(e);
+	if (r < 0)
+		threads_stop(e);
+	return r;
 }
 
 static void threads_submit(struct blk_engine *e, struct blk_request *req)
@@ -287,6 +300,8 @@ static void threads_wait(struct blk_engine *e)
 
 const struct blk_engine_ops blk_threads_ops = {
 	.name = "threads",
+	.create = threads_create,
+	.destroy = threads_destroy,
 	.start = threads_start,
 	.submit = threads_submit,
 	.commit = threads_commit,

@@ -71,6 +71,7 @@ static void on_tap(struct loop_source *src, uint32_t events)
 
 void net_watch(struct virtio_net *net)
 {
+	static struct log_limit limit;
 	bool watch = net_wake_update(net);
 	bool want = watch || (!net->gone && net->rx_on && !net->rx_starved);
 	int r;
@@ -83,7 +84,7 @@ void net_watch(struct virtio_net *net)
 		return;
 	r = loop_add(net->dev.loop, &net->src, net->fd, EPOLLIN, on_tap);
 	if (r < 0) {
-		(void)log_errno(r, "watch the tap");
+		log_limited(&limit, "watch the tap: %s", strerror(-r));
 		backend_fail(net->dev.backend, "the tap cannot be polled");
 	}
 }

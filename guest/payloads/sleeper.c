@@ -35,10 +35,14 @@ static const char *disk_works(void)
 {
 	if (!disk)
 		return NULL;
-	return vio_blk_request(disk, VIRTIO_BLK_T_IN, 0, sector, SECTOR) ==
-			       VIRTIO_BLK_S_OK
-		       ? NULL
-		       : "the disk does not answer";
+	if (vio_blk_request(disk, VIRTIO_BLK_T_IN, 0, sector, SECTOR) !=
+	    VIRTIO_BLK_S_OK)
+		return "the disk does not answer";
+	/* Unlike a cached read, it always takes the host a thread. */
+	if (vio_blk_request(disk, VIRTIO_BLK_T_FLUSH, 0, NULL, 0) !=
+	    VIRTIO_BLK_S_OK)
+		return "the disk does not flush";
+	return NULL;
 }
 
 static void devices_stop(void)

@@ -32,11 +32,14 @@
 #include <unistd.h>
 
 #include "sandbox/jail.h"
+#include "virtio/blk_ring.h"
 #include "virtio/devctl.h"
 #include "vmm/base/log.h"
 
 static char *const *probe_argv;
 static bool slow_end;
+static struct io_uring ring;
+static bool ring_made;
 
 static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 {
@@ -351,6 +354,93 @@ static void do_storm(void)
 	say("escaped %d", escapes);
 }
 
+/* As a disk's process does in stage 2. */
+static void do_uring(void)
+{
+	errno = -blk_ring_open(&ring, 8);
+	ring_made = errno == 0;
+	say_result("uring", ring_made ? 0 : -1);
+}
+
+/* As a captured process would, with nothing restricted. */
+static void do_uring_second(void)
+{
+	struct io_uring_params params = { 0 };
+
+	say_result("uring-second", syscall(SYS_io_uring_setup, 8, &params));
+}
+
+static void do_uring_register(void)
+{
+	int fd = DEVFD_LOG;
+
+	say_result("uring-register",
+		   syscall(SYS_io_uring_register, ring.ring_fd,
+			   IORING_REGISTER_FILES, &fd, 1));
+}
+
+/* One request on the ring, of the process's own making if there is none. */
+static void uring_try(const char *what, const struct io_uring_sqe *sqe)
+{
+	struct io_uring_cqe *cqe;
+	int r;
+
+	if (!ring_made) {
+		errno = -io_uring_queue_init(8, &ring, 0);
+		if (errno) {
+			say_result(what, -1);
+			return;
+		}
+	}
+	*io_uring_get_sqe(&ring) = *sqe;
+	r = io_uring_submit(&ring);
+	if (r == 1)
+		r = io_uring_wait_cqe(&ring, &cqe);
+	if (r == 0) {
+		r = cqe->res;
+		io_uring_cqe_seen(&ring, cqe);
+	}
+	errno = r < 0 ? -r : 0;
+	say_result(what, r < 0 ? -1 : 0);
+}
+
+static void do_uring_openat(void)
+{
+	struct io_uring_sqe sqe;
+
+	io_uring_prep_openat(&sqe, AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+	uring_try("uring-openat", &sqe);
+}
+
+static void do_uring_socket(void)
+{
+	struct io_uring_sqe sqe;
+
+	/* IORING_OP_SOCKET, Linux 5.19 */
+	io_uring_prep_rw(45, &sqe, AF_UNIX, NULL, 0, SOCK_STREAM);
+	uring_try("uring-socket", &sqe);
+}
+
+/* A flag that a disk has no use for, here to let a kernel thread do it. */
+static void do_uring_flag(void)
+{
+	struct io_uring_sqe sqe;
+
+	io_uring_prep_fsync(&sqe, DEVFD_NULL_IN, 0);
+	sqe.flags = IOSQE_ASYNC;
+	uring_try("uring-flag", &sqe);
+}
+
+static void do_uring_write(void)
+{
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct io_uring_sqe sqe;
+
+	io_uring_prep_writev(&sqe, DEVFD_NULL_OUT, &iov, 1, 0);
+	uring_try("uring-write", &sqe);
+}
+
 static void do_exit3(void)
 {
 	_exit(3);
@@ -401,6 +491,13 @@ static const struct {
 	{ "log-last-words", do_log_last_words },
 	{ "handler", do_handler },
 	{ "storm", do_storm },
+	{ "uring", do_uring },
+	{ "uring-second", do_uring_second },
+	{ "uring-register", do_uring_register },
+	{ "uring-openat", do_uring_openat },
+	{ "uring-socket", do_uring_socket },
+	{ "uring-flag", do_uring_flag },
+	{ "uring-write", do_uring_write },
 	{ "exit3", do_exit3 },
 	{ "comm", do_comm },
 };

@@ -679,13 +679,19 @@ struct blk_engine {
 };
 
 static struct blk_engine slow;
-static int slow_starts, slow_stops;
+static int slow_creates, slow_starts, slow_stops, refusals;
 
-static int slow_start(struct virtio_blk *blk, struct blk_engine **ret)
+static int slow_create(struct virtio_blk *blk, struct blk_engine **ret)
 {
 	slow.blk = blk;
-	slow_starts++;
+	slow_creates++;
 	*ret = &slow;
+	return 0;
+}
+
+static int slow_start(struct blk_engine *e)
+{
+	slow_starts++;
 	return 0;
 }
 
@@ -719,8 +725,14 @@ static void slow_stop(struct blk_engine *e)
 	slow_stops++;
 }
 
+static void slow_destroy(struct blk_engine *e)
+{
+}
+
 static const struct blk_engine_ops slow_ops = {
 	.name = "slow",
+	.create = slow_create,
+	.destroy = slow_destroy,
 	.start = slow_start,
 	.submit = slow_submit,
 	.commit = slow_commit,
@@ -728,13 +740,14 @@ static const struct blk_engine_ops slow_ops = {
 	.stop = slow_stop,
 };
 
-static int refuse_start(struct virtio_blk *blk, struct blk_engine **ret)
+static int refuse(struct virtio_blk *blk, struct blk_engine **ret)
 {
+	refusals++;
 	return -EPERM;
 }
 
 static const struct blk_engine_ops refusing_ops = { .name = "refusing",
-						    .start = refuse_start };
+						    .create = refuse };
 
 static void disk_open_slow(struct disk *d)
 {
@@ -780,6 +793,9 @@ Test(blk, stop_waits_for_a_slow_back_end_and_holds_no_engine, .timeout = 30)
 	cr_assert(eq(uint, slow.nr, 100 - BLK_DEPTH));
 	disk_close(&d);
 	cr_assert(eq(int, slow_stops, 2));
+	/* Not asked, nor told of, at each start: a guest paces those. */
+	cr_assert(eq(int, refusals, 1));
+	cr_assert(eq(int, slow_creates, 1));
 }
 
 BOTH_ENGINES(stop_and_start_many_times_leaks_nothing)

@@ -8,6 +8,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 
 #include "sandbox/caps.h"
 #include "sandbox/jail.h"
+#include "virtio/blk_ring.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
@@ -61,6 +63,14 @@ static int run(int (*fn)(void))
 			return __LINE__ & 0xff; \
 	} while (0)
 
+#define ORDINARY_ID 60123
+
+static int become_ordinary(void)
+{
+	return syscall(SYS_setresgid, ORDINARY_ID, ORDINARY_ID, ORDINARY_ID) ||
+	       syscall(SYS_setresuid, ORDINARY_ID, ORDINARY_ID, ORDINARY_ID);
+}
+
 static int device_without_listener(void)
 {
 	jail_device("blk", -1, true);
@@ -82,6 +92,66 @@ Test(jail, device_without_a_listener_is_denied_and_lives, .timeout = 30)
 	cr_skip_test("the sanitizer's run-time makes calls of its own");
 #endif
 	cr_assert(zero(int, run(device_without_listener)));
+}
+
+/* Return: what the ring answers to @sqe. */
+static int ring_answer(struct io_uring *ring, const struct io_uring_sqe *sqe)
+{
+	struct io_uring_cqe *cqe;
+	int r;
+
+	*io_uring_get_sqe(ring) = *sqe;
+	r = io_uring_submit_and_wait(ring, 1);
+	if (r < 0)
+		return r;
+	r = io_uring_peek_cqe(ring, &cqe);
+	if (r < 0)
+		return r;
+	r = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return r;
+}
+
+/* A filter cannot see into a ring: there is the one, and it is a disk's. */
+static int ring_without_listener(void)
+{
+	struct io_uring_params params = { 0 };
+	struct io_uring_sqe sqe;
+	struct io_uring ring;
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	int fd = open("/dev/zero", O_RDONLY);
+
+	if (blk_ring_open(&ring, 4) < 0)
+		return 0;
+	jail_device("blk", -1, true);
+	EXPECT_ERRNO(syscall(SYS_io_uring_setup, 4, &params), EPERM);
+	EXPECT_ERRNO(syscall(SYS_io_uring_register, ring.ring_fd,
+			     IORING_REGISTER_FILES, &fd, 1),
+		     EPERM);
+	io_uring_prep_openat(&sqe, AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+	EXPECT(ring_answer(&ring, &sqe) == -EACCES);
+	/* IORING_OP_SOCKET, Linux 5.19 */
+	io_uring_prep_rw(45, &sqe, AF_UNIX, NULL, 0, SOCK_STREAM);
+	EXPECT(ring_answer(&ring, &sqe) == -EACCES);
+	io_uring_prep_readv(&sqe, fd, &iov, 1, 0);
+	EXPECT(ring_answer(&ring, &sqe) == 1);
+	return 0;
+}
+
+static int ring_without_listener_or_root(void)
+{
+	return become_ordinary() ? 1 : ring_without_listener();
+}
+
+Test(jail, disk_without_a_listener_has_one_ring_of_a_disk, .timeout = 30)
+{
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("the sanitizer's run-time makes calls of its own");
+#endif
+	cr_assert(zero(int, run(ring_without_listener)));
+	if (geteuid() == 0)
+		cr_assert(zero(int, run(ring_without_listener_or_root)));
 }
 
 /* The rest is seen where seccomp does not hide it. */

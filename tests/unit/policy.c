@@ -107,6 +107,9 @@ Test(policy, no_device_gets_at_the_host, .timeout = 30)
 		SCMP_SYS(clone3),
 		SCMP_SYS(unshare),
 		SCMP_SYS(setns),
+		/* What is put into a ring, a filter does not see. */
+		SCMP_SYS(io_uring_setup),
+		SCMP_SYS(io_uring_register),
 		SCMP_SYS(mount),
 		SCMP_SYS(kill),
 		SCMP_SYS(tkill),
