@@ -44,7 +44,9 @@ static int filter_make(const struct policy_table *table,
 
 	if (r < 0)
 		return r;
-	r = policy_add(ctx, table, false);
+	r = policy_add(ctx, &policy_vmm_every, false);
+	if (r == 0)
+		r = policy_add(ctx, table, false);
 	if (r == 0 && more)
 		r = policy_add(ctx, more, false);
 	if (r == 0)

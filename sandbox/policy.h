@@ -68,6 +68,7 @@ struct policy_role {
 extern const struct policy_table policy_common; /* every device */
 extern const struct policy_role policy_roles[];
 extern const unsigned int policy_nr_roles;
+extern const struct policy_table policy_vmm_every;    /* all its threads */
 extern const struct policy_table policy_vmm;	      /* its main thread */
 extern const struct policy_table policy_vcpu;	      /* its vCPU threads */
 extern const struct policy_table policy_vmm_never;    /* beside both */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the VMM may ask of the kernel once the guest runs: a table for the main
- * thread, a narrower one for vCPU threads. seccomp is no boundary between
- * threads of one address space; but who has taken over the one that a guest's
- * exits lead to has to get from there to the other first.
+ * What the VMM may ask of the kernel once the guest runs: what every thread
+ * may, and beside that a table for the main thread and a short one for vCPU
+ * threads. seccomp is no boundary between threads of one address space; but who
+ * has taken over the one that a guest's exits lead to has to get from there to
+ * the other first.
  *
  * A call outside the list fails with EPERM and is written to the kernel's
  * audit log: a library call nobody foresaw on a rare path becomes an error
@@ -33,47 +34,53 @@
 /* All that opening an image anew takes: no O_CREAT, O_TRUNC, O_PATH. */
 #define OPEN_FLAGS (O_ACCMODE | O_CLOEXEC | O_DIRECT | O_LARGEFILE | O_NONBLOCK)
 
-/* Where an exit leads, and the way out of the thread. */
-#define EVERY_THREAD                                                           \
-	/* Eventfds, the log, the serial port. */                              \
-	POLICY_ALLOW(write),	      /* The message of a failed assertion. */ \
-		POLICY_ALLOW(writev), /* The log on a socket, and where it     \
-					 cannot be opened anew. */             \
-		POLICY_ALLOW_MASK(sendto, 4, ~0ULL, 0),                        \
-		POLICY_ALLOW_EQ(                                               \
-			pwritev2, 5,                                           \
-			RWF_NOWAIT), /* The log's and a console's room. glibc  \
-					makes it ppoll elsewhere.*/            \
-		POLICY_ALLOW(poll),                                            \
-		POLICY_ALLOW(ppoll), /* Locks, waits; kicks of vCPU threads,   \
-					to no one else. */                     \
-		POLICY_ALLOW(futex), POLICY_ALLOW_SELF(tgkill, 0),             \
-		POLICY_ALLOW(getpid),                                          \
-		POLICY_ALLOW(                                                  \
-			gettid), /* Deadlines, where the vDSO has no clock. */ \
-		POLICY_ALLOW(clock_gettime), /* malloc, stacks of threads that \
-						end; never executable. */      \
-		POLICY_ALLOW_MASK(mmap, 2, PROT_EXEC, 0),                      \
-		POLICY_ALLOW_MASK(mprotect, 2, PROT_EXEC, 0),                  \
-		POLICY_ALLOW(munmap), POLICY_ALLOW(mremap),                    \
-		POLICY_ALLOW(madvise), POLICY_ALLOW(brk),                      \
-		POLICY_ALLOW(getrandom), /* A kick's handler; abort(),         \
-					    pthread_kill(). */                 \
-		POLICY_ALLOW(rt_sigreturn), POLICY_ALLOW(rt_sigprocmask),      \
-		POLICY_ALLOW(rt_sigaction),                                    \
-		POLICY_ALLOW(restart_syscall), /* A crash gives the terminal   \
-						  back as it was. */           \
-		POLICY_ALLOW_EQ(ioctl, 1, TCSETS), POLICY_ALLOW(exit),         \
-		POLICY_ALLOW(                                                  \
-			exit_group), /* No process, and no further thread. */  \
-		POLICY_DENY(clone3, ENOSYS), /* Interrupts: a line, a message, \
-						the I/O APIC's entries. */     \
-		POLICY_ALLOW_EQ(ioctl, 1, KVM_IRQ_LINE),                       \
-		POLICY_ALLOW_EQ(ioctl, 1, KVM_SIGNAL_MSI),                     \
-		POLICY_ALLOW_EQ(ioctl, 1, KVM_SET_GSI_ROUTING)
+/* Where an exit leads, and the way out of a thread: main and vCPU threads. */
+static const struct policy_rule every[] = {
+	/* Eventfds, the log, the serial port. */
+	POLICY_ALLOW(write),
+	/* The message of a failed assertion. */
+	POLICY_ALLOW(writev),
+	/* The log on a socket, and where it cannot be opened anew. */
+	POLICY_ALLOW_MASK(sendto, 4, ~0ULL, 0),
+	POLICY_ALLOW_EQ(pwritev2, 5, RWF_NOWAIT),
+	/* The log's and a console's room. glibc makes it ppoll elsewhere. */
+	POLICY_ALLOW(poll),
+	POLICY_ALLOW(ppoll),
+	/* Locks, waits; kicks of vCPU threads, to no one else. */
+	POLICY_ALLOW(futex),
+	POLICY_ALLOW_SELF(tgkill, 0),
+	POLICY_ALLOW(getpid),
+	POLICY_ALLOW(gettid),
+	/* Deadlines, where the vDSO has no clock. */
+	POLICY_ALLOW(clock_gettime),
+	/* The loop's one timer, and the alarm that a guest sets. */
+	POLICY_ALLOW(timerfd_settime),
+	/* malloc, stacks of threads that end; never executable. */
+	POLICY_ALLOW_MASK(mmap, 2, PROT_EXEC, 0),
+	POLICY_ALLOW_MASK(mprotect, 2, PROT_EXEC, 0),
+	POLICY_ALLOW(munmap),
+	POLICY_ALLOW(mremap),
+	POLICY_ALLOW(madvise),
+	POLICY_ALLOW(brk),
+	POLICY_ALLOW(getrandom),
+	/* A kick's handler; abort(), pthread_kill(). */
+	POLICY_ALLOW(rt_sigreturn),
+	POLICY_ALLOW(rt_sigprocmask),
+	POLICY_ALLOW(rt_sigaction),
+	POLICY_ALLOW(restart_syscall),
+	/* A crash gives the terminal back as it was. */
+	POLICY_ALLOW_EQ(ioctl, 1, TCSETS),
+	POLICY_ALLOW(exit),
+	POLICY_ALLOW(exit_group),
+	/* No process, and no further thread. */
+	POLICY_DENY(clone3, ENOSYS),
+	/* Interrupts: a line, a message, the I/O APIC's entries. */
+	POLICY_ALLOW_EQ(ioctl, 1, KVM_IRQ_LINE),
+	POLICY_ALLOW_EQ(ioctl, 1, KVM_SIGNAL_MSI),
+	POLICY_ALLOW_EQ(ioctl, 1, KVM_SET_GSI_ROUTING),
+};
 
 static const struct policy_rule vcpu[] = {
-	EVERY_THREAD,
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_RUN),
 	/* Does it sleep, and with nothing pending? */
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_GET_LAPIC),
@@ -86,7 +93,6 @@ static const struct policy_rule vcpu[] = {
 };
 
 static const struct policy_rule vmm[] = {
-	EVERY_THREAD,
 	/* A pause that the guest's clocks leave out, or are told of. */
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_CHECK_EXTENSION),
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_GET_CLOCK),
@@ -100,8 +106,6 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW(epoll_wait),
 	POLICY_ALLOW(epoll_pwait),
 	POLICY_ALLOW(epoll_ctl),
-	/* Its one timer. */
-	POLICY_ALLOW(timerfd_settime),
 	/* Timers, signals, serial input. */
 	POLICY_ALLOW(read),
 	/* Eventfds, without waiting: see fd_event_read(). */
@@ -183,6 +187,7 @@ static const struct policy_rule connects[] = {
 const struct policy_table policy_vmm_connects = { connects,
 						  ARRAY_SIZE(connects) };
 
+const struct policy_table policy_vmm_every = { every, ARRAY_SIZE(every) };
 const struct policy_table policy_vmm = { vmm, ARRAY_SIZE(vmm) };
 const struct policy_table policy_vcpu = { vcpu, ARRAY_SIZE(vcpu) };
 const struct policy_table policy_vmm_never = { never, ARRAY_SIZE(never) };

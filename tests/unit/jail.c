@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -315,7 +316,7 @@ Test(jail, vmm_keeps_no_capability, .timeout = 30)
 /* What each kind of thread may, by errno of calls that fail anyway. */
 struct thread_try {
 	struct jail_program prog;
-	int run, clock, read, recv, open, socket, write;
+	int run, clock, read, recv, open, socket, write, timer;
 };
 
 static int errno_of(long r)
@@ -325,6 +326,7 @@ static int errno_of(long r)
 
 static void *vcpu_main(void *arg)
 {
+	const struct itimerspec never = { 0 };
 	struct thread_try *t = arg;
 	struct msghdr msg = { 0 };
 	uint64_t data = 0;
@@ -338,6 +340,7 @@ static void *vcpu_main(void *arg)
 	t->open = errno_of(open("/", O_RDONLY));
 	t->socket = errno_of(socket(AF_INET, SOCK_STREAM, 0));
 	t->write = errno_of(write(-1, &data, sizeof(data)));
+	t->timer = errno_of(timerfd_settime(-1, 0, &never, NULL));
 	return arg;
 }
 
@@ -355,7 +358,7 @@ static int vmm_threads(void)
 	EXPECT(pthread_join(thread, &end) == 0);
 	EXPECT(end == &t);
 	jail_program_free(&t.prog);
-	EXPECT(t.run == EBADF && t.write == EBADF);
+	EXPECT(t.run == EBADF && t.write == EBADF && t.timer == EBADF);
 	EXPECT(t.clock == EPERM && t.read == EPERM && t.recv == EPERM);
 	EXPECT(t.open == EPERM && t.socket == EPERM);
 	/* The main thread may other things, but not that. */
