@@ -11,7 +11,7 @@
 #   make guest-suspend check-guest-suspend   see guest/linux/README.md
 #
 #   V=1        show commands        WERROR=0   warnings do not stop
-#   CC=clang   another compiler     SAN=1      ASan and UBSan
+#   CC=clang   another compiler     SAN=1      ASan and UBSan      TSAN=1     TSan
 
 B ?= build
 PREFIX ?= /usr/local
@@ -20,6 +20,7 @@ AR = ar
 V ?= 0
 WERROR ?= 1
 SAN ?= 0
+TSAN ?= 0
 FUZZ ?= 0
 VERSION := 0.1.0
 
@@ -349,6 +350,11 @@ ifeq ($(SAN),1)
 OPT = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 endif
+ifeq ($(TSAN),1)
+# It does not know fences, which are in the rings of device processes: those have
+# one thread.
+OPT = -O1 -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan
+endif
 ifeq ($(FUZZ),1)
 OPT = -O1 -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -462,7 +468,7 @@ $(B)/torpor: $(call obj,vmm/main.c) $(LIBS)
 
 # Executed in an empty root, so it carries all it needs. Sanitizers are shared
 # libraries.
-DEVICE_PIE = $(if $(filter 1,$(SAN)),-pie,-static-pie)
+DEVICE_PIE = $(if $(filter 1,$(SAN) $(TSAN)),-pie,-static-pie)
 
 $(B)/torpor-device: $(call obj,virtio/torpor_device.c) $(LIB_VIRTIO) \
 		$(LIB_SANDBOX) $(LIB_BASE)
@@ -719,25 +725,19 @@ demo:
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 300 tests/boot/demo.sh
 
 check:
-	$(Q)tests/harness/packages.sh build check guest interop
+	$(Q)tests/harness/packages.sh build check guest interop clang
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		boot-tools unit-tests
 	$(Q)$(MAKE) --no-print-directory guest-suspend
 	$(Q)B=$(B) tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
-# What the long parts of tests/check.sh need besides.
-LONG_NEEDS = \
-	autosleep-guest
-
 # All of that and the long parts. ONLY="sleep autosleep" runs only these.
 check-all:
-	$(Q)tests/harness/packages.sh build check guest interop
+	$(Q)tests/harness/packages.sh build check guest interop clang
 	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
-		$(LONG_NEEDS) unit-tests
+		autosleep-kernel autosleep-guest unit-tests
 	$(Q)$(MAKE) --no-print-directory guest-suspend
-	$(Q)tests/harness/packages.sh guest-kernel
-	$(Q)tests/harness/kernel-source.sh 6.12
-	$(Q)$(REMAKE) $(B)/guest/linux/kernel-6.12-v14/bzImage
+	$(Q)$(MAKE) --no-print-directory guest-suspend-kernel
 	$(Q)B=$(B) LONG=1 tests/check.sh $(UNIT_TESTS:%=$(B)/tests/unit/%)
 
 # The tests on bare-metal payloads alone.
@@ -824,38 +824,29 @@ $(LINT)/%.tidy: %.c .clang-tidy guest/payloads/.clang-tidy tests/.clang-tidy \
 san:
 	$(Q)tests/harness/packages.sh build check
 	$(Q)$(REMAKE) B=$(B)/san SAN=1 programs unit-tests
-	$(Q)tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
+	$(Q)NAME=san tests/run-unit.sh $(UNIT_TESTS:%=$(B)/san/tests/unit/%)
 
-# What vCPU threads and the main loop share, under ThreadSanitizer.
-TSAN_SRC = tests/tsan/power_stress.c $(filter vmm/power%,$(VMM_SRC)) \
-	vmm/trace.c devices/acpi_pm.c devices/pmc.c $(BASE_SRC)
+# What vCPU threads and the main loop share, and what control clients do to it,
+# under ThreadSanitizer. Linked with the libraries, as the unit tests are; what a
+# program has in place of a part of the VMM comes first.
+TSAN_PROGRAMS = $(B)/tests/tsan/clients_stress $(B)/tests/tsan/power_stress
 
-$(B)/tests/tsan/power_stress: $(TSAN_SRC) $(wildcard tests/unit/power_*.h \
-		vmm/*.h vmm/base/*.h devices/*.h)
+$(B)/tests/tsan/clients_stress: $(call obj,tests/tsan/sleepy_guest.c \
+	tests/stress/clients.c)
+$(TSAN_PROGRAMS): $(B)/tests/tsan/%: $(B)/obj/tests/tsan/%.o $(LIBS)
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
-		$(WARN) -o $@ $(TSAN_SRC) -lpthread
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \
+		$(filter %.o,$^) -Wl,-z,muldefs -Wl,--start-group $(LIBS) \
+		-Wl,--end-group -l:liburing.a $(VMM_LIBS)
 
-# And what control clients do to it, see tests/tsan/clients_stress.c.
-CLIENTS_TSAN_SRC = tests/tsan/clients_stress.c tests/tsan/sleepy_guest.c \
-	tests/stress/clients.c $(filter vmm/power%,$(VMM_SRC)) \
-	$(filter vmm/commands% vmm/control%,$(VMM_SRC)) vmm/bus.c \
-	vmm/guest_clock.c vmm/mailbox.c vmm/prometheus.c \
-	vmm/trace.c vmm/trace_json.c vmm/vcpu.c devices/acpi_pm.c \
-	devices/pmc.c $(CLIENT_SRC) $(BASE_SRC)
-
-$(B)/tests/tsan/clients_stress: $(CLIENTS_TSAN_SRC) $(wildcard tests/tsan/*.h \
-		tests/stress/*.h vmm/*.h vmm/base/*.h devices/*.h)
-	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -g -O1 -fsanitize=thread \
-		$(WARN) -DTORPOR_VERSION='"$(VERSION)"' -o $@ \
-		$(CLIENTS_TSAN_SRC) -ljansson -lpthread
+tsan-programs: $(TSAN_PROGRAMS)
 
 # LONG=1: the clients for 60 s. SEED=N: the same choices again.
-tsan: $(B)/tests/tsan/power_stress $(B)/tests/tsan/clients_stress
-	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" $<
-	$(Q)TSAN_OPTIONS="halt_on_error=1 $$TSAN_OPTIONS" \
-		$(B)/tests/tsan/clients_stress $(if $(LONG),60,10) $(SEED)
+tsan:
+	$(Q)tests/harness/packages.sh build check
+	$(Q)$(REMAKE) B=$(B)/tsan TSAN=1 tsan-programs
+	$(Q)B=$(B)/tsan tests/tsan/tsan.sh $(if $(filter 1,$(LONG)),60,10) \
+		$(SEED)
 
 # Everything that reads what a guest, a peer or a person wrote, each for
 # FUZZ_SECONDS. What is found is kept in build/fuzz/crashes, what is learnt in
@@ -882,6 +873,6 @@ clean:
 .PHONY: all baremetal-tools bench bench-programs boot-tools check \
 	check-baremetal check-guest-suspend clean demo fuzz fuzzers guest guest-suspend \
 	guest-suspend-kernel install lint lint-all payloads programs san \
-	shell-nested tsan unit-tests
+	shell-nested tsan tsan-programs unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -97,6 +97,31 @@ fi
 beside=
 part unit tests/run-unit.sh "$@"
 
+# make_part NAME TARGET...: what the Makefile itself has for it. Each of its targets is
+# run by somebody, which the first of them sees to.
+make_part() {
+	part "$1" tests/run-make.sh "$@"
+}
+
+part targets tests/lint/targets.sh
+make_part san san
+make_part tsan tsan
+make_part clang B="$B/clang" CC=clang all unit-tests payloads baremetal-tools \
+	boot-tools
+make_part clean B="$B/clang" clean
+part install tests/install.sh
+if [ "${LONG-0}" = 1 ]; then
+	make_part lint lint
+	make_part guest-suspend check-guest-suspend
+	make_part demo demo
+	export FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
+	make_part fuzz fuzz
+	# Does it run? What it measures is for `make bench`.
+	export CYCLES=2 LIMIT=60 ENTRIES=200 TIMES=1
+	make_part bench bench
+	unset CYCLES LIMIT ENTRIES TIMES
+fi
+
 # On this machine's own /dev/kvm, whatever it can do, one after the other; where
 # there is none, on the emulated host.
 baremetal() {

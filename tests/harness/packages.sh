@@ -4,7 +4,7 @@
 # Installs the Debian packages that a purpose needs and that are missing.
 #
 #	packages.sh build check guest guest-linux guest-kernel nested interop
-#		autosleep bench fuzz lint
+#		autosleep bench clang fuzz lint
 #
 # Nothing missing: prints nothing, changes nothing, takes a few hundredths of a
 # second. Otherwise it says what it installs, and uses apt-get as root or
@@ -49,6 +49,9 @@ packages_of() {
 		echo iproute2 qemu-system-common qemu-system-x86 stress-ng \
 			strace
 		;;
+	clang)
+		echo clang
+		;;
 	fuzz)
 		echo clang libclang-rt-dev llvm
 		;;
@@ -59,7 +62,7 @@ packages_of() {
 	*)
 		echo "packages.sh: no purpose '$1': use build, check, guest," \
 			"guest-linux, guest-kernel, nested, interop," \
-			"autosleep, bench, fuzz or lint" >&2
+			"autosleep, bench, clang, fuzz or lint" >&2
 		exit 2
 		;;
 	esac
