@@ -118,6 +118,7 @@ VMM_SRC = \
 	vmm/commands_stats.c \
 	vmm/commands_trace.c \
 	vmm/config.c \
+	vmm/config_cmdline.c \
 	vmm/config_devices.c \
 	vmm/config_file.c \
 	vmm/config_kv.c \
@@ -194,6 +195,7 @@ PAYLOADS = \
 	devices \
 	exits \
 	fence \
+	flood \
 	hello \
 	hostile \
 	hostile_fuse \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * 16550A UART. The transmitter is always empty: a byte is written out before
- * the register write returns. Modem lines are fixed "connected" and have no
- * change bits. Registers run on vCPU threads, input on the main loop.
+ * 16550A UART. The transmitter is always empty: a byte is written out, kept or
+ * dropped before the register write returns. Modem lines are fixed "connected"
+ * and have no change bits. Registers run on vCPU threads, input on the main
+ * loop.
  *
  * The interrupt is the rising edge of "IIR has something": drivers of an
  * edge-triggered line read IIR until it says nothing is pending, so a second
@@ -15,10 +16,13 @@
 #include <errno.h>
 #include <linux/serial_reg.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/log.h"
 
 #define NR_PORTS	 8
 #define REG_DATA	 0 /* RBR, THR; DLL with DLAB */
@@ -26,7 +30,10 @@
 #define IIR_RX_TIMEOUT	 0x0cU
 #define IIR_FIFO_ENABLED 0xc0U
 #define MCR_MASK	 0x1fU
-#define MSR_CONNECTED	 (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
+/* At the end: for a reader that reads on, and for one that does not. */
+#define TX_END_NS     1000000000ULL
+#define TX_IDLE_MS    300
+#define MSR_CONNECTED (UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS)
 
 static unsigned int rx_capacity(const struct serial *s)
 {
@@ -130,7 +137,7 @@ static void rx_resume(struct serial *s)
 	backlog_feed(s);
 	if (s->paused && rx_room(s) > 0) {
 		s->paused = false;
-		fd_event_signal(s->room_fd);
+		fd_event_signal(s->attend_fd);
 	}
 }
 
@@ -213,16 +220,87 @@ static uint8_t reg_read(struct serial *s, unsigned int reg)
 	}
 }
 
-/* Unlocked: it may block, and input must not wait for output. */
-static void tx_write(int fd, uint8_t byte)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+/* --- output; called with tx_lock held --- */
 
-	while (write(fd, &byte, 1) < 0) {
-		/* A kick of the vCPU ends it; the byte is lost. */
-		if (errno != EAGAIN || poll(&pfd, 1, -1) < 0)
-			return;
+static void tx_drop(struct serial *s, size_t n, const char *why)
+{
+	if (!s->tx_dropping)
+		log_limited(&s->tx_limit, "serial output is dropped: %s", why);
+	s->tx_dropping = true;
+	s->tx_dropped += n;
+}
+
+/* Its reader is late. */
+static void tx_keep(struct serial *s, uint8_t byte)
+{
+	if (!s->tx)
+		s->tx = malloc(SERIAL_TX_SIZE);
+	if (!s->tx || s->tx_len == SERIAL_TX_SIZE) {
+		tx_drop(s, 1, "its reader is too slow");
+		return;
 	}
+	s->tx[(s->tx_head + s->tx_len) % SERIAL_TX_SIZE] = byte;
+	/* The main loop waits until there is room again. */
+	if (s->tx_len++ == 0) {
+		atomic_store(&s->tx_waits, true);
+		fd_event_signal(s->attend_fd);
+	}
+}
+
+static void tx_forget(struct serial *s)
+{
+	free(s->tx);
+	s->tx = NULL;
+	s->tx_head = s->tx_len = 0;
+	atomic_store(&s->tx_waits, false);
+}
+
+static bool later(int code)
+{
+	return code == EAGAIN || code == EINTR;
+}
+
+static void tx_byte(struct serial *s, uint8_t byte)
+{
+	/* Order: nothing overtakes what is kept. */
+	if (s->tx_len > 0) {
+		tx_keep(s, byte);
+	} else if (write(s->out_fd, &byte, 1) == 1) {
+		s->tx_dropping = false;
+	} else if (later(errno)) {
+		tx_keep(s, byte);
+	} else {
+		tx_drop(s, 1, strerror(errno));
+	}
+}
+
+/* Writes once of what is kept. */
+static void tx_flush(struct serial *s)
+{
+	size_t n = MIN(s->tx_len, SERIAL_TX_SIZE - s->tx_head);
+	ssize_t done = write(s->out_fd, s->tx + s->tx_head, n);
+
+	if (done < 0 && later(errno))
+		return;
+	if (done < 0) {
+		tx_drop(s, s->tx_len, strerror(errno));
+		tx_forget(s);
+		return;
+	}
+	s->tx_head = (s->tx_head + (size_t)done) % SERIAL_TX_SIZE;
+	s->tx_len -= (size_t)done;
+	if (s->tx_len == 0) {
+		s->tx_dropping = false;
+		tx_forget(s);
+	}
+}
+
+/* Unlocked: a file may wait for its disk, and input must not. */
+static void tx_write(struct serial *s, uint8_t byte)
+{
+	pthread_mutex_lock(&s->tx_lock);
+	tx_byte(s, byte);
+	pthread_mutex_unlock(&s->tx_lock);
 }
 
 static void thr_write(struct serial *s, uint8_t byte)
@@ -231,7 +309,7 @@ static void thr_write(struct serial *s, uint8_t byte)
 		rx_push(s, byte);
 	} else if (s->out_fd >= 0) {
 		pthread_mutex_unlock(&s->lock);
-		tx_write(s->out_fd, byte);
+		tx_write(s, byte);
 		pthread_mutex_lock(&s->lock);
 	}
 	/* Full and empty again: the line drops in between. */
@@ -435,11 +513,52 @@ static void on_input(struct loop_source *src, uint32_t events)
 		s->on_held_input(s);
 }
 
-static void on_room(struct loop_source *src, uint32_t events)
-{
-	struct serial *s = container_of(src, struct serial, room_src);
+/* --- output that waits, main loop --- */
 
-	(void)fd_event_drain(s->room_fd);
+static void on_output(struct loop_source *src, uint32_t events)
+{
+	struct serial *s = container_of(src, struct serial, out_src);
+	bool more;
+
+	pthread_mutex_lock(&s->tx_lock);
+	if (s->tx_len > 0)
+		tx_flush(s);
+	more = s->tx_len > 0;
+	pthread_mutex_unlock(&s->tx_lock);
+	if (!more)
+		loop_remove(s->loop, src);
+}
+
+static void output_watch(struct serial *s)
+{
+	/* Without the lock, which is held over a write to a slow disk. */
+	if (atomic_load(&s->tx_waits) && s->out_src.fd < 0 &&
+	    loop_add(s->loop, &s->out_src, s->out_fd, EPOLLOUT, on_output) < 0)
+		log_limited(&s->tx_limit, "serial output cannot be waited for");
+}
+
+/* Bounded, as the VM's end waits for it. The vCPUs are gone. */
+static void output_end(struct serial *s)
+{
+	uint64_t end_ns = time_boot_ns() + TX_END_NS;
+	struct pollfd pfd = { .fd = s->out_fd, .events = POLLOUT };
+
+	while (s->tx_len > 0 && time_boot_ns() < end_ns &&
+	       poll(&pfd, 1, TX_IDLE_MS) > 0)
+		tx_flush(s);
+	s->tx_dropped += s->tx_len;
+	tx_forget(s);
+	if (s->tx_dropped)
+		log_warn("bytes of serial output dropped in all: %llu",
+			 (unsigned long long)s->tx_dropped);
+}
+
+static void on_attend(struct loop_source *src, uint32_t events)
+{
+	struct serial *s = container_of(src, struct serial, attend_src);
+
+	(void)fd_event_drain(s->attend_fd);
+	output_watch(s);
 	if (!s->held)
 		input_watch(s);
 }
@@ -481,8 +600,9 @@ int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
 		.irq = irq,
 		.loop = loop,
 		.in_src.fd = -1,
-		.room_src.fd = -1,
-		.room_fd = -1,
+		.attend_src.fd = -1,
+		.attend_fd = -1,
+		.out_src.fd = -1,
 		.in_fd = in_fd,
 		.out_fd = out_fd,
 		.iir = UART_IIR_NO_INT,
@@ -491,11 +611,12 @@ int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
 		.dll = 1, /* 115200 */
 	};
 	pthread_mutex_init(&serial->lock, NULL);
-	serial->room_fd = r = fd_event_create();
+	pthread_mutex_init(&serial->tx_lock, NULL);
+	serial->attend_fd = r = fd_event_create();
 	if (r < 0)
 		goto fail;
-	r = loop_add(loop, &serial->room_src, serial->room_fd, EPOLLIN,
-		     on_room);
+	r = loop_add(loop, &serial->attend_src, serial->attend_fd, EPOLLIN,
+		     on_attend);
 	if (r < 0)
 		goto fail;
 	if (in_fd < 0)
@@ -520,8 +641,11 @@ void serial_finish(struct serial *serial)
 	if (!serial || !serial->loop)
 		return;
 	loop_remove(serial->loop, &serial->in_src);
-	loop_remove(serial->loop, &serial->room_src);
-	fd_close(&serial->room_fd);
+	loop_remove(serial->loop, &serial->out_src);
+	loop_remove(serial->loop, &serial->attend_src);
+	output_end(serial);
+	fd_close(&serial->attend_fd);
+	pthread_mutex_destroy(&serial->tx_lock);
 	pthread_mutex_destroy(&serial->lock);
 	serial->loop = NULL;
 }

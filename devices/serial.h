@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * 16550A UART with 16-byte FIFOs. Registers are used on vCPU threads, input
- * arrives on the main loop; one mutex. Output goes to out_fd by write(2) from
- * the vCPU thread; a signal (a vCPU kick) ends a write that blocks, and the
- * byte is lost then.
+ * arrives on the main loop; one mutex.
+ *
+ * Output goes to out_fd by write(2) from the vCPU thread, which never waits for
+ * a reader. Up to SERIAL_TX_SIZE bytes that the reader does not take are kept,
+ * and the main loop writes them when it does. What does not fit, or cannot be
+ * written (a full disk, a closed pipe), is dropped, counted and logged. Both
+ * fds are non-blocking, as char_fd_open() makes them, or regular files.
  *
  * Input is read only while the guest listens and has room, so what it does not
  * take stays in the host's fd. A guest that has once used the receive
@@ -15,15 +19,18 @@
 #define TORPOR_DEVICES_SERIAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/base/log.h"
 #include "vmm/base/loop.h"
 #include "vmm/bus.h"
 #include "vmm/irq_line.h"
 
 #define SERIAL_FIFO_SIZE    16
 #define SERIAL_BACKLOG_SIZE 256U
+#define SERIAL_TX_SIZE	    (64U << 10)
 
 struct serial {
 	struct bus_dev bus; /* 8 ports */
@@ -31,11 +38,22 @@ struct serial {
 	struct irq_line *irq; /* borrowed; edge: pulsed when IIR becomes set */
 	struct loop *loop;
 	struct loop_source in_src;
-	/* vCPU to main loop: a full receive FIFO has room again. */
-	struct loop_source room_src;
-	int room_fd; /* eventfd */
-	int in_fd;   /* borrowed; -1 = no input, also once it has ended */
-	int out_fd;  /* borrowed; -1 = discard */
+	/* vCPU to main loop: the receive FIFO has room, output waits. */
+	struct loop_source attend_src;
+	int attend_fd; /* eventfd */
+	int in_fd;     /* borrowed; -1 = no input, also once it has ended */
+	int out_fd;    /* borrowed; -1 = discard */
+
+	/* Taken without or after @lock, never before it. */
+	pthread_mutex_t tx_lock;
+	struct loop_source out_src; /* main loop, while output waits */
+	uint8_t *tx; /* SERIAL_TX_SIZE bytes while output waits, else NULL */
+	size_t tx_head, tx_len;
+	atomic_bool tx_waits; /* tx_len > 0; any thread */
+	uint64_t tx_dropped;  /* bytes */
+	bool tx_dropping;     /* said, and nothing was written since */
+	struct log_limit tx_limit;
+
 	/*
 	 * Called on the main loop for each input byte before the guest gets
 	 * it; true swallows the byte (the terminal's escape key). Optional.
@@ -61,6 +79,10 @@ struct serial {
 /* Return: 0 or -errno. The caller adds serial->bus to the port bus. */
 int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
 		struct irq_line *irq, int in_fd, int out_fd) must_check;
+/*
+ * Output that still waits is written first, as long as its reader goes on to
+ * read, for a second at most. After the vCPUs have ended.
+ */
 void serial_finish(struct serial *serial);
 
 /*

@@ -4,22 +4,27 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-static int open_null(int flags)
-{
-	int fd = open("/dev/null", flags | O_CLOEXEC);
+#define RELAY_STACK_BYTES (64UL * 1024)
+#define RELAY_BYTES	  4096 /* at a time, and read ahead at most */
 
-	return fd < 0 ? -errno : fd;
-}
+/* At the end: for a reader that reads on, and for one that does not. */
+#define END_TICK_NS    10000000L
+#define END_TICKS      100
+#define END_IDLE_TICKS 30
 
 static int dup_cloexec(int fd)
 {
@@ -28,39 +33,141 @@ static int dup_cloexec(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
-/*
- * A path from outside may be a FIFO without another side or a terminal without
- * a carrier: opened without waiting, then as if it had waited. -ENXIO: a FIFO
- * that nobody reads.
- */
-static int open_at_once(const char *path, int flags)
-{
-	_cleanup_fd_ int fd =
-		open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0644);
-	int r;
+/* ------------------------------------------------------------------ relay */
 
-	if (fd < 0)
-		return -errno;
-	r = fd_set_nonblock(fd, 0);
-	return r < 0 ? r : TAKE_FD(fd);
+/* Until @fd is ready, if its user has made it non-blocking. */
+static bool wait_for(int fd, short events)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+
+	return errno == EINTR || (errno == EAGAIN && poll(&pfd, 1, -1) >= 0);
 }
 
-/*
- * A device process sets what it gets to non-blocking, which would change the
- * user's own terminal or pipe if it shared their description. A description
- * of our own does not. Files are shared, for their offset; sockets have to be.
- */
-static int reopen(int fd, int flags)
+static bool relay_write(int fd, const char *buf, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, buf, len);
+
+		if (n < 0 && !wait_for(fd, POLLOUT))
+			return false;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+static void *relay_main(void *arg)
+{
+	struct char_relay *relay = arg;
+	char buf[RELAY_BYTES];
+
+	for (;;) {
+		ssize_t n = read(relay->from, buf, sizeof(buf));
+
+		if (n == 0 || (n < 0 && !wait_for(relay->from, POLLIN)) ||
+		    (n > 0 && !relay_write(relay->to, buf, (size_t)n)))
+			break;
+	}
+	/* The other side sees the end. */
+	fd_close(&relay->from);
+	fd_close(&relay->to);
+	return NULL;
+}
+
+/* @theirs: the user's file. Return: our end of a pipe, or -errno. */
+static int relay_start(struct char_relay *relay, int theirs, bool input)
+{
+	_cleanup_fd_ int copy = dup_cloexec(theirs), ours = -1, far = -1;
+	pthread_attr_t attr;
+	int pipe[2];
+	int r;
+
+	if (copy < 0)
+		return copy;
+	if (pipe2(pipe, O_CLOEXEC) < 0)
+		return -errno;
+	ours = pipe[input ? 0 : 1];
+	far = pipe[input ? 1 : 0];
+	r = fd_set_nonblock(ours, 1);
+	if (r < 0)
+		return r;
+	if (input)
+		(void)fcntl(far, F_SETPIPE_SZ, RELAY_BYTES);
+	relay->from = input ? copy : far;
+	relay->to = input ? far : copy;
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, RELAY_STACK_BYTES);
+	r = -pthread_create(&relay->thread, &attr, relay_main, relay);
+	(void)pthread_attr_destroy(&attr);
+	if (r < 0)
+		return r;
+	relay->started = true;
+	(void)TAKE_FD(copy);
+	(void)TAKE_FD(far);
+	return TAKE_FD(ours);
+}
+
+/* What is on its way arrives, if its reader reads. */
+static void relay_end(struct char_relay *relay)
+{
+	struct timespec ts;
+
+	if (!relay->started)
+		return;
+	relay->started = false;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec++;
+	/* Else it waits for its user, holds nothing, and ends with us. */
+	if (pthread_timedjoin_np(relay->thread, NULL, &ts) != 0)
+		(void)pthread_detach(relay->thread);
+}
+
+/* ------------------------------------------------------------------- open */
+
+static int open_null(int flags)
+{
+	int fd = open("/dev/null", flags | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Opening it again makes another one. */
+static bool is_multiplexer(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(5, 2); /* ptmx */
+}
+
+/* The user's standard input or output, as a file of our own. */
+static int reopen(struct char_relay *relay, int fd, int flags)
 {
 	char path[32];
 	struct stat st;
 	int own;
 
-	if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISREG(st.st_mode))
 		return dup_cloexec(fd);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open_at_once(path, flags);
-	return own < 0 ? dup_cloexec(fd) : own;
+	own = is_multiplexer(&st)
+		      ? -1
+		      : open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	return own < 0 ? relay_start(relay, fd, flags == O_RDONLY) : own;
+}
+
+static int open_file(const char *path)
+{
+	const int flags = O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+	struct stat st;
+	int fd = -1;
+
+	if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+		fd = open(path, O_RDWR | flags);
+	if (fd < 0)
+		fd = open(path, O_WRONLY | O_CREAT | flags, 0644);
+	return fd < 0 ? -errno : fd;
 }
 
 static int make_link(const char *target, const char *path)
@@ -73,21 +180,27 @@ static int make_link(const char *target, const char *path)
 }
 
 static int open_pty(const struct char_config *cfg, const char *option,
-		    int *ret_in, int *ret_out, struct err *err)
+		    struct char_fd *fd, struct err *err)
 {
-	_cleanup_fd_ int master = -1, slave = -1, copy = -1;
 	struct termios raw;
 	char name[64];
 	int r;
 
-	if (openpty(&master, &slave, name, NULL, NULL) < 0)
+	/*
+	 * The slave stays open for the VM's life: without one, a read of the
+	 * master fails with EIO and would have to be polled.
+	 */
+	if (openpty(&fd->in, &fd->slave, name, NULL, NULL) < 0)
 		return err_set_errno(err, -errno, "%s type=pty", option);
-	if (tcgetattr(slave, &raw) == 0) {
+	if (tcgetattr(fd->slave, &raw) == 0) {
 		cfmakeraw(&raw);
-		(void)tcsetattr(slave, TCSANOW, &raw);
+		(void)tcsetattr(fd->slave, TCSANOW, &raw);
 	}
-	(void)fcntl(master, F_SETFD, FD_CLOEXEC);
-	copy = r = dup_cloexec(master);
+	(void)fcntl(fd->in, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(fd->slave, F_SETFD, FD_CLOEXEC);
+	r = fd_set_nonblock(fd->in, 1);
+	if (r >= 0)
+		r = fd->out = dup_cloexec(fd->in);
 	if (r < 0)
 		return err_set_errno(err, r, "%s type=pty", option);
 	r = cfg->path ? make_link(name, cfg->path) : 0;
@@ -95,64 +208,84 @@ static int open_pty(const struct char_config *cfg, const char *option,
 		return err_usage_errno(err, r, "%s type=pty,path=%s", option,
 				       cfg->path);
 	log_info("%s is on %s", option, name);
-	/*
-	 * The slave stays open in us for the VM's life: without one, a read
-	 * of the master fails with EIO and would have to be polled.
-	 */
-	(void)fcntl(TAKE_FD(slave), F_SETFD, FD_CLOEXEC);
-	*ret_in = TAKE_FD(master);
-	*ret_out = TAKE_FD(copy);
 	return 0;
 }
 
-int char_fd_open(const struct char_config *cfg, const char *option, int *ret_in,
-		 int *ret_out, struct err *err)
+static int open_failed(const struct char_config *cfg, const char *option, int r,
+		       struct err *err)
 {
-	_cleanup_fd_ int in = -1, out = -1;
+	if (cfg->type != CHAR_FILE)
+		return err_set_errno(err, r, "%s", option);
+	if (r == -ENXIO)
+		return err_usage(err, r,
+				 "%s path=%s: a socket, or a FIFO that nobody "
+				 "reads; start its reader first",
+				 option, cfg->path);
+	return err_usage_errno(err, r, "%s path=%s: cannot write it", option,
+			       cfg->path);
+}
 
-	switch (cfg->type) {
-	case CHAR_PTY:
-		return open_pty(cfg, option, ret_in, ret_out, err);
-	case CHAR_STDIO:
-		in = reopen(STDIN_FILENO, O_RDONLY);
-		out = reopen(STDOUT_FILENO, O_WRONLY);
-		break;
-	case CHAR_STDOUT:
-		in = open_null(O_RDONLY);
-		out = reopen(STDOUT_FILENO, O_WRONLY);
-		break;
-	case CHAR_FILE:
-		in = open_null(O_RDONLY);
-		out = open_at_once(cfg->path, O_WRONLY | O_CREAT | O_TRUNC);
-		if (out == -ENXIO)
-			return err_usage(
-				err, -EINVAL,
-				"%s path=%s: a FIFO that nobody reads; "
-				"start its reader first",
-				option, cfg->path);
-		if (out < 0)
-			return err_usage_errno(err, out,
-					       "%s path=%s: cannot write it",
-					       option, cfg->path);
-		break;
-	case CHAR_NONE:
-		in = open_null(O_RDONLY);
-		out = open_null(O_WRONLY);
-		break;
+int char_fd_open(const struct char_config *cfg, const char *option,
+		 struct char_fd *ret, struct err *err)
+{
+	*ret = (struct char_fd)CHAR_FD_NONE;
+	if (cfg->type == CHAR_PTY)
+		return open_pty(cfg, option, ret, err);
+	if (cfg->type == CHAR_STDIO)
+		ret->in = reopen(&ret->in_relay, STDIN_FILENO, O_RDONLY);
+	else
+		ret->in = open_null(O_RDONLY);
+	if (cfg->type == CHAR_FILE)
+		ret->out = open_file(cfg->path);
+	else if (cfg->type == CHAR_NONE)
+		ret->out = open_null(O_WRONLY);
+	else
+		ret->out = reopen(&ret->out_relay, STDOUT_FILENO, O_WRONLY);
+	if (ret->out < 0)
+		return open_failed(cfg, option, ret->out, err);
+	return ret->in < 0 ? open_failed(cfg, option, ret->in, err) : 0;
+}
+
+/* ------------------------------------------------------------------ close */
+
+/*
+ * A terminal that loses its master loses what was not read, and tells its
+ * reader of the end at once. Empty twice: between the two the kernel may have
+ * moved what it had buffered.
+ */
+static void pty_drain(int slave)
+{
+	const struct timespec tick = { .tv_nsec = END_TICK_NS };
+	int n, last = -1, idle = 0, empty = 0;
+
+	for (int i = 0; i < END_TICKS; i++) {
+		if (ioctl(slave, FIONREAD, &n) < 0)
+			return;
+		empty = n == 0 ? empty + 1 : 0;
+		idle = n == last ? idle + 1 : 0;
+		if (empty == 2 || idle == END_IDLE_TICKS)
+			return;
+		last = n;
+		(void)nanosleep(&tick, NULL);
 	}
-	if (in < 0 || out < 0)
-		return err_set_errno(err, in < 0 ? in : out, "%s", option);
-	*ret_in = TAKE_FD(in);
-	*ret_out = TAKE_FD(out);
-	return 0;
 }
 
-void char_fd_cleanup(const struct char_config *cfg)
+void char_fd_close(const struct char_config *cfg, struct char_fd *fd)
 {
+	bool linked = fd->slave >= 0 && cfg->path;
 	struct stat st;
 
+	if (fd->slave >= 0)
+		pty_drain(fd->slave);
+	fd_close(&fd->in);
+	fd_close(&fd->out);
+	fd_close(&fd->slave);
+	/* Whoever gives input may never end it: that one is not waited for. */
+	if (fd->in_relay.started)
+		(void)pthread_detach(fd->in_relay.thread);
+	fd->in_relay.started = false;
+	relay_end(&fd->out_relay);
 	/* Anything but a link was there before us, and made the start fail. */
-	if (cfg->type == CHAR_PTY && cfg->path && lstat(cfg->path, &st) == 0 &&
-	    S_ISLNK(st.st_mode))
+	if (linked && lstat(cfg->path, &st) == 0 && S_ISLNK(st.st_mode))
 		(void)unlink(cfg->path);
 }

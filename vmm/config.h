@@ -190,6 +190,18 @@ int config_parse_file(struct vm_config *cfg, const char *path,
 /* Checks what belongs together (kernel given, device count, ...). */
 int config_check(const struct vm_config *cfg, struct err *err) must_check;
 
+/* What the guest's kernel is told unless the user says otherwise. */
+#define CONFIG_CMDLINE_PANIC   "panic=-1"
+#define CONFIG_CMDLINE_CONSOLE "console=ttyS0"
+
+/*
+ * The kernel command line: --params, and what it lacks. A kernel that panics
+ * reboots, which ends the VM, unless there is a panic=; its messages go to the
+ * serial port, if that goes anywhere, unless there is a console=.
+ * Return: the caller's to free, NULL if there is no memory.
+ */
+char *config_cmdline(const struct vm_config *cfg);
+
 /* The socket of --vsock: as given, or beside the control socket. */
 void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size);
 

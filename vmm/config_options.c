@@ -335,7 +335,8 @@ const struct config_option config_options[] = {
 	{ "cpus", 'c', false, "N", "virtual CPUs (1 to 64, default 1)",
 	  .set = set_cpus },
 	{ "params", 'p', true, "TEXT",
-	  "kernel command line; several are joined by a space",
+	  "kernel command line; several are joined by a space.\n"
+	  "console=ttyS0 and panic=-1 are added where it has none",
 	  .set = set_params },
 	{ "initrd", 'i', false, "FILE", "initial RAM disk", .set = set_initrd },
 	{ "block", 'b', true, "PATH[,KEY=VALUE...]",
@@ -392,8 +393,8 @@ const struct config_option config_options[] = {
 	  .set = config_set_cid },
 	{ "serial", 0, false, "type=TYPE[,path=FILE]",
 	  "where the serial port goes: stdio (default; Ctrl-A x\n"
-	  "leaves), stdout, file (to path), pty (path: a link to\n"
-	  "make to it) or none",
+	  "leaves), stdout, file (appended to path), pty (path: a\n"
+	  "link to make to it) or none",
 	  .set_kvs = config_set_serial, .first_key = "type" },
 	{ "console", 0, true, "type=TYPE[,path=FILE][,suspend=MODE]",
 	  "a virtio console; types as for --serial, suspend as for\n"

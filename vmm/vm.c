@@ -14,7 +14,6 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/char_fd.h"
 #include "vmm/kvm.h"
 #include "vmm/terminal.h"
 
@@ -206,12 +205,12 @@ static int make_serial(struct vm *vm, struct err *err)
 	const struct char_config *cfg = &vm->cfg->serial;
 	int r;
 
-	r = char_fd_open(cfg, "--serial", &vm->serial_in, &vm->serial_out, err);
+	r = char_fd_open(cfg, "--serial", &vm->serial_fd, err);
 	if (r < 0)
 		return r;
 	r = serial_init(&vm->serial, &vm->loop, LAYOUT_PORT_SERIAL,
 			irqchip_line(&vm->irqchip, LAYOUT_GSI_SERIAL),
-			vm->serial_in, vm->serial_out);
+			vm->serial_fd.in, vm->serial_fd.out);
 	if (r < 0)
 		return err_set_errno(err, r, "--serial");
 	vm->serial_made = true;
@@ -261,11 +260,12 @@ static int make_platform(struct vm *vm, struct err *err)
 static int load_guest(struct vm *vm, struct err *err)
 {
 	struct arch_virtio_slot slots[LAYOUT_MAX_VIRTIO];
+	_cleanup_free_ char *cmdline = config_cmdline(vm->cfg);
 	struct arch_entry entry;
 	struct arch_config cfg = {
 		.kernel_path = vm->cfg->kernel,
 		.initrd_path = vm->cfg->initrd,
-		.cmdline = vm->cfg->params ? vm->cfg->params : "",
+		.cmdline = cmdline,
 		.mem_bytes = vm->cfg->mem_mib * MIB,
 		.nr_vcpus = vm->cfg->cpus,
 		.virtio = slots,
@@ -278,6 +278,8 @@ static int load_guest(struct vm *vm, struct err *err)
 	};
 	int r;
 
+	if (!cmdline)
+		return err_set_errno(err, -ENOMEM, "kernel command line");
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		slots[i].gpa = vm->virtio[i].mmio.bus.base;
 		slots[i].gsi = vm->virtio[i].gsi;
@@ -437,11 +439,9 @@ static void vm_unmake(struct vm *vm)
 	if (vm->serial_made)
 		serial_finish(&vm->serial);
 	terminal_restore();
-	char_fd_cleanup(&vm->cfg->serial);
+	char_fd_close(&vm->cfg->serial, &vm->serial_fd);
 	for (unsigned int i = 0; i < vm->cfg->nr_consoles; i++)
-		char_fd_cleanup(&vm->cfg->consoles[i]);
-	fd_close(&vm->serial_in);
-	fd_close(&vm->serial_out);
+		char_fd_close(&vm->cfg->consoles[i], &vm->console_fds[i]);
 	irqchip_finish(&vm->irqchip);
 	fd_close(&vm->vm_fd);
 	fd_close(&vm->kvm_fd);
@@ -486,7 +486,9 @@ int vm_run(const struct vm_config *cfg, struct spawner *spawner)
 	vm.spawner = spawner;
 	vm.signal_src.fd = vm.spawner_src.fd = -1;
 	vm.signal_fd = vm.kvm_fd = vm.vm_fd = vm.ram_fd = -1;
-	vm.serial_in = vm.serial_out = -1;
+	vm.serial_fd = (struct char_fd)CHAR_FD_NONE;
+	for (unsigned int i = 0; i < CONFIG_MAX_CONSOLES; i++)
+		vm.console_fds[i] = (struct char_fd)CHAR_FD_NONE;
 	atomic_store(&vm.exit_code, -1);
 	trace_init(&vm.trace, cfg->cpus);
 	r = vm_make(&vm, &err);

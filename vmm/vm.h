@@ -25,6 +25,7 @@
 #include "sandbox/spawner.h"
 #include "virtio/mmio.h"
 #include "vmm/base/loop.h"
+#include "vmm/char_fd.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/disk_image.h"
@@ -115,8 +116,8 @@ struct vm {
 
 	struct serial serial;
 	bool serial_made;
-	int serial_in, serial_out; /* owned if >= 3 */
-	uint8_t escape;		   /* state of the terminal's escape key */
+	struct char_fd serial_fd, console_fds[CONFIG_MAX_CONSOLES];
+	uint8_t escape; /* state of the terminal's escape key */
 	struct rtc rtc;
 	bool rtc_made;
 	struct acpi_pm pm;

@@ -16,7 +16,6 @@
 #include "virtio/net_tap.h"
 #include "virtio/queues.h"
 #include "vmm/base/fd.h"
-#include "vmm/char_fd.h"
 #include "vmm/shared_dir.h"
 #include "vmm/vm_virtio.h"
 
@@ -183,18 +182,17 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 static int create_console(struct vm *vm, unsigned int i, struct err *err)
 {
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i, err);
-	int r, in = -1, out = -1;
+	struct char_fd *fd = &vm->console_fds[i];
+	int r;
 
 	if (!dev)
 		return -ENOSPC;
-	r = char_fd_open(&vm->cfg->consoles[i], "--console", &in, &out, err);
+	r = char_fd_open(&vm->cfg->consoles[i], "--console", fd, err);
 	if (r < 0)
 		return r;
-	dev->plan.kept_fds[0] = in;
-	dev->plan.kept_fds[1] = out;
 	dev->plan.suspend = vm->cfg->consoles[i].suspend;
-	add_fd(&dev->plan, in);
-	add_fd(&dev->plan, out);
+	add_fd(&dev->plan, fd->in);
+	add_fd(&dev->plan, fd->out);
 	return vm_virtio_spawn(vm, dev, err);
 }
 

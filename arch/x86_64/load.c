@@ -81,7 +81,9 @@ static int write_cmdline(const struct arch_config *cfg, const struct gmem *gm,
 		return err_usage(
 			err, -E2BIG,
 			"kernel command line has %zu bytes, kernel '%s' "
-			"takes %" PRIu64 "; shorten --params",
+			"takes %" PRIu64 "; shorten --params (the "
+			"length counts the console= and panic= that "
+			"are added where it has none)",
 			len, cfg->kernel_path, max);
 	if (gmem_span(gm, LAYOUT_CMDLINE, len + 1, &hva) < 0)
 		return -EFAULT;

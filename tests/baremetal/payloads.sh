@@ -54,6 +54,64 @@ ends() {
 	stop_tests
 }
 
+# ---------------------------------------------------------------- serial port
+
+# unread NAME OPTION...: a guest that prints more than anybody takes ends.
+# Standard output is fd 7.
+unread() {
+	local what=$1
+	shift
+	"${as[@]}" timeout -k 5 $((30 * SLOW)) "$torpor" run --no-rng "$@" \
+		"$payloads/flood.elf" </dev/null >&7 2>"$dir/run/err"
+	expect_eq "output unread, $what: the guest goes on" $? 0
+	expect "output unread, $what: it is said once, and counted" \
+		"$(cat "$dir/run/err")" eval \
+		'[ $(grep -c "is dropped" "$dir/run/err") -le 1 ] &&
+		grep -q "dropped in all: [1-9]" "$dir/run/err"'
+}
+
+flags_of() {
+	grep flags: "/proc/self/fdinfo/$1"
+}
+
+serial_tests() {
+	local fifo=$dir/run/fifo log=$dir/run/log flags
+	"${as[@]}" mkfifo "$fifo"
+	exec 7<>"$fifo"
+	flags=$(flags_of 7)
+	head -c 65536 /dev/zero >&7
+	unread "a pty" --serial pty --params kib=30
+	unread "a pipe of the shell" --serial stdout --params kib=4
+	expect_eq "output unread: the shell's flags stay" "$(flags_of 7)" \
+		"$flags"
+	unread "a FIFO" --serial "file,path=$fifo" --params kib=4
+	exec 7>&- 6<>"$fifo" 7<"$fifo" 6>&-
+	"${as[@]}" timeout 20 "$torpor" run --no-rng "$payloads/hello.elf" \
+		<&7 >"$dir/run/out" 2>"$dir/run/err"
+	expect_eq "input whose writer has gone is not waited for" $? 0
+	exec 7>&-
+	vm_run 30 --no-rng --serial "file,path=$log" "$payloads/hello.elf"
+	vm_run 30 --no-rng --serial "file,path=$log" "$payloads/hello.elf"
+	expect_eq "a log is appended to" "$(grep -c HELLO "$log")" 2
+	pty_end
+	rm -f "$fifo" "$log"
+}
+
+# A reader that keeps up has all, to the last line.
+pty_end() {
+	local reader
+	vm_start --no-rng --serial "pty,path=$dir/run/tty" \
+		--params kib=30 "$payloads/flood.elf"
+	within 20 [ -e "$dir/run/tty" ]
+	cat "$dir/run/tty" >"$dir/run/read" 2>/dev/null 8>&- 9>&- &
+	reader=$!
+	vm_end 60
+	wait $reader
+	expect "a pty is read to its last line" "$(tail -n 1 "$dir/run/read")" \
+		grep -q "LAST LINE" "$dir/run/read"
+	rm -f "$dir/run/read"
+}
+
 # ---------------------------------------------------------------- devices
 
 # drive NAME PAYLOAD [OPTION]...: with every kind of device.
@@ -266,6 +324,7 @@ sleep_tests() {
 }
 
 for_each_user ends
+for_each_user serial_tests
 for_each_user devices_tests
 for_each_user echo_test
 for_each_user hostile_tests

@@ -759,3 +759,47 @@ Test(config, help_and_manual_have_every_option_and_no_long_line)
 		cr_assert(le(sz, strcspn(p, "\n"), 79), "%.90s", p);
 	free(text);
 }
+
+/* --params, and the command line that comes of it. */
+Test(config, the_command_line_has_a_console_and_ends_a_panic)
+{
+	static const struct {
+		const char *params, *line;
+	} cases[] = {
+		{ NULL, "panic=-1 console=ttyS0 " },
+		{ "", "panic=-1 console=ttyS0 " },
+		{ "quiet", "panic=-1 console=ttyS0 quiet" },
+		{ "console=hvc0", "panic=-1 console=hvc0" },
+		{ "quiet console=tty0 x", "panic=-1 quiet console=tty0 x" },
+		{ "\"console=ttyS0\"", "panic=-1 \"console=ttyS0\"" },
+		{ "panic=0", "console=ttyS0 panic=0" },
+		{ "panic=5 console=ttyS0", "panic=5 console=ttyS0" },
+		{ "xpanic=1 netconsole=a b=\"c console=x\"",
+		  "panic=-1 console=ttyS0 xpanic=1 netconsole=a "
+		  "b=\"c console=x\"" },
+		{ "quiet -- console=x panic=y",
+		  "panic=-1 console=ttyS0 quiet -- console=x panic=y" },
+		{ "  ", "panic=-1 console=ttyS0   " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *params = cases[i].params;
+		char *line;
+
+		cfg.params = params ? strdup(params) : NULL;
+		line = config_cmdline(&cfg);
+		cr_assert(zero(int, strcmp(line, cases[i].line)), "'%s'", line);
+		free(line);
+		free(cfg.params);
+		cfg.params = NULL;
+	}
+}
+
+Test(config, a_serial_port_that_goes_nowhere_is_no_console)
+{
+	const struct vm_config c = { .serial.type = CHAR_NONE };
+	char *line = config_cmdline(&c);
+
+	cr_assert(zero(int, strcmp(line, "panic=-1 ")), "'%s'", line);
+	free(line);
+}

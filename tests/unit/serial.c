@@ -14,6 +14,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arch/x86_64/layout.h"
@@ -164,60 +167,157 @@ Test(serial, output_goes_to_the_fd)
 	out(UART_TX, 'x'); /* discarded */
 }
 
-static void on_kick(int sig)
+/* All that is in the pipe, in its order; the last byte. */
+static char drain_pipe(size_t *ret_bytes)
 {
+	static char page[4096];
+	char last = 0;
+	ssize_t n;
+
+	cr_assert(eq(int, fd_set_nonblock(m.out[0], 1), 0));
+	while ((n = read(m.out[0], page, sizeof(page))) > 0) {
+		last = page[n - 1];
+		*ret_bytes += (size_t)n;
+	}
+	return last;
 }
 
-static void *write_byte(void *arg)
+static size_t fill_pipe(void)
 {
-	out(UART_TX, 'L');
+	static char page[4096];
+	size_t bytes = 0;
+	ssize_t n;
+
+	cr_assert(eq(int, fd_set_nonblock(m.out[1], 1), 0));
+	while ((n = write(m.out[1], page, sizeof(page))) > 0)
+		bytes += (size_t)n;
+	return bytes;
+}
+
+Test(serial, a_reader_that_is_late_is_not_waited_for)
+{
+	size_t in_pipe = fill_pipe(), read_bytes = 0;
+
+	out(UART_TX, 'a');
+	settle();
+	cr_assert(ge(int, m.serial.out_src.fd, 0), "the main loop waits");
+	out(UART_TX, 'b');
+	cr_assert(eq(sz, m.serial.tx_len, 2));
+	(void)drain_pipe(&read_bytes);
+	cr_assert(eq(sz, read_bytes, in_pipe));
+	settle();
+	cr_assert(eq(int, m.serial.out_src.fd, -1), "no longer");
+	cr_assert(eq(ptr, m.serial.tx, NULL));
+	out(UART_TX, 'c');
+	cr_assert(eq(chr, drain_pipe(&read_bytes), 'c'));
+	cr_assert(eq(sz, read_bytes, in_pipe + 3));
+	cr_assert(eq(u64, m.serial.tx_dropped, 0));
+}
+
+Test(serial, what_no_reader_takes_is_bounded_and_the_rest_is_counted)
+{
+	size_t bytes = fill_pipe(), read_bytes = 0;
+
+	for (size_t i = 0; i < SERIAL_TX_SIZE + 100; i++)
+		out(UART_TX, i < SERIAL_TX_SIZE ? 'k' : 'd');
+	cr_assert(eq(u64, m.serial.tx_dropped, 100));
+	cr_assert(eq(u64, m.serial.tx_limit.count, 1), "said once");
+	settle();
+	while (read_bytes < bytes + SERIAL_TX_SIZE) {
+		cr_assert(ne(chr, drain_pipe(&read_bytes), 'd'));
+		settle();
+	}
+	out(UART_TX, 'n');
+	cr_assert(eq(chr, drain_pipe(&read_bytes), 'n'));
+	cr_assert(eq(u64, m.serial.tx_dropped, 100));
+}
+
+Test(serial, output_waits_for_its_reader_while_the_guest_sleeps)
+{
+	size_t read_bytes = 0;
+
+	(void)fill_pipe();
+	out(UART_TX, 'z');
+	serial_hold(&m.serial, true);
+	settle();
+	(void)drain_pipe(&read_bytes);
+	settle();
+	cr_assert(eq(chr, drain_pipe(&read_bytes), 'z'));
+	cr_assert(eq(int, m.serial.out_src.fd, -1));
+	serial_hold(&m.serial, false);
+}
+
+Test(serial, a_reader_that_has_gone_costs_its_bytes)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)fill_pipe();
+	out(UART_TX, 'a');
+	settle();
+	fd_close(&m.out[0]);
+	settle();
+	cr_assert(eq(int, m.serial.out_src.fd, -1), "no spinning on it");
+	cr_assert(eq(u64, m.serial.tx_dropped, 1));
+	out(UART_TX, 'b');
+	cr_assert(eq(u64, m.serial.tx_dropped, 2));
+	cr_assert(eq(u64, m.serial.tx_limit.count, 1));
+}
+
+Test(serial, a_file_that_may_not_grow_costs_what_is_beyond)
+{
+	const struct rlimit limit = { 4, 4 };
+	_cleanup_fd_ int file = memfd_create("log", MFD_CLOEXEC);
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert(eq(int, setrlimit(RLIMIT_FSIZE, &limit), 0));
+	m.serial.out_fd = file;
+	for (int i = 0; i < 10; i++)
+		out(UART_TX, 'x');
+	cr_assert(eq(u64, m.serial.tx_dropped, 6));
+	cr_assert(eq(u64, m.serial.tx_limit.count, 1));
+	cr_assert(eq(ptr, m.serial.tx, NULL), "it is not for later");
+	/* Cut by logrotate: it goes on. */
+	cr_assert(eq(int, ftruncate(file, 0), 0));
+	cr_assert(eq(int, (int)lseek(file, 0, SEEK_SET), 0));
+	out(UART_TX, 'y');
+	cr_assert(eq(u64, m.serial.tx_dropped, 6));
+}
+
+static void *read_late(void *arg)
+{
+	const struct timespec late = { .tv_nsec = 50000000 };
+	static char page[4096];
+	size_t *bytes = arg;
+
+	(void)nanosleep(&late, NULL);
+	while (*bytes > 0) {
+		ssize_t n = read(m.out[0], page, MIN(sizeof(page), *bytes));
+
+		cr_assert(gt(int, (int)n, 0));
+		*bytes -= (size_t)n;
+	}
 	return NULL;
 }
 
-Test(serial, a_kick_ends_a_write_that_blocks_and_the_byte_is_lost)
+Test(serial, the_end_waits_for_a_reader_that_reads)
 {
-	struct sigaction sa = { .sa_handler = on_kick };
-	char page[4096] = { 0 };
-	struct timespec ts;
+	size_t left = fill_pipe() + 3;
 	pthread_t thread;
-	int r;
 
-	cr_assert(eq(int, sigaction(SIGUSR1, &sa, NULL), 0));
-	cr_assert(eq(int, fd_set_nonblock(m.out[1], 1), 0));
-	while (write(m.out[1], page, sizeof(page)) > 0)
-		;
-	cr_assert(eq(int, fd_set_nonblock(m.out[1], 0), 0));
-	cr_assert(eq(int, pthread_create(&thread, NULL, write_byte, NULL), 0));
-	do { /* the first kicks may come before it blocks */
-		pthread_kill(thread, SIGUSR1);
-		clock_gettime(CLOCK_REALTIME, &ts);
-		ts.tv_nsec += 10000000;
-		ts.tv_sec += ts.tv_nsec / 1000000000;
-		ts.tv_nsec %= 1000000000;
-		/* The lock is free meanwhile. */
-		cr_assert(not(serial_wake_armed(&m.serial)));
-		r = pthread_timedjoin_np(thread, NULL, &ts);
-	} while (r == ETIMEDOUT);
-	cr_assert(eq(int, r, 0));
+	out(UART_TX, 'e');
+	out(UART_TX, 'n');
+	out(UART_TX, 'd');
+	cr_assert(eq(int, pthread_create(&thread, NULL, read_late, &left), 0));
+	serial_finish(&m.serial);
+	cr_assert(eq(int, pthread_join(thread, NULL), 0));
+	cr_assert(eq(sz, left, 0));
 }
 
-Test(serial, a_full_nonblocking_output_is_waited_for)
+Test(serial, the_end_does_not_wait_for_a_reader_that_does_not)
 {
-	char page[4096] = { 0 };
-	pthread_t thread;
-	char last = 0;
-
-	cr_assert(eq(int, fd_set_nonblock(m.out[1], 1), 0));
-	while (write(m.out[1], page, sizeof(page)) > 0)
-		;
-	cr_assert(eq(int, pthread_create(&thread, NULL, write_byte, NULL), 0));
-	while (last != 'L') {
-		ssize_t n = read(m.out[0], page, sizeof(page));
-
-		cr_assert(gt(int, (int)n, 0));
-		last = page[n - 1];
-	}
-	cr_assert(eq(int, pthread_join(thread, NULL), 0));
+	(void)fill_pipe();
+	out(UART_TX, 'e');
+	serial_finish(&m.serial);
+	cr_assert(eq(u64, m.serial.tx_dropped, 1));
 }
 
 Test(serial, enabling_the_transmit_interrupt_raises_it_every_time)
