@@ -215,6 +215,7 @@ PAYLOAD_LIB_SRC = \
 	guest/payloads/runtime.c \
 	guest/payloads/rx.c \
 	guest/payloads/sleep.c \
+	guest/payloads/sock.c \
 	guest/payloads/start.S \
 	guest/payloads/virtio.c
 
@@ -384,6 +385,8 @@ $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/cycle_host: tests/baremetal/cycle_host.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
 $(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
+$(B)/tests/baremetal/wake_races: \
+	tests/baremetal/wake_guest.c tests/baremetal/wake_guest.h
 $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ \

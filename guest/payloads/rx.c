@@ -8,6 +8,8 @@ void rx_init(struct rx *rx, struct vio_dev *dev)
 {
 	rx->dev = dev;
 	rx->mem = dev ? vio_alloc((size_t)RX_BUFFERS * RX_BUF_BYTES) : NULL;
+	rx->wanted = 0;
+	rx->nr_queues = 2;
 }
 
 static void give(struct rx *rx, uint16_t i)
@@ -23,8 +25,9 @@ bool rx_start(struct rx *rx)
 {
 	if (!rx->dev)
 		return true;
-	if (!vio_start(rx->dev, 0, 2))
+	if (!vio_start(rx->dev, rx->wanted, rx->nr_queues))
 		return false;
+	rx->nr_held = 0;
 	for (uint16_t i = 0; i < RX_BUFFERS; i++)
 		give(rx, i);
 	vio_kick(rx->dev, RX_QUEUE);
@@ -52,18 +55,34 @@ const uint8_t *rx_next(struct rx *rx, uint32_t *ret_len)
 	return rx->mem + (size_t)(elem->id % RX_BUFFERS) * RX_BUF_BYTES;
 }
 
+/* Event index is not negotiated: the device says when it wants none. */
+static void kick(const struct rx *rx)
+{
+	const struct vio_queue *q = &rx->dev->queues[RX_QUEUE];
+
+	if (!(*(volatile uint16_t *)&q->used->flags & VRING_USED_F_NO_NOTIFY))
+		vio_kick(rx->dev, RX_QUEUE);
+}
+
 void rx_done(struct rx *rx)
 {
 	struct vio_queue *q = &rx->dev->queues[RX_QUEUE];
 	uint16_t id = (uint16_t)(next_used(q)->id % RX_BUFFERS);
 
 	q->last_used++;
-	if (vio_status(rx->dev) != VIO_STATUS_LIVE)
+	if (vio_status(rx->dev) != VIO_STATUS_LIVE) {
+		rx->held[rx->nr_held++] = id;
 		return;
+	}
 	give(rx, id);
-	/* Event index is not negotiated: the device says when it wants none. */
-	if (!(*(volatile uint16_t *)&q->used->flags & VRING_USED_F_NO_NOTIFY))
-		vio_kick(rx->dev, RX_QUEUE);
+	kick(rx);
+}
+
+void rx_resumed(struct rx *rx)
+{
+	while (rx->nr_held)
+		give(rx, rx->held[--rx->nr_held]);
+	kick(rx);
 }
 
 const uint8_t *rx_wait(struct rx *rx, uint32_t *ret_len)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The receive queue of a network card or a console: buffers that are given
- * back when they have been looked at, in order. With more than one queue, the
- * second one transmits.
+ * The receive queue of a network card, a console or a socket device: buffers
+ * that are given back when they have been looked at, in order. With more than
+ * one queue, the second one transmits.
  */
 #ifndef TORPOR_GUEST_RX_H
 #define TORPOR_GUEST_RX_H
@@ -22,12 +22,18 @@
 struct rx {
 	struct vio_dev *dev;
 	uint8_t *mem;
+	uint64_t wanted; /* features; the caller's, as is nr_queues */
+	uint32_t nr_queues;
+	uint16_t held[RX_BUFFERS]; /* taken while it was not live */
+	uint32_t nr_held;
 };
 
 /* Memory for it, once. @dev may be NULL: then nothing is ever received. */
 void rx_init(struct rx *rx, struct vio_dev *dev);
 /* Starts the device, gives it all buffers. Return: false if it refuses. */
 bool rx_start(struct rx *rx);
+/* After vio_resume(): gives back what was taken meanwhile. */
+void rx_resumed(struct rx *rx);
 /*
  * Return: what was received next, until rx_done(), or NULL. It reads memory
  * only, so that it also tells what a device had received before its reset.

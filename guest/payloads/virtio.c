@@ -179,6 +179,26 @@ bool vio_start(struct vio_dev *dev, uint64_t wanted, uint32_t nr_queues)
 	return vio_status(dev) == VIO_STATUS_LIVE;
 }
 
+bool vio_suspend(struct vio_dev *dev)
+{
+	struct deadline d = deadline_in(VIO_WAIT_S);
+
+	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE | VIO_S_SUSPEND);
+	while (vio_status(dev) != VIO_STATUS_SUSPENDED) {
+		if (deadline_over(&d))
+			return false;
+	}
+	return true;
+}
+
+bool vio_resume(struct vio_dev *dev)
+{
+	if (vio_status(dev) != VIO_STATUS_SUSPENDED)
+		return false;
+	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE | VIO_S_SUSPEND);
+	return vio_status(dev) == VIO_STATUS_LIVE;
+}
+
 void vio_desc_set(struct vio_queue *q, uint16_t i, const volatile void *addr,
 		  uint32_t len, uint16_t flags, uint16_t next)
 {

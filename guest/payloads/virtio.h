@@ -27,6 +27,10 @@
 #define VIO_BIT(n)	   (1ULL << (n))
 #define VIO_STATUS_DRIVING 0x0bU /* ACKNOWLEDGE, DRIVER, FEATURES_OK */
 #define VIO_STATUS_LIVE	   0x0fU
+/* VIRTIO_F_SUSPEND (virtio 1.4, 6): its feature bit, and of Status (2.1) */
+#define VIO_F_SUSPEND	     43
+#define VIO_S_SUSPEND	     0x10U
+#define VIO_STATUS_SUSPENDED 0x1bU
 
 struct vio_queue {
 	uint32_t index;
@@ -97,6 +101,10 @@ void vio_queue_program(struct vio_dev *dev, uint32_t index, uint16_t size);
 bool vio_queue_enable(struct vio_dev *dev, uint32_t index);
 /* vio_begin(), queues 0 .. @nr_queues - 1, DRIVER_OK. */
 bool vio_start(struct vio_dev *dev, uint64_t wanted, uint32_t nr_queues);
+/* Of a live device that accepted VIO_F_SUSPEND, and back. Return: false if it
+ * is not so afterwards. */
+bool vio_suspend(struct vio_dev *dev);
+bool vio_resume(struct vio_dev *dev);
 
 /* --- rings --- */
 

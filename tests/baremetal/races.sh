@@ -3,11 +3,15 @@
 #
 # Wake events of every source at random moments of a guest that goes to sleep
 # again at once: none is lost, none comes twice or from nowhere, the VM never
-# gets stuck. For each kind of sleep, with devices that are reset and devices
-# that stay live. RACES=N events of each source; SEED=N repeats a run.
+# gets stuck. For each kind of sleep, with devices that are reset, suspended, and
+# devices that stay live. RACES=N events of each source; SEED=N repeats a run;
+# LOAD=N processes do nothing but run beside each VM; KINDS, STATES narrow it.
 . "$(dirname "$0")/lib.sh"
 
-RACES=${RACES:-$(how_many 100 10 1000)}
+RACES=${RACES:-$(how_many 100 10 10000)}
+LOAD=${LOAD:-0}
+KINDS=${KINDS:-s2idle s1}
+STATES=${STATES:-alarm reset suspended live}
 SEED=${SEED:-$RANDOM}
 # The clock ticks once a second: alarms of many VMs at a time.
 RTC_VMS=${RTC_VMS:-8}
@@ -29,9 +33,10 @@ vm_race() {
 	mkfifo "$d/in"
 	exec 7<>"$d/in"
 	timeout "$limit" "$torpor" run --socket "$d/sock" --no-rng --serial stdio --mem 32 \
+		--wake-storm 0 \
 		--params "cycles=1000000000 quiet=1 $params" "${options[@]}" \
 		"$payloads/sleeper.elf" <"$d/in" 2>"$d/err" 7>&- |
-		timeout "$limit" "$tools/wake_races" "$d/sock" "$seed" \
+		timeout "$limit" "$tools/wake_races" -l "$LOAD" "$d/sock" "$seed" \
 			"$count" "$@" >"$d/result" 2>>"$d/err" 7>&-
 	echo "${PIPESTATUS[*]}" >"$d/status"
 	exec 7>&-
@@ -67,25 +72,17 @@ judge() {
 		[ -z "$bad" ]
 }
 
-# all_sources KIND: buttons, launcher, devices that are reset, serial port.
-all_sources() {
-	local d=$dir/run/all-$1
+# sources KIND STATE PARAMS SOURCE...: of a VM with all devices that wake.
+sources() {
+	local d=$dir/run/$1-$2 what="$1: $RACES events of each source, devices $2"
+	local params="kind=$1 io=1 $3 $irqs"
+	shift 3
 	mkdir "$d"
-	vm_race "$d" "kind=$1 io=1 $irqs" "$RACES" "$SEED" \
-		--net tap-name=tap0 --console "pty,path=$d/console" -- \
-		powerbtn sleepbtn launcher net=tap0 "console=$d/console" \
-		"$serial=$d/in"
-	judge "$1: $RACES events of each source" "$d"
-}
-
-# live_devices KIND: they are stopped by torpor, not by the guest.
-live_devices() {
-	local d=$dir/run/live-$1
-	mkdir "$d"
-	vm_race "$d" "kind=$1 io=1 live=1 $irqs" "$RACES" "$SEED" \
-		--net tap-name=tap0 --console "pty,path=$d/console" -- \
-		net=tap0 "console=$d/console"
-	judge "$1: $RACES events of each live device" "$d"
+	vm_race "$d" "$params" "$RACES" "$SEED" --net tap-name=tap0 \
+		--console "pty,path=$d/console" \
+		--vsock "cid=3,socket=$d/vsock" -- \
+		net=tap0 "console=$d/console" "vsock=$d/vsock" "${@//DIR/$d}"
+	judge "$what" "$d"
 }
 
 # alarms_start KIND, alarms_end KIND: many VMs in the background.
@@ -117,12 +114,24 @@ echo "  RACES=$RACES SEED=$SEED; serial bytes" \
 	"$([ -n "$irqs" ] && echo "at any moment" || echo "to a sleeping guest")"
 run_dir_make
 tap tap0 || not_ok "tap" "cannot be made"
-for kind in s2idle s1; do
-	alarms_start $kind
-	all_sources $kind
-	live_devices $kind
-	wait "${races_pids[@]}"
-	races_pids=()
-	alarms_end $kind
+for kind in $KINDS; do
+	for state in $STATES; do
+		case $state in
+		# Beside the others.
+		alarm) alarms_start "$kind" ;;
+		# By the guest, as stock drivers do.
+		reset) sources "$kind" reset "" powerbtn sleepbtn launcher \
+			"$serial=DIR/in" ;;
+		suspended) sources "$kind" suspended suspend=1 \
+			vsock-data=DIR/vsock ;;
+		# By torpor, not by the guest.
+		live) sources "$kind" live live=1 vsock-data=DIR/vsock ;;
+		esac
+	done
+	[ ${#races_pids[@]} = 0 ] || {
+		wait "${races_pids[@]}"
+		races_pids=()
+		alarms_end "$kind"
+	}
 done
 tests_end
