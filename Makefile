@@ -155,6 +155,7 @@ VMM_SRC = \
 	vmm/trace_view.c \
 	vmm/vcpu.c \
 	vmm/vm.c \
+	vmm/vm_ctl.c \
 	vmm/vm_devices.c \
 	vmm/vm_jail.c \
 	vmm/vm_power.c \
@@ -193,6 +194,7 @@ PAYLOADS = \
 	bench \
 	cycles \
 	devices \
+	dsw \
 	exits \
 	fence \
 	flood \
@@ -304,6 +306,7 @@ UNIT_TESTS = \
 	unix_socket \
 	virtq \
 	virtq_fetch \
+	vm_ctl \
 	vsock \
 	vsock_life \
 	vsock_socket
@@ -377,6 +380,7 @@ BAREMETAL_TOOLS = \
 	$(B)/tests/baremetal/ctl \
 	$(B)/tests/baremetal/cycle_host \
 	$(B)/tests/baremetal/slowfs \
+	$(B)/tests/baremetal/wake_forced \
 	$(B)/tests/baremetal/wake_races
 
 baremetal-tools: $(BAREMETAL_TOOLS) $(B)/tests/sandbox/mad-device
@@ -384,8 +388,9 @@ baremetal-tools: $(BAREMETAL_TOOLS) $(B)/tests/sandbox/mad-device
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/cycle_host: tests/baremetal/cycle_host.c
 $(B)/tests/baremetal/slowfs: tests/slowfs.c
+$(B)/tests/baremetal/wake_forced: tests/baremetal/wake_forced.c
 $(B)/tests/baremetal/wake_races: tests/baremetal/wake_races.c
-$(B)/tests/baremetal/wake_races: \
+$(B)/tests/baremetal/wake_forced $(B)/tests/baremetal/wake_races: \
 	tests/baremetal/wake_guest.c tests/baremetal/wake_guest.h
 $(BAREMETAL_TOOLS): $(B)/libtorpor.a $(B)/libbase.a
 	$(call say,LD,$@)
@@ -749,8 +754,8 @@ check-all:
 check-baremetal:
 	$(Q)tests/harness/packages.sh build check
 	$(Q)$(REMAKE) programs payloads baremetal-tools
-	$(Q)B=$(B) ONLY="payloads exits memory errors kill fence races bmcycles \
-		asleep" \
+	$(Q)B=$(B) ONLY="payloads exits memory errors kill stop mad fence forced \
+		races bmcycles asleep" \
 		tests/check.sh
 
 bench:

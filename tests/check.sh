@@ -126,8 +126,8 @@ fi
 # there is none, on the emulated host.
 baremetal() {
 	[ ! -e /dev/kvm ] || mkdir "$out/baremetal.taken" 2>/dev/null || return 0
-	for test in payloads exits memory errors kill stop mad fence races \
-		bmcycles asleep; do
+	for test in payloads exits memory errors kill stop mad fence forced \
+		races bmcycles asleep; do
 		if [ -e /dev/kvm ]; then
 			part $test tests/baremetal/$test.sh
 		else

@@ -188,27 +188,21 @@ void backend_wake(struct backend *be)
 	fd_event_signal(be->wake_fd);
 }
 
-/* Tells of the last change. A full socket: once there is room. */
+/*
+ * Tells of the last change when those before were published: a driver that
+ * changes it without end shall not fill the channel, or an acknowledgement
+ * found no room.
+ */
 static void config_tell(struct backend *be)
 {
 	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_CHANGED,
 					.generation = be->config_changes };
-	uint32_t events = EPOLLIN;
-	ssize_t n;
-	int r;
 
-	if (be->config_told == be->config_changes || be->ctl_src.fd < 0)
+	if (be->ctl_src.fd < 0 || be->config_told == be->config_changes ||
+	    be->config_told != be->config_published)
 		return;
-	n = fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
-	if (n == -EAGAIN)
-		events |= EPOLLOUT;
-	else
-		be->config_told = be->config_changes;
-	if (events == be->ctl_src.events)
-		return;
-	r = loop_modify(be->loop, &be->ctl_src, events);
-	if (r < 0)
-		(void)log_errno(r, "control: wait for room");
+	be->config_told = be->config_changes;
+	(void)!fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
 }
 
 void backend_config_changed(struct backend *be)
@@ -236,6 +230,7 @@ static void config_published(struct backend *be, uint32_t generation)
 		return;
 	}
 	be->config_published = generation;
+	config_tell(be);
 	if (generation == be->config_changes && be->dev->ops->config_published)
 		be->dev->ops->config_published(be->dev);
 }
@@ -302,8 +297,6 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 {
 	struct backend *be = container_of(src, struct backend, ctl_src);
 
-	if (events & EPOLLOUT)
-		config_tell(be);
 	for (int i = 0; i < MSGS_PER_TURN; i++) {
 		/* One byte more than a message, to see longer packets. */
 		struct {

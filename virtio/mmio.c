@@ -581,7 +581,8 @@ static void on_ring_error(struct loop_source *src, uint32_t events)
 	/* A stale one, of rings that were reset since, means nothing. */
 	if (!mmio_is_up(dev))
 		return;
-	mmio_needs_reset(dev, "the driver broke a ring");
+	/* Only its process says so: whose fault it is we do not know. */
+	mmio_needs_reset(dev, "its process says that a ring is broken");
 	mmio_next_work(dev);
 }
 

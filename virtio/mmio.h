@@ -102,6 +102,13 @@ struct virtio_mmio_config {
 
 #define VIRTIO_MMIO_MAX_QUEUES FRONTEND_MAX_RINGS
 
+/*
+ * New processes of a device: so many at once, and one more each minute. One
+ * that dies faster than that stays dead.
+ */
+#define VIRTIO_MMIO_MAX_RESPAWNS    3U
+#define VIRTIO_MMIO_RESPAWN_BACK_NS 60000000000ULL
+
 enum virtio_mmio_op {
 	VIRTIO_OP_NONE,
 	VIRTIO_OP_HANDSHAKE,
@@ -172,6 +179,8 @@ struct virtio_mmio {
 	bool unfenced_forever; /* the fence missed its deadline */
 	bool respawning;       /* another process will take its place */
 	bool respawned;	       /* it has, and not been of use yet */
+	unsigned int respawns_used; /* of VIRTIO_MMIO_MAX_RESPAWNS */
+	uint64_t respawn_back_ns;   /* when one of them comes back */
 	bool break_wanted;
 	bool config_read_wanted;
 	bool frozen; /* from quiesce to restart: writes wait */

@@ -10,12 +10,35 @@
 
 #include "virtio/mmio_int.h"
 #include "virtio/mmio_page.h"
+#include "vmm/base/log.h"
+
+/*
+ * A guest that suspends a device whose process dies of it would have one made
+ * each time, as fast as it can.
+ */
+static bool draw_respawn(struct virtio_mmio *dev)
+{
+	uint64_t now = time_boot_ns();
+
+	while (dev->respawns_used > 0 && now >= dev->respawn_back_ns) {
+		dev->respawns_used--;
+		dev->respawn_back_ns += VIRTIO_MMIO_RESPAWN_BACK_NS;
+	}
+	if (dev->respawns_used == VIRTIO_MMIO_MAX_RESPAWNS) {
+		log_warn("%s: its process dies too often: it stays dead",
+			 dev->name);
+		return false;
+	}
+	if (dev->respawns_used++ == 0)
+		dev->respawn_back_ns = now + VIRTIO_MMIO_RESPAWN_BACK_NS;
+	return true;
+}
 
 bool mmio_respawn_begin(struct virtio_mmio *dev)
 {
 	/* One that dies again before it was of use would do so for ever. */
 	if (!dev->ops->respawn || dev->respawned || !mmio_is_suspended(dev) ||
-	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET || !draw_respawn(dev))
 		return false;
 	dev->respawning = true;
 	return true;

@@ -418,10 +418,7 @@ static void vm_unmake(struct vm *vm)
 	if (vm->power_made)
 		power_stop(&vm->power);
 	mailbox_close(&vm->mailbox);
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		if (vm->virtio[i].in_set)
-			virtio_mmio_release_waiters(&vm->virtio[i].mmio);
-	}
+	vm_virtio_release_waiters(vm);
 	if (vm->vcpus_made)
 		vcpu_set_finish(&vm->vcpus);
 	if (vm->control)

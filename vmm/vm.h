@@ -2,10 +2,10 @@
 /*
  * One virtual machine, put together: memory, irqchip, devices, vCPUs, the
  * coordinator and the control socket. vmm/vm.c makes and ends it,
- * vmm/vm_devices.c and vmm/vm_virtio.c have its virtio devices and their
- * processes, vmm/vm_power.c connects the coordinator, vmm/commands*.c answer
- * control clients. Everything here belongs to the main thread unless a member
- * says otherwise.
+ * vmm/vm_devices.c, vmm/vm_virtio.c and vmm/vm_ctl.c have its virtio devices
+ * and their processes, vmm/vm_power.c connects the coordinator, vmm/commands*.c
+ * answer control clients. Everything here belongs to the main thread unless a
+ * member says otherwise.
  */
 #ifndef TORPOR_VMM_VM_H
 #define TORPOR_VMM_VM_H
@@ -60,6 +60,19 @@ struct device_plan {
 	enum suspend_mode suspend;
 };
 
+/* The VMM's end of the control channel to a device's process; vmm/vm_ctl.c. */
+struct vm_ctl {
+	int fd; /* -1: there is none, or it has been closed */
+	struct loop_source src;
+	uint32_t generation; /* of the last DEVCTL_WAKE_ARM */
+	bool asked;	     /* which has not been acknowledged yet */
+	bool again;	     /* and what is wanted has been said anew since */
+	struct loop_timer deadline;
+	struct mailbox_item *waiters; /* vCPUs in _DSW */
+	uint32_t config_told; /* generation of the last CONFIG_CHANGED */
+	bool config_telling;  /* it waits for CONFIG_PUBLISHED */
+};
+
 /* A virtio device: its transport, its process and its wake source. */
 struct vm_virtio {
 	struct vm *vm;
@@ -69,19 +82,15 @@ struct vm_virtio {
 	unsigned int index; /* slot, GPE and _DSW number */
 	uint32_t gsi;
 	int page_fd; /* memfd of the register page */
-	int ctl_fd;  /* control channel; -1 once closed */
+	struct vm_ctl ctl;
 	int wake_fd; /* eventfd */
 	int pidfd;   /* -1 once reaped */
 	pid_t pid;
-	struct loop_source ctl_src, wake_src, pid_src;
+	struct loop_source wake_src, pid_src;
 	struct loop_timer fence_timer;
 	uint64_t fence_deadline_ns;
 	struct device_plan plan;
 	struct wake_source wake;
-	uint32_t arm_generation, arm_acked; /* of DEVCTL_WAKE_ARM */
-	uint32_t config_told; /* generation of the last CONFIG_CHANGED */
-	bool config_telling;  /* it waits for CONFIG_PUBLISHED */
-	uint64_t arm_sent_ns;
 	const char *moving; /* down or up, in the words of the trace; or NULL */
 	struct disk_image image; /* blk only */
 	bool has_image;
@@ -173,8 +182,14 @@ void vm_virtio_destroy(struct vm *vm);
  * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
  */
 const struct vm_virtio *vm_virtio_veto(const struct vm *vm);
-/* _DSW: the device may wake the guest, or not. Main loop. */
-void vm_virtio_arm(struct vm_virtio *dev, bool armed);
+/*
+ * _DSW: the device may wake the guest, or not. @item is completed when its
+ * process has taken that, or is dead. Main loop.
+ */
+void vm_virtio_arm(struct vm_virtio *dev, bool armed,
+		   struct mailbox_item *item);
+/* The VM ends: lets every vCPU go that waits for a device. */
+void vm_virtio_release_waiters(struct vm *vm);
 
 /*
  * What the VMM takes from itself: before there are vCPU threads; on each of
@@ -187,7 +202,8 @@ int vm_jail_main(struct vm *vm, struct err *err) must_check;
 /* --- vm_power.c --- */
 void vm_power_init(struct vm *vm);
 void vm_power_finish(struct vm *vm);
-/* A device acknowledged its arming; the coordinator may wait for it. */
+/* A device owes no acknowledgement any more; the coordinator may wait for it.
+ */
 void vm_power_armed(struct vm *vm);
 /* --wake; once every source is there. -EINVAL: no such source. */
 int vm_power_narrow(struct vm *vm, struct err *err) must_check;

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "vmm/base/log.h"
-#include "vmm/vm.h"
+#include "vmm/vm_virtio.h"
 
 #define NS_PER_MS 1000000ULL
-/* A device process that has not acknowledged its arming by then is hung. */
-#define ARM_DEADLINE_NS (15000 * NS_PER_MS)
 
 static struct vm *vm_of(void *ctx)
 {
@@ -90,18 +88,12 @@ const struct vcpu_ops vm_vcpu_ops = {
 
 /* ------------------------------------------------------- down and up */
 
-/* Owes us an acknowledgement of its last arming. */
-static bool arming(const struct vm_virtio *dev)
-{
-	return dev->ctl_fd >= 0 && dev->arm_acked != dev->arm_generation;
-}
-
 static bool all_moved(const struct vm *vm)
 {
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		const struct vm_virtio *dev = &vm->virtio[i];
 
-		if (dev->moving || (vm->quiescing && arming(dev)))
+		if (dev->moving || (vm->quiescing && vm_ctl_arming(dev)))
 			return false;
 	}
 	return true;
@@ -149,17 +141,16 @@ static void device_late(struct vm_virtio *dev, const char *what)
 /*
  * A device that does not stop in time spoils the sleep and not more: a drain
  * waits for the host's disk, and the process is not hung for that. It is if it
- * does not answer for much longer, which the transport finds out, or if it does
- * not acknowledge its arming, for which it waits for nobody.
+ * does not answer for much longer, which the transport finds out, or does not
+ * acknowledge its arming, for which vm_ctl.c has a deadline.
  */
 static void on_quiesce_deadline(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, move_timer);
-	uint64_t now = time_boot_ns();
 
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		struct vm_virtio *dev = &vm->virtio[i];
-		bool late = dev->moving || arming(dev);
+		bool late = dev->moving || vm_ctl_arming(dev);
 
 		if (late && vm->move_result == 0) {
 			vm->move_result = -ETIMEDOUT;
@@ -167,10 +158,6 @@ static void on_quiesce_deadline(struct loop_timer *timer)
 		}
 		if (dev->moving)
 			device_late(dev, "stop");
-		if (arming(dev) && now - dev->arm_sent_ns >= ARM_DEADLINE_NS) {
-			virtio_mmio_died(&dev->mmio, "does not answer");
-			dev->arm_acked = dev->arm_generation;
-		}
 	}
 	vm->quiescing = false;
 	power_quiesced(&vm->power, vm->move_result, vm->move_device);
@@ -522,13 +509,14 @@ static void on_arm(struct mailbox_item *item)
 {
 	struct arm_call *call = container_of(item, struct arm_call, item);
 
-	vm_virtio_arm(call->dev, call->armed);
-	mailbox_complete(item);
+	vm_virtio_arm(call->dev, call->armed, item);
 }
 
 /*
- * Waits until the message is out, in the order of the guest's calls; that it
- * was taken is awaited before the guest counts as asleep (quiesce_end()).
+ * Waits until the device's process has taken it. What comes before that it may
+ * put into a running ring without a wake-up: the guest, which looks at its
+ * rings when this has returned, sees it there. What comes later is a wake
+ * event.
  */
 static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 {

@@ -10,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "virtio/devctl.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/kvm.h"
@@ -107,6 +106,7 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 	else
 		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
 	kill_process(dev);
+	vm_ctl_close(dev);
 	if (dev->vm->control)
 		control_event(dev->vm->control, "DEVICE_DIED",
 			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
@@ -154,91 +154,49 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 	look_at_fence(&dev->fence_timer);
 }
 
-/* ------------------------------------------------------ wake and control */
+/* ------------------------------------------------------------------ wake */
 
 static void on_wake(struct loop_source *src, uint32_t events)
 {
 	struct vm_virtio *dev = container_of(src, struct vm_virtio, wake_src);
 
-	(void)fd_event_drain(dev->wake_fd);
-	/* A late signal of an arming that has been taken back. */
-	if (dev->wake.armed)
+	/*
+	 * Not one of an arming that is being taken back, nor one that went with
+	 * its acknowledgement.
+	 */
+	if (fd_event_drain(dev->wake_fd) && dev->wake.armed)
 		(void)power_wake(&dev->vm->power, &dev->wake);
 }
 
-static void on_ctl(struct loop_source *src, uint32_t events)
+void vm_virtio_arm(struct vm_virtio *dev, bool armed, struct mailbox_item *item)
 {
-	struct vm_virtio *dev = container_of(src, struct vm_virtio, ctl_src);
-	static struct log_limit limit;
-	struct devctl_msg msg;
-	size_t n_fds;
-	ssize_t n = fd_recvmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0, &n_fds,
-			       MSG_DONTWAIT);
+	bool was_armed = dev->wake.armed;
 
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		loop_remove(&dev->vm->loop, src);
-		fd_close(&dev->ctl_fd);
-		vm_power_armed(dev->vm);
+	if (dev->wake.off || (!armed && !was_armed && !vm_ctl_arming(dev))) {
+		mailbox_complete(item);
 		return;
 	}
-	if (n == (ssize_t)sizeof(msg) && msg.type == DEVCTL_CONFIG_CHANGED) {
-		dev->config_told = msg.generation;
-		dev->config_telling = true;
-		virtio_mmio_config_changed(&dev->mmio);
-		return;
-	}
-	if (n != (ssize_t)sizeof(msg) || msg.type != DEVCTL_ACK ||
-	    msg.arg != DEVCTL_WAKE_ARM) {
-		log_limited(&limit, "%s: unknown control message, ignored",
-			    dev->name);
-		return;
-	}
-	if (dev->arm_acked != dev->arm_generation)
-		trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
-	dev->arm_acked = msg.generation;
-	vm_power_armed(dev->vm);
-}
-
-/* The process may have a command of the driver's wait for it. */
-static void op_config_published(struct virtio_mmio *mmio)
-{
-	struct vm_virtio *dev = owner(mmio);
-	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_PUBLISHED,
-					.generation = dev->config_told };
-
-	if (!dev->config_telling || dev->ctl_fd < 0)
-		return;
-	dev->config_telling = false;
-	/* Full: the process is stuck, and so is its command. */
-	(void)!fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0);
-}
-
-/* Tells the process what the guest wants. */
-static void send_arm(struct vm_virtio *dev)
-{
-	struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM,
-				  .arg = dev->wake.armed };
-
-	if (dev->ctl_fd < 0)
-		return;
-	msg.generation = ++dev->arm_generation;
-	dev->arm_sent_ns = time_boot_ns();
-	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
-	/* Full: the process is stuck, and cannot be armed either way. */
-	if (fd_sendmsg(dev->ctl_fd, &msg, sizeof(msg), NULL, 0) < 0)
-		dev->arm_acked = dev->arm_generation;
-}
-
-void vm_virtio_arm(struct vm_virtio *dev, bool armed)
-{
-	if (dev->wake.off || dev->wake.armed == armed)
-		return;
 	dev->wake.armed = armed;
 	if (!armed)
 		power_taken(&dev->vm->power, &dev->wake);
-	send_arm(dev);
+	/* Even one that is armed: it wakes once, and that may be over. */
+	vm_ctl_arm(dev, item);
+}
+
+static void op_config_published(struct virtio_mmio *mmio)
+{
+	vm_ctl_published(owner(mmio));
+}
+
+void vm_virtio_release_waiters(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		vm_ctl_release(dev);
+		if (dev->in_set)
+			virtio_mmio_release_waiters(&dev->mmio);
+	}
 }
 
 const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
@@ -338,12 +296,12 @@ static int launch(struct vm_virtio *dev, struct err *err)
 	if (r == 0) {
 		dev->pid = res.pid;
 		dev->pidfd = res.pidfd;
-		dev->ctl_fd = TAKE_FD(ctl[0]);
-		r = loop_add(&vm->loop, &dev->ctl_src, dev->ctl_fd, EPOLLIN,
-			     on_ctl);
-		if (r == 0)
+		r = vm_ctl_open(dev, ctl[0]);
+		if (r == 0) {
+			ctl[0] = -1;
 			r = loop_add(&vm->loop, &dev->pid_src, dev->pidfd,
 				     EPOLLIN, on_process_end);
+		}
 		if (r < 0)
 			(void)err_set_errno(err, r, "device %s", dev->name);
 		else
@@ -371,9 +329,6 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 			return r;
 		dev->plan.req.backend_fds[0] = image_fd;
 	}
-	loop_remove(&dev->vm->loop, &dev->ctl_src);
-	fd_close(&dev->ctl_fd);
-	dev->config_telling = false;
 	vhost_fd = launch(dev, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
@@ -404,7 +359,7 @@ static int op_respawn(struct virtio_mmio *mmio)
 	log_warn("%s: another process, %d, in its place", dev->name, dev->pid);
 	/* What the guest has armed it watches for, and what came meanwhile. */
 	if (dev->wake.armed)
-		send_arm(dev);
+		vm_ctl_arm(dev, NULL);
 	if (vm->control)
 		control_event(vm->control, "DEVICE_RESPAWNED",
 			      json_pack("{s:s, s:i}", "device", dev->name,
@@ -494,10 +449,9 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 		.index = vm->nr_virtio,
 		.gsi = (uint32_t)gsi,
 		.page_fd = -1,
-		.ctl_fd = -1,
+		.ctl = { .fd = -1, .src.fd = -1 },
 		.wake_fd = -1,
 		.pidfd = -1,
-		.ctl_src.fd = -1,
 		.wake_src.fd = -1,
 		.pid_src.fd = -1,
 	};
@@ -623,10 +577,9 @@ void vm_virtio_destroy(struct vm *vm)
 		if (dev->in_set)
 			virtio_mmio_finish(&dev->mmio);
 		loop_timer_cancel(&vm->loop, &dev->fence_timer);
-		loop_remove(&vm->loop, &dev->ctl_src);
+		vm_ctl_close(dev);
 		loop_remove(&vm->loop, &dev->wake_src);
 		loop_remove(&vm->loop, &dev->pid_src);
-		fd_close(&dev->ctl_fd);
 		fd_close(&dev->wake_fd);
 		fd_close(&dev->pidfd);
 		fd_close(&dev->page_fd);

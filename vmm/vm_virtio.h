@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Between the two files of a VM's virtio devices: vm_devices.c knows what each
+ * Between the files of a VM's virtio devices: vm_devices.c knows what each
  * option's device is given, vm_virtio.c makes its process and transport and
- * looks after them. Main loop.
+ * looks after them, vm_ctl.c talks to the process. Main loop.
  */
 #ifndef TORPOR_VMM_VM_VIRTIO_H
 #define TORPOR_VMM_VM_VIRTIO_H
@@ -45,6 +45,24 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 		     struct err *err) must_check;
 /* A random one, local and unicast. */
 int vm_devices_random_mac(uint8_t mac[6], struct err *err) must_check;
+
+/* --- vm_ctl.c --- */
+/* @fd: of a new process, owned on success. Return: 0 or -errno. */
+int vm_ctl_open(struct vm_virtio *dev, int fd) must_check;
+/* The process is dead or as good as that: nobody waits for it any more. */
+void vm_ctl_close(struct vm_virtio *dev);
+/*
+ * Tells the process whether it shall wake the guest (dev->wake.armed). One
+ * message is on its way at most, what was wanted last follows it. @item, or
+ * NULL, is completed when the process has acknowledged the last one.
+ */
+void vm_ctl_arm(struct vm_virtio *dev, struct mailbox_item *item);
+/* The driver reads what the process has said of its config space. */
+void vm_ctl_published(struct vm_virtio *dev);
+/* The process has not acknowledged what it was told last. */
+bool vm_ctl_arming(const struct vm_virtio *dev);
+/* Completes the items of all who wait. */
+void vm_ctl_release(struct vm_virtio *dev);
 
 /* --- vm_vhost_user.c --- */
 /* Number @i of --vhost-user. */

@@ -937,6 +937,39 @@ Test(backend, control_packets_of_a_wrong_form_are_dropped)
 	cr_assert(dev.armed);
 }
 
+static bool acknowledged; /* among what was told */
+
+static unsigned int config_changes_told(void)
+{
+	struct devctl_msg m;
+	unsigned int n = 0;
+
+	acknowledged = false;
+	while (recv(f.ctl, &m, sizeof(m), MSG_DONTWAIT) == sizeof(m)) {
+		n += m.type == DEVCTL_CONFIG_CHANGED;
+		acknowledged |= m.type == DEVCTL_ACK;
+	}
+	return n;
+}
+
+Test(backend, config_changes_leave_room_for_an_acknowledgement)
+{
+	front_negotiate(&f, V1);
+	for (unsigned int i = 0; i < 10000; i++)
+		backend_config_changed(f.be);
+	ctl_send(DEVCTL_WAKE_ARM, 1, 1);
+	cr_assert(dev.armed);
+	cr_assert(eq(uint, config_changes_told(), 1));
+	cr_assert(acknowledged);
+	/* The last one, when the first is published. */
+	ctl_send(DEVCTL_CONFIG_PUBLISHED, 1, 0);
+	cr_assert(not(backend_config_published(f.be)));
+	cr_assert(eq(uint, config_changes_told(), 1));
+	ctl_send(DEVCTL_CONFIG_PUBLISHED, 10000, 0);
+	cr_assert(backend_config_published(f.be));
+	cr_assert(eq(uint, config_changes_told(), 0));
+}
+
 Test(backend, end_of_the_control_channel_does_not_spin)
 {
 	fd_close(&f.ctl);

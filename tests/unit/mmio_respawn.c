@@ -255,3 +255,37 @@ Test(mmio_respawn, a_live_device_is_not_replaced)
 	die_and_recover();
 	cr_assert(eq(u32, respawns, 0));
 }
+
+/* As fast as its driver can suspend it; a minute has not passed. */
+Test(mmio_respawn, one_that_dies_at_each_suspend_stays_dead_soon)
+{
+	live_and_suspended();
+	for (unsigned int i = 1; i <= VIRTIO_MMIO_MAX_RESPAWNS; i++) {
+		dies(i == 1 ? &fb : &second);
+		virtio_mmio_fenced(&dev, true);
+		until_idle();
+		cr_assert(eq(u32, respawns, i));
+		resumes();
+		suspend();
+	}
+	dies(&second);
+	virtio_mmio_fenced(&dev, true);
+	until_idle();
+	cr_assert(eq(u32, respawns, VIRTIO_MMIO_MAX_RESPAWNS));
+	cr_assert(eq(u32, status() & 0x40, 0x40));
+	put_status(0);
+	cr_assert(eq(u32, status(), 0));
+}
+
+Test(mmio_respawn, one_more_a_minute)
+{
+	live_and_suspended();
+	dev.respawns_used = VIRTIO_MMIO_MAX_RESPAWNS;
+	dev.respawn_back_ns = time_boot_ns();
+	dies(&fb);
+	virtio_mmio_fenced(&dev, true);
+	until_idle();
+	cr_assert(eq(u32, respawns, 1));
+	cr_assert(eq(u32, dev.respawns_used, VIRTIO_MMIO_MAX_RESPAWNS));
+	resumes();
+}

@@ -95,15 +95,17 @@ ssize_t fd_recvmsg(int sock, void *buf, size_t len, int *fds, size_t max_fds,
 		struct cmsghdr align;
 	} ctl;
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = ctl.bytes,
-			      .msg_controllen = sizeof(ctl.bytes) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	size_t n_fds = 0;
 	ssize_t n;
 	int r;
 
 	*ret_n_fds = 0;
+	/* Without room the kernel drops them: we have none of them to close. */
+	if (max_fds > 0) {
+		msg.msg_control = ctl.bytes;
+		msg.msg_controllen = sizeof(ctl.bytes);
+	}
 	do {
 		n = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
