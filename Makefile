@@ -537,8 +537,10 @@ $(B)/guest/payloads/hostile.elf: \
 	$(B)/obj/guest/payloads/hostile_dev.o \
 	$(B)/obj/guest/payloads/hostile_regs.o \
 	$(B)/obj/guest/payloads/hostile_ring.o \
+	$(B)/obj/guest/payloads/hostile_smp.o \
 	$(B)/obj/guest/payloads/hostile_suspend.o \
-	$(B)/obj/guest/payloads/hostile_targets.o
+	$(B)/obj/guest/payloads/hostile_targets.o \
+	$(B)/obj/guest/payloads/smp.o
 
 payloads: $(PAYLOADS:%=$(B)/guest/payloads/%.elf)
 

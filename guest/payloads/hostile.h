@@ -51,10 +51,13 @@ extern const struct hostile_target hostile_targets[];
 /* The one that the case at hand is run against. */
 extern const struct hostile_target *target;
 extern uint8_t *hostile_data; /* HOSTILE_SCRATCH bytes */
+/* What a case returns that has nothing to do to the target. */
+extern const char hostile_skip[];
 
 extern const struct hostile_case hostile_ring_cases[];
 extern const struct hostile_case hostile_reg_cases[];
 extern const struct hostile_case hostile_suspend_cases[];
+extern const struct hostile_case hostile_smp_cases[]; /* two vCPUs */
 extern const struct hostile_case hostile_blk_cases[];
 extern const struct hostile_case hostile_net_cases[];
 extern const struct hostile_case hostile_console_cases[];

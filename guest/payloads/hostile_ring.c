@@ -208,7 +208,7 @@ static const char *lengths_over_4g(struct vio_dev *dev)
 	uint16_t dir;
 
 	if (n > MAX_CHAIN - 2)
-		return NULL; /* a guest with so little RAM cannot do it */
+		return hostile_skip; /* a guest with so little RAM */
 	indirect_chain(dev);
 	dir = table[0].flags & WRITE;
 	for (uint32_t i = 0; i <= n; i++) {
@@ -246,7 +246,7 @@ static const char *writable_first(struct vio_dev *dev)
 	return hostile_expect_reset(dev, 0);
 }
 
-/* Without the writable part; only where there is one. */
+/* Without the writable part. */
 static const char *no_room_for_answer(struct vio_dev *dev)
 {
 	struct vio_queue *q = hostile_queue(dev);
@@ -254,7 +254,7 @@ static const char *no_room_for_answer(struct vio_dev *dev)
 	const char *why;
 
 	if (!(q->desc[n - 1].flags & WRITE))
-		return NULL;
+		return hostile_skip;
 	while (!(q->desc[out].flags & WRITE))
 		out++;
 	if (out == 0) /* all of it is: a readable buffer in its place */
@@ -354,7 +354,7 @@ static const char *written_over(struct vio_dev *dev, void *what)
 		(void)vio_wait_used(dev, q, NULL, NULL);
 		return NULL;
 	}
-	return NULL; /* it writes nothing */
+	return hostile_skip; /* it writes nothing */
 }
 
 static const char *data_over_ring(struct vio_dev *dev)

@@ -184,7 +184,7 @@ static const char *unready_while_suspended(struct vio_dev *dev)
 static const char *both_dialects(struct vio_dev *dev)
 {
 	if (~vio_offered(dev) & (V14 | DRAFT))
-		return NULL; /* a bit that was not offered is another case */
+		return hostile_skip;
 	vio_reset(dev);
 	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
 		  VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);

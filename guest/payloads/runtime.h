@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a bare-metal payload stands on: ports, COM1 polled, a bounded wait, the
- * command line, PASS and FAIL lines, the ways to end. One vCPU, interrupts off
- * unless irq.h turns them on. Nothing here needs more than a few thousand
- * instructions, since a KVM that emulates takes a microsecond for each.
+ * command line, PASS and FAIL lines, the ways to end. One vCPU, if smp.h starts
+ * no other, interrupts off unless irq.h turns them on. Nothing here needs more
+ * than a few thousand instructions, since a KVM that emulates takes a
+ * microsecond for each.
  */
 #ifndef TORPOR_GUEST_RUNTIME_H
 #define TORPOR_GUEST_RUNTIME_H

@@ -206,7 +206,7 @@ hostile_tests() {
 	local engine=engine=uring queue stirring
 	local console="type=file,path=$dir/run/console,suspend=both"
 	run_dir_make
-	hostile_start --console "$console"
+	hostile_start --console "$console" --cpus 2 --params cpus=2
 	hostile_end "hostile" 300
 	# Who runs it is of no matter to a ring.
 	[ ${#as[@]} = 0 ] || return
