@@ -121,6 +121,7 @@ VMM_SRC = \
 	vmm/config_cmdline.c \
 	vmm/config_devices.c \
 	vmm/config_file.c \
+	vmm/config_foreign.c \
 	vmm/config_kv.c \
 	vmm/config_options.c \
 	vmm/config_share.c \

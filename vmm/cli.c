@@ -19,6 +19,7 @@
 #include "vmm/cli_commands.h"
 #include "vmm/cli_trace.h"
 #include "vmm/config.h"
+#include "vmm/config_foreign.h"
 #include "vmm/run.h"
 
 #define MAX_TIMEOUT_MS 86400000 /* a day, as the VM has it */
@@ -339,6 +340,15 @@ static int run_command(struct cli_invocation *inv, int argc, char **argv)
 	return inv->cmd->fn(inv);
 }
 
+static int unknown(const char *what, const char *name, FILE *err)
+{
+	const char *answer = config_foreign_command(name);
+
+	fprintf(err, "torpor: unknown %s '%s'; %s\n", what, name,
+		answer ? answer : "'torpor --help' lists them");
+	return CLI_USAGE;
+}
+
 static int do_help(int argc, char **argv, FILE *out, FILE *err)
 {
 	const struct cli_command *cmd;
@@ -356,11 +366,7 @@ static int do_help(int argc, char **argv, FILE *out, FILE *err)
 		print_command_help(cmd, out);
 		return CLI_OK;
 	}
-	fprintf(err,
-		"torpor: unknown command '%s'; 'torpor --help' lists "
-		"them\n",
-		argv[0]);
-	return CLI_USAGE;
+	return unknown("command", argv[0], err);
 }
 
 static int dispatch(int argc, char **argv, FILE *out, FILE *err)
@@ -387,13 +393,9 @@ static int dispatch(int argc, char **argv, FILE *out, FILE *err)
 		return CLI_OK;
 	}
 	inv.cmd = find_command(name);
-	if (!inv.cmd) {
-		fprintf(err,
-			"torpor: unknown %s '%s'; 'torpor --help' lists "
-			"them\n",
-			name[0] == '-' ? "option" : "command", name);
-		return CLI_USAGE;
-	}
+	if (!inv.cmd)
+		return unknown(name[0] == '-' ? "option" : "command", name,
+			       err);
 	inv.timeout_ms = inv.cmd->timeout_ms;
 	return run_command(&inv, argc, argv);
 }

@@ -615,7 +615,9 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 			spawner_pid(vm->spawner), "kind",
 			power_sleep_name(power_get_kind(&vm->power)), "cycles",
 			(json_int_t)vm->power.cycles, "time_asleep_ms",
-			(json_int_t)(vm->power.time_asleep_ns / NS_PER_MS),
+			(json_int_t)(power_stats_all_asleep_ns(&vm->power.stats,
+							       time_boot_ns()) /
+				     NS_PER_MS),
 			"last_wake", last_wake_json(vm), "sources",
 			sources_json(vm), "devices", devices_json(vm), "vcpus",
 			vcpus_json(vm)));

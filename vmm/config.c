@@ -10,6 +10,7 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/config_foreign.h"
 #include "vmm/config_options.h"
 
 #define DEFAULT_MEM_MIB 256
@@ -101,12 +102,14 @@ static unsigned int distance(const char *a, const char *b)
 const char *config_option_guess(const char *name)
 {
 	const char *best = NULL;
-	unsigned int best_d = 3;
+	unsigned int best_d = UINT32_MAX;
 
 	for (const struct config_option *o = config_options; o->name; o++) {
 		unsigned int d = distance(name, o->name);
+		/* Of a short word two letters are half of it. */
+		unsigned int near = strlen(o->name) > 4 ? 2 : 1;
 
-		if (d < best_d && d < strlen(o->name)) {
+		if (d <= near && d < best_d) {
 			best = o->name;
 			best_d = d;
 		}
@@ -118,18 +121,20 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
 			const char *value, struct err *err)
 {
 	struct config_kvs kvs = { 0 };
+	const char *foreign;
 	int r;
 
 	if (opt->set)
-		return opt->set(cfg, value, err);
-	if (opt->colons)
+		r = opt->set(cfg, value, err);
+	else if (opt->colons)
 		r = config_colons_parse(value, &kvs, err);
 	else
 		r = config_kvs_parse(value, opt->first_key, &kvs, err);
-	if (r == 0)
+	if (r == 0 && !opt->set)
 		r = opt->set_kvs(cfg, &kvs, err);
 	config_kvs_finish(&kvs);
-	return r;
+	foreign = r < 0 ? config_foreign_value(opt->name, value) : NULL;
+	return foreign ? err_set(err, r, "%s", foreign) : r;
 }
 
 /* --- the command line --- */
@@ -143,10 +148,15 @@ struct word {
 
 static int unknown_option(const char *word, int name_len, struct err *err)
 {
+	const char *guess, *answer;
 	char name[64];
-	const char *guess;
 
 	(void)snprintf(name, sizeof(name), "%.*s", name_len, word);
+	guess = name + strspn(name, "-");
+	answer = config_foreign_option(guess, strlen(guess));
+	if (answer)
+		return err_set(err, -EINVAL, "unknown option '%s'; %s", name,
+			       answer);
 	guess = name[0] == '-' && name[1] == '-' ? config_option_guess(name + 2)
 						 : NULL;
 	if (guess)
@@ -170,6 +180,26 @@ static const struct config_option *find_word(const char *word, size_t len)
 	return NULL;
 }
 
+/*
+ * "-serial", "-smp" as QEMU has them: -s with the value "erial" is not what was
+ * meant.
+ */
+static int check_one_dash(const char *word, struct err *err)
+{
+	size_t len = strcspn(word + 1, "=");
+	const struct config_option *o = config_option_find(word + 1);
+
+	if (!word[2])
+		return 0;
+	if (o)
+		return err_set(err, -EINVAL,
+			       "unknown option '%s'; use --%s, with two dashes",
+			       word, o->name);
+	if (config_foreign_option(word + 1, len))
+		return unknown_option(word, (int)MIN(len + 1, (size_t)60), err);
+	return 0;
+}
+
 /* Takes apart the option at argv[0], which starts with '-'. */
 static int next_word(int argc, char **argv, struct word *ret, struct err *err)
 {
@@ -179,6 +209,8 @@ static int next_word(int argc, char **argv, struct word *ret, struct err *err)
 	size_t len = eq ? (size_t)(eq - word) : strlen(word);
 	const struct config_option *o = find_word(word, len);
 
+	if (!is_long && check_one_dash(word, err) < 0)
+		return -EINVAL;
 	if (!o)
 		return unknown_option(word, (int)MIN(len, (size_t)60), err);
 	*ret = (struct word){ .opt = o, .used = 1 };

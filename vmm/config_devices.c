@@ -214,6 +214,11 @@ static int net_key(struct net_config *n, const struct config_kv *kv,
 		r = parse_net_wake(kv->value, &n->wake_unicast, &why);
 	else if (config_key_is(kv->key, "suspend"))
 		r = parse_net_suspend(kv->value, &n->suspend, &why);
+	else if (!strcmp(kv->value, "true"))
+		return err_set(err, -EINVAL,
+			       "unknown key '%.64s'; known: tap-name, tap-fd "
+			       "and others: if it is a tap, use tap-name=%.64s",
+			       kv->key, kv->key);
 	else
 		return config_unknown_key(kv,
 					  "tap-name, tap-fd, mac, wake, "

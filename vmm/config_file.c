@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/config_foreign.h"
 #include "vmm/config_options.h"
 
 #define MAX_FILE (1U << 20) /* bytes */
@@ -106,7 +107,12 @@ static int apply_member(struct vm_config *cfg, const char *path,
 
 	if (!opt) {
 		const char *guess = config_option_guess(key);
+		const char *answer = config_foreign_option(key, strlen(key));
 
+		if (answer)
+			return err_set(err, -EINVAL,
+				       "'%s': unknown key '%.64s'; %s", path,
+				       key, answer);
 		return err_set(err, -EINVAL, "'%s': unknown key '%.64s'%s%s%s",
 			       path, key,
 			       guess ? "; did you mean '"

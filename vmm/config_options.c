@@ -284,6 +284,10 @@ static int set_wake(struct vm_config *cfg, const struct config_kvs *kvs,
 		struct err why;
 		int w = config_parse_word(kv->value, words, &why);
 
+		if (w < 0 && !strcmp(kv->value, "true"))
+			return err_set(err, -EINVAL,
+				       "use %.64s=on or %.64s=off", kv->key,
+				       kv->key);
 		if (w < 0)
 			return config_wrong_value(kv, &why, err);
 		if (strlen(kv->key) >= CONFIG_NAME_BYTES)

@@ -338,7 +338,6 @@ void power_resume(struct power *power, struct wake_source *source)
 	}
 	power_stats_woke(&power->stats, slept, now);
 	if (slept) {
-		power->time_asleep_ns += now - power->slept_at_ns;
 		power_presses_left(power);
 	}
 	if (source)

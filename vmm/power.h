@@ -273,7 +273,7 @@ struct power {
 	const struct wake_source *last_wake;
 	uint64_t last_wake_ns, slept_at_ns;
 	uint64_t last_wake_latency_ns; /* to its LPS0 exit; 0 = not known yet */
-	uint64_t cycles, time_asleep_ns;
+	uint64_t cycles;
 	unsigned int storm_sleeps; /* short sleeps that are a storm; 0: none */
 	struct power_stats stats;
 	struct power_request *requests;

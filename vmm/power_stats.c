@@ -170,3 +170,13 @@ uint64_t power_stats_asleep_ns(const struct power_stats *stats,
 		ns += now_ns - stats->slept_ns;
 	return ns;
 }
+
+uint64_t power_stats_all_asleep_ns(const struct power_stats *stats,
+				   uint64_t now_ns)
+{
+	uint64_t ns = 0;
+
+	for (unsigned int i = 0; power_sleep_exists(i); i++)
+		ns += power_stats_asleep_ns(stats, i, now_ns);
+	return ns;
+}

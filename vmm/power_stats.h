@@ -89,6 +89,9 @@ void power_stats_running(struct power_stats *stats, uint64_t now_ns,
 /* A pause that the guest does not know of has ended after @ns. */
 void power_stats_paused(struct power_stats *stats, uint64_t ns);
 
+/* Time in sleeps of all kinds, with the present one. */
+uint64_t power_stats_all_asleep_ns(const struct power_stats *stats,
+				   uint64_t now_ns);
 /* Time in sleeps of @kind, with the present one. */
 uint64_t power_stats_asleep_ns(const struct power_stats *stats,
 			       enum power_sleep kind, uint64_t now_ns);

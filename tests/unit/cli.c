@@ -213,6 +213,8 @@ static const struct {
 } misuses[] = {
 	{ { "fly" }, "unknown command 'fly'" },
 	{ { "--fly" }, "unknown option '--fly'" },
+	{ { "quit" }, "unknown command 'quit'; use 'torpor stop'" },
+	{ { "help", "pause" }, "use 'torpor suspend --full'" },
 	{ { "help", "fly" }, "unknown command 'fly'" },
 	{ { "state" }, "state: no socket given" },
 	{ { "state", "a", "b" }, "unexpected argument 'b'" },
