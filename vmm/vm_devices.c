@@ -169,6 +169,7 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		       mac[3], mac[4], mac[5]);
 	dev->plan.suspend = cfg->suspend;
+	/* The first: see keep_mac(). */
 	add_word(&dev->plan, "mac=%s", dev->mac);
 	if (cfg->wake_unicast)
 		add_word(&dev->plan, "wake=unicast");

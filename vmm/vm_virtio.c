@@ -314,6 +314,20 @@ static int launch(struct vm_virtio *dev, struct err *err)
 	return r;
 }
 
+/* The address of a card is what its driver has set, not what we once gave it.
+ */
+static void keep_mac(struct vm_virtio *dev)
+{
+	const uint8_t *mac = dev->mmio.config;
+
+	/* A group address a captured process may have made up. */
+	if (!dev->mac[0] || mac[0] & 1)
+		return;
+	(void)snprintf(dev->plan.words[0], sizeof(dev->plan.words[0]),
+		       "mac=%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
+		       mac[2], mac[3], mac[4], mac[5]);
+}
+
 /*
  * In place of one that has died. All of its files are at hand, but for an
  * image: that is opened anew, as the fence of the next death needs.
@@ -329,6 +343,7 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 			return r;
 		dev->plan.req.backend_fds[0] = image_fd;
 	}
+	keep_mac(dev);
 	vhost_fd = launch(dev, err);
 	if (vhost_fd < 0)
 		return vhost_fd;

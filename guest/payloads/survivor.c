@@ -3,7 +3,12 @@
  * Starts a disk, a network card, a console and an entropy device, then waits
  * until the one named by the word victim=blk0|net0|console0|rng needs a reset
  * because its process was killed, and has each of the others answer a request.
+ *
+ * With the word suspended=1: gives the network card another address, suspends
+ * it, says so, waits for a byte on the serial port, and resumes it.
  */
+#include <linux/virtio_net.h>
+
 #include "guest/payloads/virtio.h"
 
 #define SECTOR	   512U
@@ -58,6 +63,71 @@ static const char *await_death(struct vio_dev *dev)
 	return NULL;
 }
 
+/* --- the card, suspended --- */
+
+#define V14	  VIO_BIT(43)
+#define SUSPEND	  (VIO_STATUS_LIVE | 0x10U)
+#define SUSPENDED (SUSPEND & ~(uint32_t)VIRTIO_CONFIG_S_DRIVER_OK)
+#define HAS_ADDR                                                           \
+	(V14 | VIO_BIT(VIRTIO_NET_F_MAC) | VIO_BIT(VIRTIO_NET_F_CTRL_VQ) | \
+	 VIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
+
+static const uint8_t address[6] = { 2, 0, 0x11, 0x22, 0x33, 0x44 };
+
+static bool has_address(const struct vio_dev *dev)
+{
+	for (uint32_t i = 0; i < sizeof(address); i++) {
+		if (mmio_read8(dev->base + VIRTIO_MMIO_CONFIG_SPACE + i) !=
+		    address[i])
+			return false;
+	}
+	return true;
+}
+
+static bool set_address(struct vio_dev *dev)
+{
+	static volatile uint8_t ack = 0xa5;
+	const struct vio_buf bufs[2] = { { data, 2 + sizeof(address) },
+					 { &ack, 1 } };
+
+	data[0] = VIRTIO_NET_CTRL_MAC;
+	data[1] = VIRTIO_NET_CTRL_MAC_ADDR_SET;
+	memcpy(data + 2, address, sizeof(address));
+	return vio_request(dev, 2, bufs, 1, 1, NULL) && ack == VIRTIO_NET_OK;
+}
+
+static bool status_becomes(struct vio_dev *dev, uint32_t want)
+{
+	struct deadline d = deadline_in(VIO_WAIT_S);
+
+	vio_write(dev, VIRTIO_MMIO_STATUS_REG, SUSPEND);
+	while (vio_status(dev) != want) {
+		if (deadline_over(&d))
+			return false;
+	}
+	return true;
+}
+
+static void card_suspended(void)
+{
+	struct vio_dev *dev = vio_find(VIRTIO_ID_NET, 0);
+
+	if (!dev || !vio_start(dev, HAS_ADDR, 3)) {
+		result("card", "missing, or does not start");
+		done();
+		return;
+	}
+	/* Not a moment later. */
+	check("address-is-set", set_address(dev) && has_address(dev));
+	check("suspends", status_becomes(dev, SUSPENDED));
+	print("READY suspended\n");
+	(void)serial_getc();
+	check("resumes", status_becomes(dev, VIO_STATUS_LIVE));
+	check("answers", answers(dev));
+	check("address-is-kept", has_address(dev));
+	done();
+}
+
 void payload_main(void)
 {
 	struct vio_dev *devs[ARRAY_SIZE(roles)], *victim = NULL;
@@ -65,6 +135,10 @@ void payload_main(void)
 
 	(void)param_get("victim", name, sizeof(name));
 	vio_probe();
+	if (param_u64("suspended", 0)) {
+		card_suspended();
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
 		devs[i] = vio_find(roles[i].id, 0);
 		if (!devs[i] || !vio_start(devs[i], 0, roles[i].nr_queues)) {

@@ -189,6 +189,29 @@ device_death_seen() { # NAME
 	expect_eq "death of $1: once" "$(grep -c DEVICE_DIED "$events")" 1
 }
 
+# Its driver has suspended it, so another process takes its place: it has the
+# address that the driver has set.
+suspended_card_death() {
+	local pid
+	with_devices --params "suspended=1" "$payloads/survivor.elf"
+	vm_line "READY *" 30 || not_ok "death of a suspended card" "not ready"
+	pid=$(state_of pid net0)
+	kill -9 "$pid"
+	within 20 respawned net0 "$pid" ||
+		not_ok "death of a suspended card" "no other process"
+	printf x >&9
+	vm_line "DONE *" 60
+	expect_eq "death of a suspended card: its address is kept" \
+		"$(grep ^FAIL "$dir/run/out"),$line" \
+		",DONE passed=5 failed=0"
+	vm_end 30
+}
+
+respawned() { # NAME PID
+	local pid
+	pid=$(state_of pid "$1") && [ -n "$pid" ] && [ "$pid" != "$2" ]
+}
+
 # A client that has nothing more to do than to wait for an event.
 sleeping_in_poll() {
 	local nr
@@ -287,6 +310,7 @@ kill_tests() {
 	for device in blk0 net0 console0 rng; do
 		device_death_seen $device
 	done
+	suspended_card_death
 }
 
 for_each_user kill_tests
