@@ -667,8 +667,11 @@ static int make_fds(struct virtio_mmio *dev)
 			dev->foreign ? dev->call_fd : dev->used_irq_fd;
 		dev->fe.rings[i].err_fd = dev->err_fd;
 	}
-	return loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
-			on_ring_error);
+	r = loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
+		     on_ring_error);
+	if (r == 0)
+		loop_pace(&dev->err_src);
+	return r;
 }
 
 int virtio_mmio_init(struct virtio_mmio *dev,

@@ -494,6 +494,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 			     on_wake);
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
+	loop_pace(&dev->wake_src);
 	vhost_fd = launch(dev, err);
 	if (vhost_fd < 0)
 		return vhost_fd;

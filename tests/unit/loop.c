@@ -233,6 +233,67 @@ Test(loop, time_goes_forward)
 	cr_assert(gt(u64, a, 0));
 }
 
+/* ------------------------------------------------------------------ pacing */
+
+static void on_flood(struct loop_source *src, uint32_t events)
+{
+	container_of(src, struct counter, src)->calls++;
+}
+
+Test(loop, a_paced_source_that_is_always_ready_rests_and_others_go_on)
+{
+	struct counter flood = { .src.fd = -1 }, other;
+	const uint64_t begin = time_boot_ns();
+	uint64_t windows;
+
+	watch(&other);
+	flood.src.fd = fd_event_create();
+	cr_assert(zero(int, loop_add(&loop, &flood.src, flood.src.fd, EPOLLIN,
+				     on_flood)));
+	loop_pace(&flood.src);
+	fd_event_signal(flood.src.fd);
+	while (time_boot_ns() - begin < 100 * MS) {
+		fd_event_signal(other.src.fd);
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	}
+	windows = (time_boot_ns() - begin) / LOOP_PACE_NS + 2;
+	cr_assert(gt(uint, other.calls, flood.calls));
+	cr_assert(ge(uint, flood.calls, LOOP_PACE_CALLS));
+	cr_assert(le(u64, flood.calls, windows * LOOP_PACE_CALLS));
+	/* What is set meanwhile holds afterwards. */
+	while (!flood.src.resting)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(zero(int, loop_modify(&loop, &flood.src, 0)));
+	while (flood.src.resting)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	flood.calls = 0;
+	cr_assert(zero(int, loop_turn(&loop, 20)));
+	cr_assert(zero(uint, flood.calls));
+	cr_assert(eq(ptr, loop.timers, NULL));
+}
+
+Test(loop, a_source_may_be_removed_while_it_rests)
+{
+	struct counter flood = { .src.fd = -1 };
+	int fd = fd_event_create();
+
+	cr_assert(
+		zero(int, loop_add(&loop, &flood.src, fd, EPOLLIN, on_flood)));
+	loop_pace(&flood.src);
+	fd_event_signal(fd);
+	while (!flood.src.resting)
+		cr_assert(zero(int, loop_turn(&loop, -1)));
+	loop_remove(&loop, &flood.src);
+	cr_assert(eq(ptr, loop.resting, NULL));
+	cr_assert(zero(int, loop_turn(&loop, 20)));
+	/* And the same one anew. */
+	flood.calls = 0;
+	cr_assert(
+		zero(int, loop_add(&loop, &flood.src, fd, EPOLLIN, on_flood)));
+	cr_assert(zero(int, loop_turn(&loop, -1)));
+	cr_assert(eq(uint, flood.calls, 1));
+}
+
 /* ---------------------------------------------------------------- watchdog */
 
 static struct {

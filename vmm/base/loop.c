@@ -213,6 +213,7 @@ int loop_add_named(struct loop *loop, struct loop_source *src, int fd,
 	src->events = events;
 	src->fn = fn;
 	src->name = name;
+	src->paced = src->resting = false;
 	return 0;
 }
 
@@ -222,10 +223,80 @@ int loop_modify(struct loop *loop, struct loop_source *src, uint32_t events)
 
 	if (src->events == events)
 		return 0;
+	if (src->resting) {
+		src->events = events;
+		return 0;
+	}
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, src->fd, &ev) < 0)
 		return -errno;
 	src->events = events;
 	return 0;
+}
+
+/* ---------------------------------------------------------------- pacing */
+
+void loop_pace(struct loop_source *src)
+{
+	src->paced = true;
+	src->paced_calls = 0;
+	src->paced_ns = 0;
+}
+
+static int set_events(struct loop *loop, struct loop_source *src,
+		      uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = src };
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, src->fd, &ev);
+}
+
+static void rest_end(struct loop *loop, struct loop_source *src)
+{
+	struct loop_source **p = &loop->resting;
+
+	if (!src->resting)
+		return;
+	while (*p != src)
+		p = &(*p)->next_resting;
+	*p = src->next_resting;
+	src->resting = false;
+	if (src->fd >= 0)
+		(void)set_events(loop, src, src->events);
+}
+
+static void on_rest_timer(struct loop_timer *timer)
+{
+	struct loop *loop = container_of(timer, struct loop, rest_timer);
+
+	while (loop->resting)
+		rest_end(loop, loop->resting);
+}
+
+/* Return: whether the source may have a callback now. */
+static bool may_call(struct loop *loop, struct loop_source *src,
+		     uint32_t events)
+{
+	uint64_t now_ns;
+
+	/* The end of something is told once, whatever came before. */
+	if (!src->paced || events & (EPOLLHUP | EPOLLERR))
+		return true;
+	now_ns = monotonic_ns();
+	if (now_ns - src->paced_ns > LOOP_PACE_NS) {
+		src->paced_ns = now_ns;
+		src->paced_calls = 0;
+	}
+	if (src->paced_calls++ < LOOP_PACE_CALLS)
+		return true;
+	if (set_events(loop, src, 0) < 0)
+		return true;
+	src->resting = true;
+	src->next_resting = loop->resting;
+	loop->resting = src;
+	if (!loop->rest_timer.deadline_ns)
+		loop_timer_set(loop, &loop->rest_timer, LOOP_PACE_NS,
+			       on_rest_timer);
+	return false;
 }
 
 void loop_remove(struct loop *loop, struct loop_source *src)
@@ -234,6 +305,7 @@ void loop_remove(struct loop *loop, struct loop_source *src)
 		return;
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, src->fd, NULL);
 	src->fd = -1;
+	rest_end(loop, src);
 	/* The source may be freed now: forget what this turn still holds. */
 	for (int i = 0; i < loop->batch_len; i++) {
 		if (loop->batch[i].data.ptr == src)
@@ -288,7 +360,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	for (int i = 0; i < n; i++) {
 		struct loop_source *src = loop->batch[i].data.ptr;
 
-		if (!src)
+		if (!src || !may_call(loop, src, loop->batch[i].events))
 			continue;
 		if (watched)
 			watch_begin(loop, src->name, now_ns);

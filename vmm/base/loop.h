@@ -30,6 +30,11 @@ struct loop_source {
 	int fd;		  /* borrowed; -1 when not in a loop */
 	uint32_t events;  /* EPOLLIN, EPOLLOUT ... as last set */
 	const char *name; /* "file.c:fn" */
+	/* See loop_pace(). */
+	bool paced, resting;
+	uint32_t paced_calls; /* in the window */
+	uint64_t paced_ns;    /* when that began, CLOCK_MONOTONIC */
+	struct loop_source *next_resting;
 	/* Called with the events that are ready; may remove any source. */
 	void (*fn)(struct loop_source *src, uint32_t events);
 };
@@ -66,6 +71,8 @@ struct loop {
 	int timer_fd;
 	uint64_t timer_set_ns; /* what the timerfd is set to; 0 = disarmed */
 	struct loop_timer *timers;
+	struct loop_source *resting;
+	struct loop_timer rest_timer;
 	bool stopped;
 	struct epoll_event batch[LOOP_BATCH];
 	int batch_len;
@@ -91,6 +98,15 @@ int loop_modify(struct loop *loop, struct loop_source *src,
 		uint32_t events) must_check;
 /* Stops watching; no-op if not in the loop. Pending events are forgotten. */
 void loop_remove(struct loop *loop, struct loop_source *src);
+
+/*
+ * A source that another process can keep ready for ever: it has at most
+ * LOOP_PACE_CALLS callbacks in LOOP_PACE_NS, then it is not looked at for as
+ * long. For one that is in a loop, until it is removed.
+ */
+void loop_pace(struct loop_source *src);
+#define LOOP_PACE_CALLS 32U
+#define LOOP_PACE_NS	10000000ULL
 
 /* Arms @timer, which calls @fn once after @delay_ns (0 = next turn). */
 void loop_timer_set_named(struct loop *loop, struct loop_timer *timer,
