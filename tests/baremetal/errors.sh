@@ -207,6 +207,12 @@ bad_values() {
 		--serial "file,path=$run/loop" "$hello"
 	rm -f "$run/loop"
 	refuse "no such wake source" "--wake" "net7" -- --wake net7=off "$hello"
+	mkfifo -m 666 "$run/fifo"
+	refuse "serial file is a FIFO that nobody reads" "--serial" \
+		"$run/fifo" "reader" -- --serial "file,path=$run/fifo" "$hello"
+	refuse "console file is a FIFO that nobody reads" "--console" \
+		"$run/fifo" "reader" -- --console "file,path=$run/fifo" "$hello"
+	rm -f "$run/fifo"
 	refuse "serial file that cannot be written" "--serial" "$run/no/file" \
 		-- --serial "file,path=$run/no/file" "$hello"
 	refuse "standard input twice" "stdio" "pty" -- --serial stdio \
@@ -453,6 +459,25 @@ full_log() {
 	rm "$dir/full"
 }
 
+# Standard input is a FIFO whose writer has gone: no keys come, no start waits.
+without_writer() {
+	local pid
+	mkfifo "$run/gone"
+	exec 7<>"$run/gone" 6<"$run/gone" 7>&-
+	"${as[@]}" "$torpor" run --socket "$sock" --serial stdio --no-rng \
+		"$spin" <&6 >/dev/null 2>"$dir/err" &
+	pid=$!
+	exec 6<&-
+	expect "input without a writer: the VM runs" "$(cat "$dir/err")" \
+		within 20 eval '[ -S "$sock" ]'
+	kill -TERM $pid
+	expect "input without a writer: SIGTERM ends it" "it runs on" \
+		within 20 gone $pid || kill -9 $pid
+	wait $pid
+	expect_eq "input without a writer: as a stop" $? 0
+	rm -f "$run/gone"
+}
+
 # What is wrong with an option does not depend on who gives it: on an emulated
 # host that takes too long to be done twice.
 wrong_options() {
@@ -472,6 +497,7 @@ all_tests() {
 	[ ${#as[@]} = 0 ] || no_permission
 	control
 	full_log
+	without_writer
 	[ ${#as[@]} != 0 ] || terminal
 }
 

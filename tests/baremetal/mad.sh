@@ -51,11 +51,31 @@ mad() { # MODE
 	expect "$1: nothing is left" "$(strays)" within $BOUND none_left
 }
 
+# A start that waits for a device is ended as well.
+dumb() {
+	image disk.img
+	printf dumb | dd of="$dir/run/disk.img" conv=notrunc status=none
+	vm_start --device-exe "$dir/mad-device" --block "$dir/run/disk.img" \
+		--no-rng "$payloads/spin.elf"
+	within $BOUND has_devices
+	kill -TERM "$vm_pid"
+	expect "SIGTERM ends a start that waits for a device" "it goes on" \
+		vm_end $BOUND
+	expect_eq "as a stop" "$code" 0
+	expect "nothing of it is left" "$(strays)" within $BOUND none_left
+}
+
+# Its process is there, so the VMM has signals to a file descriptor.
+has_devices() {
+	strays | grep -q torpor-device
+}
+
 all() {
 	local mode
 	for mode in ${MODES:-fill steal flood mute stuff slow}; do
 		mad $mode
 	done
+	dumb
 }
 
 for_each_user all

@@ -10,6 +10,7 @@
  *	flood  signals its eventfds and writes to its control channel for ever
  *	mute   reads its sockets no more
  *	stuff  the same, and fills them
+ *	dumb   answers nothing, from the beginning
  *	slow   answers a fifth of a second late
  */
 #define _GNU_SOURCE
@@ -216,6 +217,8 @@ int main(void)
 	abuse(DEVFD_WAKE);
 	if (mode_is("flood"))
 		begin(flood_control, DEVFD_CTL);
+	if (mode_is("dumb"))
+		be_mute();
 	while (serve_one())
 		continue;
 	return 0;
