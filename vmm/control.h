@@ -77,7 +77,7 @@ bool control_check_keys(struct control_request *req, json_t *args,
 
 /*
  * Sends an event to every client that asked for events (command "events",
- * handled by control itself); at most 100 a second, see docs/control.md.
+ * handled by control itself); at most 2000 a second, see docs/control.md.
  * @name: a literal. @data: stolen, may be NULL.
  */
 void control_event(struct control *ctl, const char *name, json_t *data);

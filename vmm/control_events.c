@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Events for control clients. A guest can make them as fast as it likes, so
- * there is a rate. Beyond it the last event of each kind and device is held
- * back, with the number of those before it that were left out; what is held
- * goes out in the order of time, as the rate allows. So whoever listens knows
- * the last state, late by some milliseconds. A client that does not read loses
- * events as well, and is told how many. Main loop only.
+ * there is a rate. Beyond it the last event of each kind, device and wake
+ * source is held back, with the number of those before it that were left out;
+ * what is held goes out in the order of time, as the rate allows. So whoever
+ * listens knows the last state, late by some milliseconds. A client that does
+ * not read loses events as well, and is told how many. Main loop only.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "vmm/control_int.h"
 
-#define EVENT_NS     10000000ULL /* 100 a second */
-#define EVENT_BURST  256
+#define EVENT_NS     500000ULL /* 2000 a second */
+#define EVENT_BURST  2000
 #define EVENT_MAX_NS (EVENT_BURST * EVENT_NS)
 
 struct control_held {
@@ -122,14 +122,19 @@ static void on_event_timer(struct loop_timer *timer)
 		loop_timer_set(ctl->loop, timer, EVENT_NS, on_event_timer);
 }
 
+static bool same_of(const char *key, const json_t *a, const json_t *b)
+{
+	json_t *one = json_object_get(a, key), *other = json_object_get(b, key);
+
+	return one == other || json_equal(one, other);
+}
+
 static bool same_kind(const struct control_held *event, const char *name,
 		      const json_t *data)
 {
-	json_t *one = json_object_get(event->data, "device");
-	json_t *other = json_object_get(data, "device");
-
 	return !strcmp(event->name, name) &&
-	       (one == other || json_equal(one, other));
+	       same_of("device", event->data, data) &&
+	       same_of("source", event->data, data);
 }
 
 /* Takes the place of an earlier one, at the end. */
