@@ -170,9 +170,11 @@ int vm_ctl_open(struct vm_virtio *dev, int fd)
 {
 	int r = loop_add(&dev->vm->loop, &dev->ctl.src, fd, EPOLLIN, on_ctl);
 
-	if (r == 0)
-		dev->ctl.fd = fd;
-	return r;
+	if (r < 0)
+		return r;
+	loop_pace(&dev->ctl.src);
+	dev->ctl.fd = fd;
+	return 0;
 }
 
 void vm_ctl_close(struct vm_virtio *dev)
