@@ -46,7 +46,8 @@ for program in "$@"; do
 	out=$dir/${program##*/}
 	rc=$(cat "$out/status" 2>/dev/null || echo unknown)
 	# [====] Synthesis: Tested: 9 | Passing: 9 | Failing: 0 | Crashing: 0
-	line=$(grep 'Synthesis:' "$out/log" 2>/dev/null | tail -n 1 |
+	# What a test prints may be anything.
+	line=$(grep -a 'Synthesis:' "$out/log" 2>/dev/null | tail -n 1 |
 		sed 's/\x1b\[[0-9;]*m//g')
 	set -- $(echo "$line" | grep -o '[0-9]\+')
 	if [ $# != 4 ]; then
@@ -55,7 +56,7 @@ for program in "$@"; do
 		broken=$((broken + 1))
 		continue
 	fi
-	skips=$(grep -c 'SKIP' "$out/log")
+	skips=$(grep -a -c 'SKIP' "$out/log")
 	passing=$((passing + $2))
 	failing=$((failing + $1 - $2)) skipped=$((skipped + skips))
 	if [ -n "$(ls "$out/san")" ]; then

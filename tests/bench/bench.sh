@@ -12,7 +12,8 @@
 # (200), or as many as begin in LIMIT=SECONDS (1800); CPUS="1 2" takes it once
 # with each. ONLY=fs: figure 8 alone, with ENTRIES=N in a directory (100000; on
 # the emulated host, where that takes half an hour, 10000).
-# ONLY=suspend: figure 9 alone, of CYCLES=N sleeps (20).
+# ONLY=suspend: figure 9 alone, of CYCLES=N sleeps (20). ONLY=awake: figure 10
+# alone, of TIMES=N boots of each guest (3), with CPUS="1 2 4 8".
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -123,6 +124,16 @@ suspend_part() {
 	awk -f tests/bench/suspend_paths.awk "$work/part" || :
 }
 
+awake_part() {
+	section "10. A guest that is awake, beside one without the idle state C2"
+	[ "$NESTED" = 0 ] || echo "  On an emulated host with one CPU (QEMU TCG" \
+		"with SVM): ratios and counts, not times."
+	: >"$work/part"
+	run tests/harness/run-guests.sh -t 5000 tests/bench/awake.sh \
+		"${TIMES:-3}" ${CPUS-}
+	awk -f tests/bench/awake.awk "$work/part" || :
+}
+
 kvm_runs_payloads() {
 	timeout 10 "$B/torpor" run --no-rng --serial stdout \
 		"$payloads/hello.elf" 2>"$work/errors" | grep -q HELLO
@@ -155,6 +166,9 @@ elif [ "${ONLY-}" = fs ]; then
 	finish
 elif [ "${ONLY-}" = suspend ]; then
 	suspend_part
+	finish
+elif [ "${ONLY-}" = awake ]; then
+	awake_part
 	finish
 fi
 
@@ -216,4 +230,5 @@ fi
 linux_parts
 fs_part
 suspend_part
+awake_part
 finish

@@ -7,6 +7,11 @@
 #include <string.h>
 
 static void set(struct err *err, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+static void set_errno(struct err *err, int code, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void set(struct err *err, const char *fmt, va_list ap)
 {
 	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 	err->usage = false;
