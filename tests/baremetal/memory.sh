@@ -8,7 +8,8 @@
 . "$(dirname "$0")/lib.sh"
 
 DEVICE_MAX=300 # KiB
-VM_MAX=2048
+VMM_MAX=400
+VM_MAX=1400
 
 # measure PID: "NAME USS PSS VMPTE", in KiB.
 measure() {
@@ -32,7 +33,9 @@ measure_all() { # WHEN
 		sum=$((sum + uss)) sum_pss=$((sum_pss + pss))
 		sum_pte=$((sum_pte + pte)) n=$((n + 1))
 		case $process in
-		torpor*) ;;
+		torpor-spawner) ;;
+		torpor) expect "VMM $1: at most $VMM_MAX KiB" "$uss KiB" \
+			[ "$uss" -gt 0 -a "$uss" -le $VMM_MAX ] ;;
 		*) expect "$process $1: at most $DEVICE_MAX KiB" "$uss KiB" \
 			[ "$uss" -gt 0 -a "$uss" -le $DEVICE_MAX ] ;;
 		esac
