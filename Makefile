@@ -247,6 +247,7 @@ UNIT_TESTS = \
 	backend \
 	blk \
 	bus \
+	captured_vmm \
 	char_fd \
 	cli \
 	client \
@@ -573,7 +574,8 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
 		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a \
 		-l:liburing.a
 
-$(B)/tests/unit/spawner $(B)/tests/unit/device_log: | $(PROBE)
+$(B)/tests/unit/spawner $(B)/tests/unit/device_log \
+	$(B)/tests/unit/captured_vmm: | $(PROBE)
 
 # In the place of torpor-device.
 $(B)/tests/sandbox/mad-device: tests/sandbox/mad_device.c $(BASE_SRC) \

@@ -88,6 +88,14 @@ struct spawn_result {
 int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
 		  struct spawn_result *ret, struct err *err) must_check;
 
+/**
+ * spawner_seal() - no device from now on but those that there have been
+ *
+ * By role, name, share and words, these up to their '=': spawner_spawn()
+ * answers -EPERM for another. Return: 0 or -errno.
+ */
+int spawner_seal(struct spawner *sp) must_check;
+
 /* The spawner's socket: readable at EOF when the spawner has died. */
 int spawner_fd(const struct spawner *sp);
 pid_t spawner_pid(const struct spawner *sp);

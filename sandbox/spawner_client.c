@@ -317,3 +317,10 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
 	*ret = (struct spawn_result){ reply.pid, TAKE_FD(pidfd) };
 	return 0;
 }
+
+int spawner_seal(struct spawner *sp)
+{
+	ssize_t n = fd_sendmsg(sp->sock, "", WIRE_SEAL_BYTES, NULL, 0);
+
+	return n < 0 ? (int)n : 0;
+}

@@ -46,7 +46,16 @@
 /* How long devices have to end by themselves. */
 #define END_MS 2000U
 
+/* What a device was asked for with, but for fds and values. */
+struct known_device {
+	struct known_device *next;
+	size_t len;
+	char words[];
+};
+
 struct server {
+	struct known_device *known;
+	bool sealed; /* only what is known can be had again */
 	struct loop loop;
 	struct loop_source vmm_src;
 	struct device_child *children;
@@ -228,6 +237,55 @@ static int request_check(const struct wire_request *req, ssize_t n,
 	return 0;
 }
 
+/*
+ * Role, name, share and the words' names, one after the other: their values may
+ * change, as a card's address does. Return: their length.
+ */
+static size_t request_words(const struct wire_request *req,
+			    char words[sizeof(struct wire_request)])
+{
+	const char *from[SPAWN_MAX_ARGS + 3] = { req->role, req->name,
+						 req->share };
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < req->nr_args; i++)
+		from[3 + i] = req->args[i];
+	for (unsigned int i = 0; i < 3 + req->nr_args; i++) {
+		size_t n = i < 3 ? strlen(from[i]) : strcspn(from[i], "=");
+
+		memcpy(words + len, from[i], n);
+		len += n;
+		words[len++] = '\0';
+	}
+	return len;
+}
+
+/*
+ * The VMM that has been taken over cannot have a device serve what its user
+ * never gave: before it runs a guest it seals the list.
+ */
+static int request_know(struct server *srv, const struct wire_request *req)
+{
+	char words[sizeof(*req)];
+	size_t len = request_words(req, words);
+	struct known_device *known;
+
+	for (known = srv->known; known; known = known->next) {
+		if (known->len == len && !memcmp(known->words, words, len))
+			return 0;
+	}
+	if (srv->sealed)
+		return -EPERM;
+	known = malloc(sizeof(*known) + len);
+	if (!known)
+		return -ENOMEM;
+	known->len = len;
+	memcpy(known->words, words, len);
+	known->next = srv->known;
+	srv->known = known;
+	return 0;
+}
+
 /* Every device an id of its own, as far as there are any. */
 static void choose_ids(struct server *srv, struct launch *l)
 {
@@ -388,7 +446,13 @@ static void on_request(struct loop_source *src, uint32_t events)
 		loop_stop(&srv->loop);
 		return;
 	}
+	if (n == WIRE_SEAL_BYTES && n_fds == 0) {
+		srv->sealed = true;
+		return;
+	}
 	r = request_check(&req, n, n_fds);
+	if (r == 0)
+		r = request_know(srv, &req);
 	if (r == 0)
 		r = child_create(srv, &req, fds, &child, &step);
 	while (n_fds > 0)

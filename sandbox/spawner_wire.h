@@ -37,6 +37,9 @@ struct wire_request {
 	char share[PATH_MAX]; /* empty: none */
 };
 
+/* A packet of this length, whatever is in it: spawner_seal(). No reply. */
+#define WIRE_SEAL_BYTES 1
+
 /* With the pidfd as SCM_RIGHTS if error is 0. */
 struct wire_reply {
 	int32_t error; /* 0 or -errno */

@@ -113,7 +113,9 @@ int vm_jail_rights(struct vm *vm, struct err *err)
 	if (vm->cfg->sandbox == SANDBOX_OFF)
 		return 0;
 	gather(vm, &paths);
-	r = jail_vmm_rights(paths.all, paths.nr, paths.caps);
+	r = spawner_seal(vm->spawner);
+	if (r == 0)
+		r = jail_vmm_rights(paths.all, paths.nr, paths.caps);
 	while (paths.nr_dirs > 0)
 		fd_close(&paths.dirs[--paths.nr_dirs]);
 	if (r == 0)

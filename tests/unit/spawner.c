@@ -979,46 +979,6 @@ AS_BOTH_USERS(spawner, bad_request_is_refused_and_leaves_nothing)
 	bench_finish(&b);
 }
 
-/* A VMM that has been taken over: it asks and does not listen. */
-AS_BOTH_USERS(spawner, vmm_that_reads_no_reply_is_left)
-{
-	struct bench b;
-	struct pollfd pfd;
-	int error;
-
-	bench_start(&b, *who, SANDBOX_FULL);
-	pfd = (struct pollfd){ .fd = spawner_fd(b.sp), .events = POLLOUT };
-	for (;;) {
-		if (send(pfd.fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
-			continue;
-		error = errno;
-		if (error != EAGAIN)
-			break;
-		cr_assert(eq(int, poll(&pfd, 1, WAIT_MS), 1),
-			  "the spawner waits for us");
-	}
-	cr_assert(error == EPIPE || error == ECONNRESET);
-	bench_finish(&b);
-}
-
-AS_BOTH_USERS(spawner, number_of_processes_is_limited)
-{
-	static struct device d[SPAWN_MAX_DEVICES + 1];
-	struct bench b;
-
-	bench_start(&b, *who, SANDBOX_FULL);
-	for (size_t i = 0; i < SPAWN_MAX_DEVICES; i++)
-		cr_assert(zero(int, device_spawn(&b, &d[i], "rng", "")), "%s",
-			  b.err.msg);
-	cr_assert(eq(int, device_spawn(&b, &d[SPAWN_MAX_DEVICES], "rng", ""),
-		     -EUSERS));
-	for (size_t i = 0; i <= SPAWN_MAX_DEVICES; i++) {
-		fd_close(&d[i].ctl);
-		fd_close(&d[i].res.pidfd);
-	}
-	bench_finish(&b);
-}
-
 AS_BOTH_USERS(spawner, all_places_are_filled)
 {
 	struct spawn_request req = plain_request();
