@@ -365,7 +365,7 @@ static void restarted(struct power *power)
 	s1 = power->kind == POWER_SLEEP_S1 &&
 	     power_move(power, EVENT(S1_RETURN));
 	if (s1)
-		power_sources_delivered(power);
+		power_sources_delivered(power, UINT64_MAX);
 	else
 		(void)power_move(power, EVENT(DEVICES_BACK));
 	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
@@ -517,10 +517,10 @@ static void on_entered(struct power *power)
 	power_request_overtaken(power);
 }
 
-static void on_lps0_exit(struct power *power)
+static void on_lps0_exit(struct power *power, uint64_t exit_ns)
 {
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-	power_sources_delivered(power);
+	power_sources_delivered(power, exit_ns);
 	if (power_get_step(power) == STEP(RELEASED) &&
 	    power_step_on(power, EVENT(CAME_BACK)))
 		woken(power);
@@ -533,6 +533,7 @@ static void on_lps0_exit(struct power *power)
 void power_poll(struct power *power)
 {
 	bool entered, ok, undoing, exited, old_exit, overtaken;
+	uint64_t exit_ns;
 
 	power_lock(power);
 	entered = power->note_entered;
@@ -546,14 +547,15 @@ void power_poll(struct power *power)
 	power->note_lps0_exit = false;
 	power->note_old_exit = false;
 	overtaken = exited && power->lps0_entered;
+	exit_ns = power->exit_ns;
 	power_unlock(power);
 
 	if (exited || old_exit)
 		stats_running(power);
 	if (overtaken || old_exit) /* the next sleep has begun already */
-		power_sources_delivered(power);
+		power_sources_delivered(power, exit_ns);
 	if (exited && !overtaken)
-		on_lps0_exit(power);
+		on_lps0_exit(power, exit_ns);
 	if (entered)
 		on_entered(power);
 	if (undoing)
@@ -602,7 +604,7 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 		break;
 	case POWER_TIMER_RESUME:
 		if (power_step_on(power, EVENT(SILENT))) {
-			power_sources_delivered(power);
+			power_sources_delivered(power, UINT64_MAX);
 			woken(power);
 		}
 		break;

@@ -262,6 +262,7 @@ struct power {
 	bool note_undo;	     /* a census after quiescing found something */
 	bool note_lps0_exit; /* or S1 ended before it was a sleep */
 	bool note_old_exit;  /* LPS0 exit of a sleep before the request */
+	uint64_t exit_ns;    /* when the guest came to the last of these two */
 	bool lps0_entered;   /* entry came, exit has not */
 	bool exit_is_old;    /* the exit to come belongs to a former sleep */
 	bool begun; /* SUSPENDING: the guest itself gave a sign of it */

@@ -50,8 +50,11 @@ bool power_any_parked(const struct power *power);
 
 /* --- power_wake.c --- */
 void power_sources_init(struct power *power);
-/* The guest has come back with these raised: it has been told. */
-void power_sources_delivered(struct power *power);
+/*
+ * The guest came back at @back_ns: of what was raised by then it has been told.
+ * UINT64_MAX: it comes back now.
+ */
+void power_sources_delivered(struct power *power, uint64_t back_ns);
 /*
  * Status bits may have been wiped since the event: ACPICA clears them all
  * before S1, and rtc-cmos the RTC's when it arms it. The latches were not.

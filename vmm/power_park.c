@@ -18,6 +18,14 @@ static void notify_main(struct power *power)
 	power->ops->post(power->ctx);
 }
 
+/* The guest is back: what it is told of later, it has not been told of yet. */
+static void note_exit(struct power *power, bool *note)
+{
+	*note = true;
+	power->exit_ns = power->ops->now_ns(power->ctx);
+	notify_main(power);
+}
+
 /* The guest gives a sign of going to sleep, by itself or as it was asked to. */
 static void sign_of_sleep(struct power *power)
 {
@@ -275,10 +283,8 @@ void power_s1(struct power *power, unsigned int cpu)
 		sign_of_sleep(power);
 		park(power, cpu);
 		/* Let go before it slept: nothing else tells that. */
-		if (power_state_of(power->step) == POWER_SUSPENDING) {
-			power->note_lps0_exit = true;
-			notify_main(power);
-		}
+		if (power_state_of(power->step) == POWER_SUSPENDING)
+			note_exit(power, &power->note_lps0_exit);
 	}
 	stopping = power->stopping;
 	power_unlock(power);
@@ -361,14 +367,12 @@ void power_lps0(struct power *power, bool entry)
 		}
 	} else if (power->exit_is_old) {
 		power->exit_is_old = false;
-		power->note_old_exit = true;
-		notify_main(power);
+		note_exit(power, &power->note_old_exit);
 	} else if (power->lps0_entered) {
 		power->lps0_entered = false;
-		power->note_lps0_exit = true;
 		power_guest_does(power, NULL);
 		trace_instant(power->trace, TRACE_GUEST, TRACE_LPS0_EXIT, NULL);
-		notify_main(power);
+		note_exit(power, &power->note_lps0_exit);
 	}
 	power_unlock(power);
 }

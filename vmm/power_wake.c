@@ -101,10 +101,10 @@ void power_taken(struct power *power, struct wake_source *source)
 	source->raised = false;
 }
 
-void power_sources_delivered(struct power *power)
+void power_sources_delivered(struct power *power, uint64_t back_ns)
 {
 	for (struct wake_source *s = power->sources; s; s = s->next) {
-		if (s->raised)
+		if (s->raised && s->last_ns <= back_ns)
 			power_taken(power, s);
 	}
 }

@@ -141,6 +141,29 @@ Test(power, entry_after_exit_between_two_turns_is_the_next_sleep)
 	fall_asleep();
 }
 
+/* The main loop hears of the exit only after a press that came later. */
+Test(power, an_event_after_the_exit_is_not_taken_with_it)
+{
+	begin(1);
+	power_lps0(&m.power, true);
+	fall_asleep();
+	power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	power_lps0(&m.power, false);
+	power_lps0(&m.power, true);
+	m.now_ns += NS_PER_MS;
+	power_wake(&m.power, &m.power.sleepbtn);
+	power_poll(&m.power);
+	cr_assert(not(m.power.powerbtn.latched));
+	cr_assert(m.power.sleepbtn.latched);
+	/* Wiped on the way to the next sleep, which it ends all the same. */
+	model_pm1_clear(&m, BUTTONS);
+	model_gpe_write(&m, 0, WAKE_GPE);
+	all_read_c2();
+	MODEL_UNTIL(&m, state() == POWER_RESUMING);
+	cr_assert(eq(u64, m.power.cycles, 1));
+}
+
 Test(power, a_guest_without_lps0_that_runs_on_is_running)
 {
 	begin(2);
