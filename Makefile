@@ -158,6 +158,7 @@ VMM_SRC = \
 	vmm/vm.c \
 	vmm/vm_ctl.c \
 	vmm/vm_devices.c \
+	vmm/vm_halt.c \
 	vmm/vm_jail.c \
 	vmm/vm_power.c \
 	vmm/vm_vhost_user.c \
@@ -199,6 +200,7 @@ PAYLOADS = \
 	exits \
 	fence \
 	flood \
+	halt \
 	hello \
 	hostile \
 	hostile_fuse \
@@ -252,6 +254,7 @@ UNIT_TESTS = \
 	cli \
 	client \
 	config \
+	config_words \
 	console \
 	contract_device \
 	control \

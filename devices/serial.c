@@ -263,15 +263,12 @@ static bool later(int code)
 static void tx_byte(struct serial *s, uint8_t byte)
 {
 	/* Order: nothing overtakes what is kept. */
-	if (s->tx_len > 0) {
-		tx_keep(s, byte);
-	} else if (write(s->out_fd, &byte, 1) == 1) {
+	if (s->tx_len == 0 && write(s->out_fd, &byte, 1) == 1)
 		s->tx_dropping = false;
-	} else if (later(errno)) {
+	else if (s->tx_len > 0 || later(errno))
 		tx_keep(s, byte);
-	} else {
+	else
 		tx_drop(s, 1, strerror(errno));
-	}
 }
 
 /* Writes once of what is kept. */

@@ -108,8 +108,8 @@ static const struct cli_command commands[] = {
 	{ "events", "SOCKET", "print what happens until the VM ends",
 	  "Prints a line for each event: RUNNING, SUSPENDING, SUSPENDED,\n"
 	  "RESUMING (with the wake source), PAUSED, UNPAUSED, WAKE_STORM,\n"
-	  "DEVICE_FAILED, DEVICE_DIED, EXIT (with the code). With --json a\n"
-	  "JSON object for each.\n",
+	  "DEVICE_FAILED, DEVICE_DIED, HALTED, EXIT (with the code). With\n"
+	  "--json a JSON object for each.\n",
 	  .timeout_ms = -1, .fn = cli_cmd_events },
 	{ "trace", "[--output FILE] [--svg FILE] [--cycles N] SOCKET",
 	  "what took how long in the last sleep",

@@ -132,8 +132,9 @@ void cli_print_state(FILE *out, const json_t *result)
 	const json_t *wake = json_object_get(result, "last_wake");
 	json_int_t n;
 
-	fprintf(out, "state      %s%s", text(result, "state"),
-		flag(result, "paused") ? ", paused" : "");
+	fprintf(out, "state      %s%s%s", text(result, "state"),
+		flag(result, "paused") ? ", paused" : "",
+		flag(result, "halted") ? ", halted" : "");
 	if (!strcmp(text(result, "state"), "SUSPENDED") &&
 	    *text(result, "kind"))
 		fprintf(out, " (%s)", text(result, "kind"));

@@ -607,12 +607,12 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 	control_reply(
 		req,
 		json_pack(
-			"{s:s, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, s:o, "
-			"s:o, s:o}",
+			"{s:s, s:b, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, "
+			"s:o, s:o, s:o}",
 			"state", power_state_name(power_get_state(&vm->power)),
-			"paused", vm->power.pause != POWER_PAUSE_OFF, "vm",
-			vm->cfg->name, "pid", getpid(), "spawner_pid",
-			spawner_pid(vm->spawner), "kind",
+			"paused", vm->power.pause != POWER_PAUSE_OFF, "halted",
+			vm->halt.halted, "vm", vm->cfg->name, "pid", getpid(),
+			"spawner_pid", spawner_pid(vm->spawner), "kind",
 			power_sleep_name(power_get_kind(&vm->power)), "cycles",
 			(json_int_t)vm->power.cycles, "time_asleep_ms",
 			(json_int_t)(power_stats_all_asleep_ns(&vm->power.stats,

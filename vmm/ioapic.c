@@ -177,21 +177,37 @@ static void ioapic_read(struct bus_dev *dev, uint64_t offset, void *data,
 	memcpy(data, &value, MIN(len, 4U));
 }
 
+static bool is_all_masked(const struct ioapic *ioapic)
+{
+	for (unsigned int pin = 0; pin < IOAPIC_NR_PINS; pin++) {
+		if (!(ioapic->rte[pin] & RTE_MASKED))
+			return false;
+	}
+	return true;
+}
+
 static void ioapic_write(struct bus_dev *dev, uint64_t offset, const void *data,
 			 uint32_t len)
 {
 	struct ioapic *ioapic = container_of(dev, struct ioapic, bus);
 	uint32_t value = 0;
+	bool masked = false;
 
 	memcpy(&value, data, MIN(len, 4U));
 	(void)pthread_mutex_lock(&ioapic->lock);
-	if (offset == REG_SELECT)
+	if (offset == REG_SELECT) {
 		ioapic->select = value & 0xff;
-	else if (offset == REG_WINDOW)
+	} else if (offset == REG_WINDOW) {
+		bool before = is_all_masked(ioapic);
+
 		write_index(ioapic, value);
-	else if (offset == REG_EOI)
+		masked = !before && is_all_masked(ioapic);
+	} else if (offset == REG_EOI) {
 		end_vector(ioapic, (uint8_t)value);
+	}
 	(void)pthread_mutex_unlock(&ioapic->lock);
+	if (masked && ioapic->all_masked)
+		ioapic->all_masked(ioapic);
 }
 
 static const struct bus_ops ioapic_bus_ops = {
@@ -233,6 +249,16 @@ void ioapic_set(struct ioapic *ioapic, unsigned int pin, bool level)
 	else if (rising && !(ioapic->rte[pin] & RTE_MASKED))
 		(void)send(ioapic, pin);
 	(void)pthread_mutex_unlock(&ioapic->lock);
+}
+
+bool ioapic_all_masked(struct ioapic *ioapic)
+{
+	bool masked;
+
+	(void)pthread_mutex_lock(&ioapic->lock);
+	masked = is_all_masked(ioapic);
+	(void)pthread_mutex_unlock(&ioapic->lock);
+	return masked;
 }
 
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)

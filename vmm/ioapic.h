@@ -38,12 +38,19 @@ struct ioapic {
 	void (*route)(struct ioapic *ioapic,
 		      const struct kvm_irq_routing_entry *entries,
 		      unsigned int nr);
+	/*
+	 * The guest has masked the last pin that was not: so does Linux before
+	 * it halts, or resets. On its vCPU thread, without the lock. Optional.
+	 */
+	void (*all_masked)(struct ioapic *ioapic);
 };
 
 void ioapic_init(struct ioapic *ioapic);
 void ioapic_finish(struct ioapic *ioapic);
 /* A pin's input; edge pins interrupt on the rising edge. */
 void ioapic_set(struct ioapic *ioapic, unsigned int pin, bool level);
+/* No pin interrupts. */
+bool ioapic_all_masked(struct ioapic *ioapic);
 /* The guest ended @vector (KVM_EXIT_IOAPIC_EOI). */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
 

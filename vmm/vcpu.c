@@ -21,6 +21,8 @@
 #define THREAD_STACK_BYTES (256UL * 1024)
 #define REKICK_NS	   10000000L
 
+#define RFLAGS_IF (1ULL << 9)
+
 #define LAPIC_SPIV	     0xf0
 #define LAPIC_SPIV_ENABLED   (1U << 8)
 #define LAPIC_IRR	     0x200
@@ -418,6 +420,18 @@ unsigned int vcpu_inspect(struct vcpu *vcpu)
 	    events.interrupt.injected || events.exception.injected)
 		bits |= POWER_VCPU_PENDING;
 	return bits;
+}
+
+bool vcpu_is_stuck(struct vcpu *vcpu)
+{
+	unsigned int bits = vcpu_inspect(vcpu);
+	struct kvm_regs regs;
+
+	if (bits & POWER_VCPU_DOWN)
+		return true;
+	/* An interrupt that is pending does not end it, an NMI would. */
+	return bits & POWER_VCPU_HALTED && kvm_get_regs(vcpu->fd, &regs) == 0 &&
+	       !(regs.rflags & RFLAGS_IF);
 }
 
 void vcpu_halt(struct vcpu *vcpu)

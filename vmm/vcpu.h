@@ -48,6 +48,7 @@ struct vcpu_ops {
 };
 
 struct vcpu {
+	unsigned int halt_round; /* vm_halt.c: the last look taken part in */
 	struct vcpu_set *set;
 	unsigned int index;
 	int fd;
@@ -100,6 +101,11 @@ void vcpu_set_release(struct vcpu_set *set);
 /* POWER_VCPU_* bits of this vCPU; on its own thread. */
 unsigned int vcpu_inspect(struct vcpu *vcpu);
 /* KVM_MP_STATE_HALTED: the next KVM_RUN sleeps. On its own thread. */
+/*
+ * Will it run no more by itself? It waits in HLT with its interrupts off, or
+ * for another vCPU to start it. On its own thread, outside KVM_RUN.
+ */
+bool vcpu_is_stuck(struct vcpu *vcpu);
 void vcpu_halt(struct vcpu *vcpu);
 
 #endif

@@ -394,6 +394,7 @@ static int vm_make(struct vm *vm, struct err *err)
 	if (r < 0)
 		return r;
 	vm_power_init(vm);
+	vm_halt_init(vm);
 	r = vm_virtio_create(vm, err);
 	if (r == 0)
 		r = vm_power_narrow(vm, err);
@@ -430,6 +431,7 @@ static void vm_unmake(struct vm *vm)
 	vm->control = NULL;
 	vm_virtio_destroy(vm);
 	loop_remove(&vm->loop, &vm->spawner_src);
+	vm_halt_finish(vm);
 	vm_power_finish(vm);
 	if (vm->rtc_made)
 		rtc_finish(&vm->rtc);

@@ -35,6 +35,7 @@
 #include "vmm/power.h"
 #include "vmm/trace.h"
 #include "vmm/vcpu.h"
+#include "vmm/vm_halt.h"
 #include "vmm/vsock_socket.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
@@ -143,6 +144,7 @@ struct vm {
 	struct trace trace; /* any thread records */
 	struct power power;
 	bool power_made;
+	struct vm_halt halt;
 	struct mailbox_item power_item; /* power_poll() */
 	struct mailbox_item pm_item;	/* PM registers changed */
 	struct loop_timer power_timers[POWER_NR_TIMERS];

@@ -48,6 +48,7 @@ static void vcpu_ran(struct vcpu *vcpu)
 
 static void vcpu_kicked(struct vcpu *vcpu)
 {
+	vm_halt_kicked(vm_of_vcpu(vcpu), vcpu);
 	power_kicked(&vm_of_vcpu(vcpu)->power, vcpu->index);
 }
 

@@ -44,6 +44,27 @@ stop_tests() {
 	expect "SIGTERM: no process is left" "$(strays)" within 5 none_left
 }
 
+said_halted() {
+	grep -q "has halted" "$dir/run/err"
+}
+
+# A guest that has halted for good, and one that only masks its interrupts.
+halted() {
+	vm_start --no-rng "$payloads/halt.elf"
+	vm_up 20 || not_ok "halt: starts" "$ctl_out"
+	expect "halt: is told" "$(cat "$dir/run/err")" within 30 said_halted
+	expect_eq "halt: is in the state" "$(state_of halted)" true
+	ctl stop
+	vm_end 10
+	expect_eq "halt: torpor stop ends it" "$code" 0
+	vm_start --no-rng --params halt=no "$payloads/halt.elf"
+	vm_line "HALTING" 20
+	sleep 3
+	expect_eq "a guest that runs is not halted" "$(state_of halted)" false
+	ctl stop
+	vm_end 10
+}
+
 ends() {
 	end_test hello 0 "SAY hello"
 	end_test reset 32 ""
@@ -52,6 +73,7 @@ ends() {
 	end_test panic 34 ""
 	end_test triple 32 ""
 	stop_tests
+	halted
 }
 
 # ---------------------------------------------------------------- serial port

@@ -273,3 +273,29 @@ Test(ioapic, routes_are_published_only_when_one_changed)
 	write_reg(0x11 + 18, 0x02000000);
 	cr_assert(eq(u32, routings, n + 1));
 }
+
+static unsigned int times_all_masked;
+
+static void on_all_masked(struct ioapic *io)
+{
+	/* The lock is free. */
+	cr_assert(ioapic_all_masked(io));
+	times_all_masked++;
+}
+
+Test(ioapic, the_last_pin_that_is_masked_is_told_once)
+{
+	ioapic.all_masked = on_all_masked;
+	cr_assert(ioapic_all_masked(&ioapic));
+	write_reg(0x10, MASKED | 0x30);
+	cr_assert(eq(u32, times_all_masked, 0), "it was before");
+	write_reg(0x10, 0x30);
+	write_reg(0x12, 0x31);
+	cr_assert(not(ioapic_all_masked(&ioapic)));
+	write_reg(0x10, MASKED | 0x30);
+	cr_assert(eq(u32, times_all_masked, 0));
+	write_reg(0x12, MASKED | 0x31);
+	cr_assert(eq(u32, times_all_masked, 1));
+	write_reg(0x12, MASKED | 0x32);
+	cr_assert(eq(u32, times_all_masked, 1));
+}
