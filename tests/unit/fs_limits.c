@@ -421,6 +421,18 @@ Test(fs_limits, sync_is_of_what_the_guest_has_changed)
 	cr_assert(eq(uint, seen.fsyncs, 4));
 }
 
+/* It is another's, or may not be opened any more: no failure of a sync. */
+Test(fs_limits, sync_leaves_out_what_cannot_be_opened)
+{
+	const struct fuse_mkdir_in dir = { .mode = 0 };
+
+	cr_assert(zero(int, create("closed", 0)));
+	cr_assert(zero(int, CALL_NAME(FUSE_MKDIR, 1, dir, "shut")));
+	cr_assert(zero(int, create("open", 0644)));
+	cr_assert(zero(int, syncfs_()));
+	cr_assert(eq(uint, seen.fsyncs, is_root() ? 4 : 2));
+}
+
 /* A long sync holds up its ring, and no message. */
 Test(fs_limits, a_sync_is_as_long_as_a_turn)
 {
