@@ -48,6 +48,7 @@ VIRTIO_SRC = \
 	virtio/backend_request.c \
 	virtio/backend_ring.c \
 	virtio/blk.c \
+	virtio/blk_image.c \
 	virtio/blk_request.c \
 	virtio/blk_ring.c \
 	virtio/blk_threads.c \
@@ -72,6 +73,7 @@ VIRTIO_SRC = \
 	virtio/net_wake.c \
 	virtio/rng.c \
 	virtio/roles.c \
+	virtio/socket_server.c \
 	virtio/vhost_user.c \
 	virtio/virtq.c \
 	virtio/vsock.c \
@@ -109,6 +111,7 @@ VMM_SRC = \
 	virtio/mmio_respawn.c \
 	virtio/mmio_suspend.c \
 	vmm/bus.c \
+	vmm/cgroup.c \
 	vmm/char_fd.c \
 	vmm/cli.c \
 	vmm/cli_commands.c \
@@ -569,7 +572,7 @@ $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 PROBE = $(B)/tests/sandbox/probe-device
 PROBE_SRC = tests/sandbox/probe_device.c $(BASE_SRC) sandbox/caps.c \
 	sandbox/jail.c sandbox/policy.c sandbox/policy_roles.c \
-	virtio/blk_ring.c
+	sandbox/policy_vmm.c virtio/blk_ring.c
 
 $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
 	$(call say,LD,$@)

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "sandbox/caps.h"
@@ -35,33 +36,28 @@ static int set_not_gaining(void)
 }
 
 /*
- * Without a listener nobody could end the process: deny and let the kernel's
- * audit log say it.
+ * @ret_listener: NULL: there is nobody to listen, so nobody could end the
+ * process; deny and let the kernel's audit log say it
  */
-static uint32_t default_action(int spawner_fd)
-{
-	return spawner_fd >= 0 ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(EPERM);
-}
-
-static int load_filter(const struct policy_role *role, int spawner_fd,
-		       int *ret_listener)
+static int load_filter(const struct policy_table *const *tables,
+		       unsigned int nr_tables, int *ret_listener)
 {
 	scmp_filter_ctx ctx = NULL;
-	int r = policy_begin(default_action(spawner_fd), &ctx);
+	int r = policy_begin(
+		ret_listener ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(EPERM), &ctx);
 
 	if (r < 0)
 		return r;
-	r = policy_add(ctx, &policy_common, false);
-	if (r == 0)
-		r = policy_add(ctx, &role->table, false);
-	if (r == 0 && spawner_fd < 0)
+	for (unsigned int i = 0; i < nr_tables && r == 0; i++)
+		r = policy_add(ctx, tables[i], false);
+	if (r == 0 && !ret_listener)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	/* A thread that stage 2 has started is jailed too. */
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 	if (r == 0)
 		r = seccomp_load(ctx);
-	if (r == 0 && spawner_fd >= 0) {
+	if (r == 0 && ret_listener) {
 		r = seccomp_notify_fd(ctx);
 		*ret_listener = r;
 	}
@@ -69,6 +65,38 @@ static int load_filter(const struct policy_role *role, int spawner_fd,
 	/* The filter was built in a heap that nobody needs any more. */
 	(void)malloc_trim(0);
 	return r < 0 ? r : 0;
+}
+
+/* Soft and hard, so that no bug of ours raises it again; never up. */
+static int limit(__rlimit_resource_t what, rlim_t most)
+{
+	struct rlimit l;
+
+	if (getrlimit(what, &l) < 0)
+		return -errno;
+	l.rlim_max = MIN(l.rlim_max, most);
+	l.rlim_cur = MIN(l.rlim_cur, most);
+	return setrlimit(what, &l) < 0 ? -errno : 0;
+}
+
+/* A sanitizer's shadow memory would be counted. */
+static int limit_memory(const struct policy_role *role)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return 0;
+#else
+	struct rlimit fds;
+
+	if (getrlimit(RLIMIT_NOFILE, &fds) < 0)
+		return -errno;
+	return limit(RLIMIT_DATA,
+		     role->data_bytes + role->data_bytes_per_fd * fds.rlim_max);
+#endif
+}
+
+void jail_limit_file_size(uint64_t bytes)
+{
+	must(limit(RLIMIT_FSIZE, bytes), "limit the size of files");
 }
 
 static int send_listener(int spawner_fd, int listener)
@@ -81,6 +109,8 @@ static int send_listener(int spawner_fd, int listener)
 void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 {
 	const struct policy_role *role = policy_find(role_name);
+	const struct policy_table *tables[] = { &policy_common,
+						role ? &role->table : NULL };
 	int listener = -1;
 	int r;
 
@@ -91,7 +121,9 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 	must(role ? 0 : -ENOENT, "find the role's policy");
 	must(caps_limit(role->caps), "drop capabilities");
 	must(set_not_gaining(), "set no_new_privs and not dumpable");
-	must(load_filter(role, spawner_fd, &listener),
+	must(limit_memory(role), "limit memory");
+	must(load_filter(tables, ARRAY_SIZE(tables),
+			 spawner_fd >= 0 ? &listener : NULL),
 	     "load the seccomp filter");
 	if (spawner_fd < 0)
 		return;
@@ -103,4 +135,16 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 	fd_close(&listener);
 	must(r, "hand over the seccomp listener");
 	fd_close(&spawner_fd);
+}
+
+void jail_dialler(void)
+{
+	static const struct policy_table *const tables[] = {
+		&policy_dialler, &policy_vmm_connects
+	};
+
+	must(caps_drop_all(), "drop capabilities");
+	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	must(load_filter(tables, ARRAY_SIZE(tables), NULL),
+	     "load the seccomp filter");
 }

@@ -8,7 +8,8 @@
  * Stage 2 (torpor-device): the role creates its device: opens rings, maps the
  *	register page. Not yet: any byte from guest or peer.
  * Stage 3: jail_device() drops capabilities, sets no_new_privs and not
- *	dumpable, and loads the role's seccomp filter. Then it serves.
+ *	dumpable, limits memory, and loads the role's seccomp filter. Then it
+ *	serves.
  *
  * The VMM narrows itself once every device runs, see jail_vmm_rights().
  */
@@ -34,6 +35,20 @@ struct sock_filter;
  * Mustn't: return after a step that failed (it logs and exits).
  */
 void jail_device(const char *role, int spawner_fd, bool seccomp);
+
+/*
+ * Before jail_device(): no file shall grow beyond @bytes by this process, and
+ * it cannot take that back. Writes beyond fail with EFBIG, since its programs
+ * ignore SIGXFSZ. Exits if that fails.
+ */
+void jail_limit_file_size(uint64_t bytes);
+
+/*
+ * The helper of a vsock device by hand (virtio/vsock_dial.h): answers on the
+ * sockets it has, connects to UNIX sockets, and nothing else. Exits if that
+ * fails.
+ */
+void jail_dialler(void);
 
 /*
  * The VMM, when every device runs and before the first guest instruction:

@@ -104,7 +104,6 @@ static int set_rlimits(const struct launch *l)
 	static const struct rlimit fds = { DEVICE_MAX_FDS, DEVICE_MAX_FDS };
 	static const struct rlimit tasks = { DEVICE_MAX_TASKS,
 					     DEVICE_MAX_TASKS };
-	struct rlimit fsize;
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0 ||
 	    (!l->share && setrlimit(RLIMIT_NOFILE, &fds) < 0))
@@ -114,11 +113,7 @@ static int set_rlimits(const struct launch *l)
 	 */
 	if (l->mode == SANDBOX_FULL && setrlimit(RLIMIT_NPROC, &tasks) < 0)
 		return -errno;
-	/* A disk image is larger than a shell's `ulimit -f` may be. */
-	if (getrlimit(RLIMIT_FSIZE, &fsize) < 0)
-		return -errno;
-	fsize.rlim_cur = fsize.rlim_max;
-	return setrlimit(RLIMIT_FSIZE, &fsize) < 0 ? -errno : 0;
+	return 0;
 }
 
 /* glibc's wrappers would talk to threads it believes to exist. */

@@ -17,17 +17,22 @@ const struct policy_role *policy_find(const char *role)
 
 static int add_rule(scmp_filter_ctx ctx, const struct policy_rule *rule)
 {
-	struct scmp_arg_cmp cmp = { .arg = rule->arg,
-				    .op = SCMP_CMP_MASKED_EQ,
-				    .datum_a = rule->mask,
-				    .datum_b = rule->value };
+	struct scmp_arg_cmp cmp[] = {
+		{ .arg = rule->arg,
+		  .op = SCMP_CMP_MASKED_EQ,
+		  .datum_a = rule->mask,
+		  .datum_b = rule->value },
+		{ .arg = rule->arg2,
+		  .op = SCMP_CMP_MASKED_EQ,
+		  .datum_a = rule->mask2 },
+	};
 
 	switch ((enum policy_test)rule->test) {
 	case POLICY_ANY:
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, rule->nr, 0);
 	case POLICY_SELF:
-		cmp.datum_a = 0xffffffffULL;
-		cmp.datum_b = (uint32_t)getpid();
+		cmp[0].datum_a = 0xffffffffULL;
+		cmp[0].datum_b = (uint32_t)getpid();
 		break;
 	case POLICY_EQ:
 		break;
@@ -38,7 +43,8 @@ static int add_rule(scmp_filter_ctx ctx, const struct policy_rule *rule)
 		return seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, rule->nr,
 					0);
 	}
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rule->nr, 1, &cmp);
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rule->nr,
+				      rule->mask2 ? 2 : 1, cmp);
 }
 
 int policy_add(scmp_filter_ctx ctx, const struct policy_table *table,

@@ -27,6 +27,9 @@ struct policy_rule {
 	uint8_t test; /* enum policy_test */
 	uint8_t arg;  /* argument number */
 	uint64_t mask, value;
+	/* And (argument @arg2 & @mask2) == 0. @mask2 0: no second test. */
+	uint8_t arg2;
+	uint64_t mask2;
 };
 
 /* Several rules for one system call: any of them allows it. */
@@ -50,6 +53,11 @@ struct policy_rule {
 	{                                                   \
 		SCMP_SYS(name), POLICY_EQ, arg, mask, value \
 	}
+/* Neither @bits of argument @arg nor @bits2 of @arg2. */
+#define POLICY_ALLOW_WITHOUT(name, arg, bits, arg2, bits2)           \
+	{                                                            \
+		SCMP_SYS(name), POLICY_EQ, arg, bits, 0, arg2, bits2 \
+	}
 /* For arguments of 32 bits: the kernel ignores the other half, so do we. */
 #define POLICY_ALLOW_EQ(name, arg, value) \
 	POLICY_ALLOW_MASK(name, arg, 0xffffffffULL, value)
@@ -63,12 +71,20 @@ struct policy_role {
 	const char *name;
 	struct policy_table table; /* beside policy_common */
 	uint64_t caps;		   /* kept, if held; a bit each, mostly none */
+	/*
+	 * RLIMIT_DATA: bytes of memory of its own (heap, stacks of threads),
+	 * and as many more for each fd that it may have. Guest memory is not
+	 * the process's own.
+	 */
+	uint64_t data_bytes;
+	uint32_t data_bytes_per_fd;
 };
 
 extern const struct policy_table policy_common; /* every device */
 extern const struct policy_role policy_roles[];
 extern const unsigned int policy_nr_roles;
 extern const struct policy_table policy_vmm_every;    /* all its threads */
+extern const struct policy_table policy_dialler;      /* see jail_dialler() */
 extern const struct policy_table policy_vmm;	      /* its main thread */
 extern const struct policy_table policy_vcpu;	      /* its vCPU threads */
 extern const struct policy_table policy_vmm_never;    /* beside both */

@@ -480,8 +480,8 @@ static int become_single(const struct spawner_params *params, const char **what)
 		[SPAWNER_FD_VMM] = params->vmm_fd,
 		[SPAWNER_FD_EXE] = params->exe_fd,
 	};
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-				       SIGPIPE };
+	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,
+				       SIGQUIT, SIGPIPE, SIGXFSZ };
 	sigset_t none;
 	int r;
 

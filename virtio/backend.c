@@ -91,7 +91,7 @@ static int answer(struct backend *be, int result)
 	n = fd_sendmsg(be->vhost_fd, &be->msg, len, NULL, 0);
 	if (n < 0)
 		return (int)n;
-	return (size_t)n == len ? 0 : -EPIPE;
+	return (size_t)n == len ? 0 : -ENOBUFS;
 }
 
 /* Answers and makes room for the next message. Return: 1 or -errno. */
@@ -99,9 +99,15 @@ static int finish_message(struct backend *be, int result)
 {
 	int r = answer(be, result);
 
+	be->spoken_to = true;
 	fds_drop(be);
 	be->have = 0;
 	return r < 0 ? r : 1;
+}
+
+bool backend_spoken_to(const struct backend *be)
+{
+	return be->spoken_to;
 }
 
 void backend_thread_can_change(struct backend *be)
@@ -168,7 +174,8 @@ static void on_vhost(struct loop_source *src, uint32_t events)
 		if (r == 1)
 			continue;
 		if (r < 0) {
-			if (r != -ECONNRESET)
+			/* It has gone, maybe before it was answered. */
+			if (r != -ECONNRESET && r != -EPIPE)
 				log_limited(&be->peer_limit,
 					    "vhost-user connection closed: %s",
 					    strerror(-r));

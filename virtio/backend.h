@@ -30,6 +30,9 @@ int backend_create(struct virtio_dev *dev, struct loop *loop,
 		   struct backend **ret) must_check;
 void backend_destroy(struct backend *be);
 
+/* Whether the peer has sent a whole message yet. */
+bool backend_spoken_to(const struct backend *be);
+
 /* Writes the wake eventfd. The device calls it once per arming. */
 void backend_wake(struct backend *be);
 

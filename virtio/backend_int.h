@@ -37,6 +37,7 @@ struct backend {
 	struct backend_ring rings[VIRTIO_DEV_MAX_QUEUES];
 	bool failed; /* since the last stop: every ring is broken */
 	bool closed; /* the connection has ended */
+	bool spoken_to;
 
 	/* The message being received and the fds that came with it. */
 	struct vhost_user_msg msg;

@@ -10,8 +10,8 @@
  * write of the call eventfd.
  *
  * Words: ro, direct, id=STR, nodiscard, engine=auto|uring|threads, and
- * path=FILE by hand. Without path the image is the fd DEVFD_BACKEND, opened
- * and locked by the VMM.
+ * path=FILE and format=raw by hand. Without path the image is the fd
+ * DEVFD_BACKEND, opened and locked by the VMM.
  */
 #define _GNU_SOURCE
 #include "virtio/blk.h"
@@ -19,18 +19,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "virtio/backend.h"
+#include "virtio/blk_image.h"
 #include "virtio/devctl.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
@@ -205,6 +207,15 @@ static int probe_direct(int fd, struct image_geometry *geo)
 	return 0;
 }
 
+static int image_type(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : -ENOTBLK;
+}
+
 static int image_probe(int fd, bool direct, struct image_geometry *ret)
 {
 	struct image_geometry geo = { .logical = BLK_SECTOR, .mem_align = 1 };
@@ -321,6 +332,8 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	if (id_len > sizeof(blk->id))
 		return -EINVAL;
 	r = image_probe(cfg->fd, cfg->direct, &geo);
+	if (r == 0 && geo.size < geo.logical)
+		r = -ENOSPC;
 	if (r < 0)
 		return r;
 	/* Non-blocking means EAGAIN for what is not in the page cache. */
@@ -335,11 +348,18 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	blk->dev.nr_queues = BLK_NR_QUEUES;
 	virtq_init(&blk->dev.queues[0]);
 	blk->dev.features_offered = features_of(cfg);
+	/* A disk does not grow, nor does its image. */
+	blk->dev.max_file_bytes = geo.size;
 	blk->fd = cfg->fd;
 	blk->ro = cfg->ro;
 	blk->direct = cfg->direct;
 	blk->may_unmap = !cfg->nodiscard;
 	blk->capacity = geo.size - geo.size % geo.logical;
+	if (geo.size > blk->capacity)
+		log_warn("the last %llu bytes of the image are not a whole "
+			 "block of %u and not part of the disk",
+			 (unsigned long long)(geo.size - blk->capacity),
+			 geo.logical);
 	blk->mem_align = geo.mem_align;
 	memcpy(blk->id, cfg->id ? cfg->id : "", id_len);
 	for (unsigned int i = 0; i < BLK_DEPTH; i++) {
@@ -377,7 +397,7 @@ static int set_engine(struct blk_config *cfg, const char *name)
 }
 
 static int parse_words(char *const *args, struct blk_config *cfg,
-		       const char **ret_path)
+		       const char **ret_path, bool *ret_raw)
 {
 	int r = set_engine(cfg, "auto");
 
@@ -390,6 +410,8 @@ static int parse_words(char *const *args, struct blk_config *cfg,
 			cfg->direct = true;
 		else if (strcmp(word, "nodiscard") == 0)
 			cfg->nodiscard = true;
+		else if (strcmp(word, "format=raw") == 0)
+			*ret_raw = true;
 		else if (strncmp(word, "id=", 3) == 0)
 			cfg->id = word + 3;
 		else if (strncmp(word, "path=", 5) == 0)
@@ -405,17 +427,30 @@ static int parse_words(char *const *args, struct blk_config *cfg,
 	return r;
 }
 
-/* By hand only: the VMM opens and locks what it passes. */
-static int open_image(const char *path, const struct blk_config *cfg)
+/* By hand only: the VMM opens, locks and checks what it passes. */
+static int open_image(const char *path, bool raw, const struct blk_config *cfg)
 {
 	_cleanup_fd_ int fd = -1;
+	char name[PATH_MAX + 8];
+	struct err err;
+	int r;
 
-	fd = open(path, (cfg->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+	fd = open(path, (cfg->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK |
 				(cfg->direct ? O_DIRECT : 0));
 	if (fd < 0)
 		return log_errno(-errno, "open disk '%s'", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return log_errno(-errno, "disk '%s' is in use; lock it", path);
+	r = image_type(fd);
+	if (r < 0)
+		return log_errno(r, "disk '%s'", path);
+	r = blk_image_lock(fd, cfg->ro);
+	if (r < 0)
+		return log_errno(r, "disk '%s' is in use; lock it", path);
+	(void)snprintf(name, sizeof(name), "disk '%s'", path);
+	r = blk_image_check(fd, name, raw, cfg->ro, &err);
+	if (r < 0) {
+		log_err("%s", err.msg);
+		return r;
+	}
 	return TAKE_FD(fd);
 }
 
@@ -425,13 +460,14 @@ static int role_create(struct loop *loop, char *const *args,
 	struct blk_config cfg = { .fd = DEVFD_BACKEND };
 	struct virtio_blk *blk;
 	const char *path = NULL;
+	bool raw = false;
 	int r;
 
-	r = parse_words(args, &cfg, &path);
+	r = parse_words(args, &cfg, &path, &raw);
 	if (r < 0)
 		return r;
 	if (path) {
-		cfg.fd = r = open_image(path, &cfg);
+		cfg.fd = r = open_image(path, raw, &cfg);
 		if (r < 0)
 			return r;
 	}

@@ -308,6 +308,15 @@ static bool in_range(const struct virtio_blk *blk, uint64_t sector,
 	return sector <= sectors && bytes / BLK_SECTOR <= sectors - sector;
 }
 
+/* Data the other way round than the type has it: none of it could be moved. */
+static bool wrong_way(const struct blk_request *req,
+		      const struct virtq_chain *chain)
+{
+	if (req->type == VIRTIO_BLK_T_IN)
+		return chain->len_out > sizeof(struct virtio_blk_outhdr);
+	return req->room > 0;
+}
+
 static int begin_transfer(struct blk_request *req,
 			  const struct virtq_chain *chain, uint64_t sector)
 {
@@ -319,7 +328,7 @@ static int begin_transfer(struct blk_request *req,
 	int n;
 
 	req->total = out ? chain->len_out - skip : chain->len_in - 1;
-	if (out && blk->ro)
+	if ((out && blk->ro) || wrong_way(req, chain))
 		return VIRTIO_BLK_S_IOERR;
 	if (req->total % BLK_SECTOR || !in_range(blk, sector, req->total))
 		return VIRTIO_BLK_S_IOERR;
@@ -365,7 +374,7 @@ static int begin_range(struct blk_request *req, const struct virtq_chain *chain)
 	unsigned int max = discard ? BLK_DISCARD_SEGS : BLK_ZEROES_SEGS;
 	uint64_t bytes = chain->len_out - sizeof(struct virtio_blk_outhdr);
 
-	if (blk->ro)
+	if (blk->ro || wrong_way(req, chain))
 		return VIRTIO_BLK_S_IOERR;
 	if (!virtio_dev_has(&blk->dev, discard ? VIRTIO_BLK_F_DISCARD
 					       : VIRTIO_BLK_F_WRITE_ZEROES))

@@ -90,6 +90,8 @@ struct virtio_dev {
 	struct virtq queues[VIRTIO_DEV_MAX_QUEUES];
 	struct gmem gmem;
 	uint8_t config[256]; /* config space as the driver reads it */
+	/* No file grows beyond that by this device; 0: as the host limits. */
+	uint64_t max_file_bytes;
 	bool started;
 	/*
 	 * Set by ops->stop: the kernel keeps something for the thread that

@@ -15,21 +15,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include "sandbox/device_log.h"
 #include "sandbox/jail.h"
 #include "virtio/backend.h"
 #include "virtio/devctl.h"
 #include "virtio/device.h"
+#include "virtio/socket_server.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/base/unix_socket.h"
 
 #define THREAD_STACK_BYTES (256UL * 1024)
+#define FIRST_MESSAGE_NS   5000000000ULL
 
 struct options {
 	const char *role;
@@ -53,7 +51,7 @@ static const char usage[] =
 	"  LOGLEVEL  error, warning, info or debug\n"
 	"\n"
 	"WORDs with --socket:\n"
-	"  blk       path=FILE [ro]\n"
+	"  blk       path=FILE [ro] [format=raw]\n"
 	"  net       tap=NAME\n"
 	"  fs        path=DIR tag=TAG [cache=auto|always|never] [timeout=N]\n"
 	"            [writeback] [locks]\n"
@@ -99,6 +97,17 @@ static int options_parse(struct options *o, int argc, char *const *argv)
 	else if (strcmp(argv[3], "full") != 0 && strcmp(argv[3], "weak") != 0)
 		return -EINVAL;
 	return level_parse(argv[4], &o->level);
+}
+
+/* A disk image may be larger than the soft limit of a shell. */
+static void raise_file_size(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_FSIZE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_FSIZE, &l);
 }
 
 static int fd_if_open(int fd)
@@ -149,6 +158,23 @@ static int null_stdio(void)
 	return 0;
 }
 
+/* By hand: who begins a message and does not end it has no device. */
+struct silence {
+	struct loop_timer timer;
+	struct loop *loop;
+	const struct backend *be;
+};
+
+static void on_silence(struct loop_timer *timer)
+{
+	struct silence *s = container_of(timer, struct silence, timer);
+
+	if (backend_spoken_to(s->be))
+		return;
+	log_warn("the front end has not sent a whole message yet; it is left");
+	loop_stop(s->loop);
+}
+
 /*
  * Makes the device, closes the jail, serves one connection to its end.
  * @cfg: owned from here on
@@ -158,6 +184,7 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 {
 	struct virtio_dev *dev = NULL;
 	struct backend *be = NULL;
+	struct silence silence = { 0 };
 	struct loop loop;
 	int r;
 
@@ -181,10 +208,18 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 		(void)log_errno(r, "/dev/null");
 		goto out;
 	}
+	silence.loop = &loop;
+	silence.be = be;
+	if (o->socket)
+		loop_timer_set(&loop, &silence.timer, FIRST_MESSAGE_NS,
+			       on_silence);
+	if (o->seccomp && dev->max_file_bytes)
+		jail_limit_file_size(dev->max_file_bytes);
 	jail_device(o->role, spawner_fd, o->seccomp);
 	r = dev->ops->in_thread ? serve_in_threads(&loop, be) : loop_run(&loop);
 	if (r < 0)
 		(void)log_errno(r, "run the event loop");
+	loop_timer_cancel(&loop, &silence.timer);
 out:
 	backend_destroy(be);
 	role->destroy(dev);
@@ -223,120 +258,29 @@ static int words_try(const struct options *o, const struct virtio_role *role)
 	return r;
 }
 
-/* A front end's process, and what it says. */
-struct front_end {
-	struct loop loop;
-	struct loop_source pid_src;
-	struct device_log log;
+struct by_hand {
+	const struct options *o;
+	const struct virtio_role *role;
 };
 
-static void on_process_end(struct loop_source *src, uint32_t events)
+static int serve_front_end(const void *arg, int fd)
 {
-	struct front_end *fe = container_of(src, struct front_end, pid_src);
+	const struct by_hand *h = arg;
+	const struct backend_config cfg = {
+		.vhost_fd = fd, .ctl_fd = -1, .regpage_fd = -1, .wake_fd = -1
+	};
 
-	loop_remove(&fe->loop, src);
-	loop_stop(&fe->loop);
+	return device_run(h->o, h->role, &cfg, -1) < 0 ? 1 : 0;
 }
 
-/* In the process that serves one front end. */
-static int serve_front_end(const struct options *o,
-			   const struct virtio_role *role,
-			   const struct backend_config *cfg, int log_fd)
-{
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (dup2(log_fd, DEVFD_LOG) < 0)
-		return -errno;
-	(void)close(log_fd);
-	log_init("", DEVFD_LOG, o->level);
-	return device_run(o, role, cfg, -1);
-}
-
-/* Waits for its end and logs what it says until then. */
-static int follow(struct front_end *fe, pid_t pid)
-{
-	_cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	siginfo_t info = { 0 };
-	int r = pidfd < 0 ? -errno : 0;
-
-	if (r == 0)
-		r = loop_add(&fe->loop, &fe->pid_src, pidfd, EPOLLIN,
-			     on_process_end);
-	if (r == 0)
-		r = loop_run(&fe->loop);
-	if (r < 0)
-		(void)kill(pid, SIGKILL);
-	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
-		continue;
-	device_log_finish(&fe->log);
-	if (r == 0 && info.si_code != CLD_EXITED)
-		log_warn("its process (pid %d) was killed by signal %d (%s)",
-			 (int)pid, info.si_status, strsignal(info.si_status));
-	return r;
-}
-
-static int fork_front_end(const struct options *o,
-			  const struct virtio_role *role,
-			  const struct backend_config *cfg, int listener)
-{
-	struct front_end fe = { .pid_src.fd = -1,
-				.log = { .fd = -1, .src.fd = -1 } };
-	_cleanup_fd_ int log_fd = -1;
-	int r = loop_init(&fe.loop);
-	pid_t pid;
-
-	if (r == 0)
-		r = log_fd = device_log_open(&fe.log, &fe.loop, o->name);
-	if (r < 0) {
-		loop_finish(&fe.loop);
-		return log_errno(r, "its log");
-	}
-	pid = fork();
-	if (pid == 0) {
-		(void)close(listener);
-		fd_close(&fe.log.fd);
-		loop_finish(&fe.loop);
-		exit(serve_front_end(o, role, cfg, TAKE_FD(log_fd)) < 0);
-	}
-	r = pid < 0 ? -errno : 0;
-	fd_close(&log_fd);
-	if (r == 0)
-		r = follow(&fe, pid);
-	else
-		device_log_finish(&fe.log);
-	loop_finish(&fe.loop);
-	return r < 0 ? log_errno(r, "serve a front end") : 0;
-}
-
-/*
- * One front end after another, until killed, each in a process of its own: so
- * the jail has no way to take a connection and nothing is left from the last.
- */
 static int serve_socket(const struct options *o, const struct virtio_role *role)
 {
-	_cleanup_fd_ int listener = -1;
+	const struct by_hand h = { o, role };
 	int r = words_try(o, role);
 
-	if (r < 0)
-		return r;
-	listener = unix_listen(o->socket, SOCK_STREAM, SOMAXCONN);
-	if (listener < 0)
-		return log_errno(listener, "listen on '%s'", o->socket);
-	for (;;) {
-		struct backend_config cfg = { .ctl_fd = -1,
-					      .regpage_fd = -1,
-					      .wake_fd = -1 };
-
-		cfg.vhost_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		if (cfg.vhost_fd < 0 &&
-		    (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (cfg.vhost_fd < 0)
-			return log_errno(-errno, "accept on '%s'", o->socket);
-		r = fork_front_end(o, role, &cfg, listener);
-		fd_close(&cfg.vhost_fd);
-		if (r < 0)
-			return r;
-	}
+	return r < 0 ? r
+		     : socket_server_run(o->socket, o->name, serve_front_end,
+					 &h);
 }
 
 int main(int argc, char **argv)
@@ -361,6 +305,9 @@ int main(int argc, char **argv)
 	log_init(o.socket ? o.name : "", DEVFD_LOG, o.level);
 	/* A console's reader may go away at any time. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A file that may not grow is an error of the write. */
+	(void)signal(SIGXFSZ, SIG_IGN);
+	raise_file_size();
 	role = virtio_role_find(o.role);
 	if (!role) {
 		log_err("no device type '%s'; see torpor-device --help",

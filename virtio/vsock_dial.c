@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandbox/jail.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
@@ -77,6 +78,7 @@ static void __attribute__((noreturn)) serve(int sock, const char *path)
 	/* Nothing of what the device has been given: it would stay open. */
 	(void)close_range(3, (unsigned int)sock - 1, 0);
 	(void)close_range((unsigned int)sock + 1, ~0U, 0);
+	jail_dialler();
 	while (r >= 0) {
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			break;

@@ -43,6 +43,7 @@ void config_finish(struct vm_config *cfg)
 	free(cfg->socket);
 	free(cfg->name);
 	free(cfg->device_exe);
+	free(cfg->cgroup);
 	free(cfg->serial.path);
 	free(cfg->vsock.path);
 	for (unsigned int i = 0; i < cfg->nr_blocks; i++)

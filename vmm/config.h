@@ -41,6 +41,7 @@ struct block_config {
 	bool ro;
 	bool o_direct;
 	bool sparse; /* discard punches holes; default true */
+	bool raw;    /* whatever its first bytes say */
 	char id[21]; /* GET_ID string; default: none */
 	enum block_engine engine;
 	enum suspend_mode suspend;
@@ -156,6 +157,7 @@ struct vm_config {
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
 	unsigned int nr_consoles;
 	enum sandbox_mode sandbox;
+	char *cgroup; /* v2 directory to enter, NULL: none */
 	enum irqchip_mode irqchip;
 	struct wake_config wakes[CONFIG_MAX_WAKES]; /* the last one wins */
 	unsigned int nr_wakes;

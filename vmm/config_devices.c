@@ -53,6 +53,18 @@ static int parse_engine(const char *value, enum block_engine *ret,
 	return 0;
 }
 
+/* There is one format, and whoever names it means it. */
+static int parse_format(const char *value, bool *ret_raw, struct err *err)
+{
+	static const char *const words[] = { "raw", NULL };
+	int i = config_parse_word(value, words, err);
+
+	if (i < 0)
+		return i;
+	*ret_raw = true;
+	return 0;
+}
+
 static int block_key(struct block_config *b, const struct config_kv *kv,
 		     struct err *err)
 {
@@ -67,6 +79,8 @@ static int block_key(struct block_config *b, const struct config_kv *kv,
 		r = config_parse_bool(kv->value, &b->o_direct, &why);
 	else if (config_key_is(kv->key, "sparse"))
 		r = config_parse_bool(kv->value, &b->sparse, &why);
+	else if (config_key_is(kv->key, "format"))
+		r = parse_format(kv->value, &b->raw, &why);
 	else if (config_key_is(kv->key, "id"))
 		r = parse_id(kv->value, b->id, &why);
 	else if (config_key_is(kv->key, "engine"))
@@ -75,8 +89,8 @@ static int block_key(struct block_config *b, const struct config_kv *kv,
 		r = config_parse_suspend(kv->value, &b->suspend, &why);
 	else
 		return config_unknown_key(kv,
-					  "path, ro, o_direct, sparse, id, "
-					  "engine, suspend",
+					  "path, ro, o_direct, sparse, "
+					  "format, id, engine, suspend",
 					  err);
 	return r < 0 ? config_wrong_value(kv, &why, err) : 0;
 }

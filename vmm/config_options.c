@@ -205,6 +205,11 @@ static int set_name(struct vm_config *cfg, const char *value, struct err *err)
 	return config_set_string(&cfg->name, value, err);
 }
 
+static int set_cgroup(struct vm_config *cfg, const char *value, struct err *err)
+{
+	return config_set_string(&cfg->cgroup, value, err);
+}
+
 static int set_sandbox(struct vm_config *cfg, const char *value,
 		       struct err *err)
 {
@@ -348,6 +353,7 @@ const struct config_option config_options[] = {
 	  "ro=true|false        the guest cannot write (\"ro\" will do)\n"
 	  "o_direct=true|false  past the host's page cache\n"
 	  "sparse=true|false    discard punches holes (default true)\n"
+	  "format=raw           raw, even if it looks like qcow2 or the like\n"
 	  "id=TEXT              serial number, at most 20 characters\n"
 	  "engine=auto|uring|threads\n"
 	  "path=\"FILE\"          a path that holds a comma\n"
@@ -416,6 +422,10 @@ const struct config_option config_options[] = {
 	  .set = set_socket },
 	{ "name", 0, false, "NAME", "name of the VM (default torpor)",
 	  .set = set_name },
+	{ "cgroup", 0, false, "DIR",
+	  "a cgroup v2 directory that all processes of the VM enter; its\n"
+	  "limits (memory.max, pids.max ...) are yours to set",
+	  .set = set_cgroup },
 	{ "sandbox", 0, false, "full|weak|off",
 	  "jail of the device processes (default full); weak where\n"
 	  "user namespaces are not allowed; off for debugging only",

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "virtio/blk_image.h"
 #include "vmm/base/fd.h"
 
 /* Byte-range locks far beyond the end of any image. */
@@ -113,23 +114,31 @@ int disk_image_open(struct disk_image *img, const char *path, struct err *err)
 
 	if (fd < 0)
 		return open_error(err, fd, path, img->ro);
-	if (flock(fd, (img->ro ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return err_set_errno(err, -errno,
-					     "--block '%s': cannot lock it",
-					     path);
+	r = blk_image_lock(fd, img->ro);
+	if (r == -EWOULDBLOCK)
 		return err_usage(
-			err, -EWOULDBLOCK,
+			err, r,
 			"--block '%s': in use by another process; stop "
 			"it, or share the image read-only (,ro) on all "
 			"sides",
 			path);
-	}
-	r = img->ro ? lock_token(img, fd) : 0;
+	if (r == 0 && img->ro)
+		r = lock_token(img, fd);
 	if (r < 0)
 		return err_set_errno(err, r, "--block '%s': cannot lock it",
 				     path);
 	return TAKE_FD(fd);
+}
+
+bool disk_image_same(const struct disk_image *a, const struct disk_image *b)
+{
+	struct stat sa, sb;
+
+	if (fstat(a->path_fd, &sa) < 0 || fstat(b->path_fd, &sb) < 0)
+		return false;
+	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
+		return sa.st_rdev == sb.st_rdev;
+	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
 int disk_image_fenced(struct disk_image *img)

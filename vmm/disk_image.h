@@ -43,6 +43,9 @@ void disk_image_finish(struct disk_image *img);
 int disk_image_open(struct disk_image *img, const char *path,
 		    struct err *err) must_check;
 
+/* Whether both are one file or one block device, by whatever names. */
+bool disk_image_same(const struct disk_image *a, const struct disk_image *b);
+
 /* Return: 1 nothing of a former description is left; 0 not yet; -errno. */
 int disk_image_fenced(struct disk_image *img) must_check;
 

@@ -16,6 +16,7 @@
 #include "sandbox/spawner.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/cgroup.h"
 #include "vmm/config.h"
 #include "vmm/shared_dir.h"
 #include "vmm/vm.h"
@@ -70,6 +71,11 @@ static int start(const struct vm_config *cfg, struct err *err)
 		log_err("%s", err->msg);
 		return err->usage ? VM_EXIT_USAGE : VM_EXIT_CRASH;
 	}
+	r = cfg->cgroup ? cgroup_enter(cfg->cgroup, err) : 0;
+	if (r < 0) {
+		log_err("%s", err->msg);
+		return err->usage ? VM_EXIT_USAGE : VM_EXIT_CRASH;
+	}
 	if (cfg->nr_shares)
 		shared_dir_raise_limit();
 	r = spawner_create(&sc, &spawner, err);
@@ -112,6 +118,8 @@ int run_main(int argc, char **argv)
 	/* One arena: each further one would cost every vCPU thread memory. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* What may not grow (ulimit -f) is an error of the write. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	config_init(&cfg);
 	r = config_parse_args(&cfg, argc, argv, &err);
 	if (r == 0)

@@ -58,6 +58,11 @@ static int map_ram(struct vm *vm, struct err *err)
 			fd_close(&region.fd);
 		offset += ranges[i].size;
 	}
+	if (r == -EFBIG)
+		return err_usage(err, r,
+				 "--mem %llu: more than a file may have here "
+				 "(ulimit -f); raise that limit",
+				 (unsigned long long)vm->cfg->mem_mib);
 	if (r < 0)
 		return err_set_errno(
 			err, r, "--mem %llu: cannot get guest memory%s",

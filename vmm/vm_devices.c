@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "virtio/blk_image.h"
 #include "virtio/net_tap.h"
 #include "virtio/queues.h"
 #include "vmm/base/fd.h"
@@ -93,24 +94,63 @@ static void add_fd(struct device_plan *plan, int fd)
 	plan->req.backend_fds[plan->req.nr_backend_fds++] = fd;
 }
 
+/* The lock would say it too, but not of whom. */
+static int image_not_twice(struct vm *vm, unsigned int i, struct err *err)
+{
+	const struct block_config *cfg = vm->cfg->blocks;
+
+	for (unsigned int k = 0; k < i; k++) {
+		/* Disks are the first devices, in their order. */
+		if ((cfg[k].ro && cfg[i].ro) ||
+		    !disk_image_same(&vm->virtio[k].image,
+				     &vm->virtio[i].image))
+			continue;
+		return err_usage(
+			err, -EINVAL,
+			"--block '%s': the same image as --block '%s'; "
+			"leave one out, or make both read-only (,ro)",
+			cfg[i].path, cfg[k].path);
+	}
+	return 0;
+}
+
+/* The first description of @dev's image, locked. Return: fd or -errno. */
+static int open_image(struct vm *vm, unsigned int i, struct vm_virtio *dev,
+		      struct err *err)
+{
+	const struct block_config *cfg = &vm->cfg->blocks[i];
+	_cleanup_fd_ int fd = -1;
+	char name[PATH_MAX + 16];
+	int r;
+
+	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
+			    err);
+	if (r < 0)
+		return r;
+	dev->has_image = true;
+	r = image_not_twice(vm, i, err);
+	if (r < 0)
+		return r;
+	fd = r = disk_image_open(&dev->image, cfg->path, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(name, sizeof(name), "--block '%s'", cfg->path);
+	r = blk_image_check(fd, name, cfg->raw, cfg->ro, err);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
 static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 {
 	static const char *const engines[] = { "auto", "uring", "threads" };
 	const struct block_config *cfg = &vm->cfg->blocks[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i, err);
 	_cleanup_fd_ int fd = -1;
-	int r;
 
 	if (!dev)
 		return -ENOSPC;
-	r = disk_image_init(&dev->image, cfg->path, cfg->ro, cfg->o_direct,
-			    err);
-	if (r < 0)
-		return r;
-	dev->has_image = true;
-	fd = r = disk_image_open(&dev->image, cfg->path, err);
-	if (r < 0)
-		return r;
+	fd = open_image(vm, i, dev, err);
+	if (fd < 0)
+		return fd;
 	dev->plan.suspend = cfg->suspend;
 	if (cfg->ro)
 		add_word(&dev->plan, "ro");

@@ -77,12 +77,94 @@ kernels() {
 	rm -f "$run/no-exe"
 }
 
+# What the first bytes say, and how many there are.
+disk_content() {
+	truncate -s 1M "$run/odd.img"
+	chmod 666 "$run/odd.img"
+	printf 'QFI\373\0\0\0\3' | dd of="$run/odd.img" conv=notrunc 2>/dev/null
+	refuse "a qcow2 image" "--block" "odd.img" "qcow2" "-O raw" \
+		"--vhost-user" "format=raw" -- --block "$run/odd.img" "$hello"
+	refuse "a format that is not served" "format" "raw" -- \
+		--block "$run/odd.img,format=qcow2" "$hello"
+	vm_run 20 --serial none --block "$run/odd.img,format=raw" "$hello"
+	expect_eq "format=raw insists" "$code" 0
+	: >"$run/odd.img"
+	refuse "an empty image" "odd.img" "0 bytes" "truncate -s" -- \
+		--block "$run/odd.img" "$hello"
+	head -c 511 /dev/zero >"$run/odd.img"
+	refuse "an image without a sector" "odd.img" "511 bytes" -- \
+		--block "$run/odd.img" "$hello"
+	head -c 1000 /dev/zero >"$run/odd.img"
+	vm_run 20 --serial none --block "$run/odd.img" "$hello"
+	expect "an image with half a sector" "code $code: $(cat "$run/err")" \
+		eval '[ $code = 0 ] && grep -q "last 488 bytes" "$run/err"'
+	rm -f "$run/odd.img"
+}
+
+# What the host limits is named; nobody is killed by SIGXFSZ.
+limits() {
+	wrap=(bash -c 'ulimit -f 16384; exec "$@"' -)
+	refuse "less than the RAM" "--mem 32" "ulimit -f" -- --mem 32 "$hello"
+	wrap=(bash -c 'ulimit -f 40000; exec "$@"' -)
+	image big.img 64M
+	refuse "less than the image" "big.img" "ulimit -Hf" "40960000" -- \
+		--mem 32 --block "$run/big.img" "$hello"
+	wrap=()
+	rm -f "$run/big.img"
+	refuse "cgroup missing" "--cgroup" "$run/none" "No such file" -- \
+		--cgroup "$run/none" "$hello"
+	refuse "cgroup is another directory" "--cgroup" "$run" "cgroup v2" -- \
+		--cgroup "$run" "$hello"
+	in_cgroup
+}
+
+# As root: all processes of a VM are in the cgroup, and nothing is left there.
+in_cgroup() {
+	local mount cg
+	[ ${#as[@]} = 0 ] || return 0
+	mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+	[ "$mount" ] || {
+		mount=$dir/cgroup2
+		mkdir -p "$mount"
+		mount -t cgroup2 none "$mount" 2>/dev/null || {
+			skip "--cgroup" "no cgroup v2 on this host"
+			return 0
+		}
+	}
+	cg=$mount/torpor-errors.$$
+	mkdir "$cg"
+	vm_start --cgroup "$cg" --block "$run/used.img" "$spin"
+	vm_up 20 || not_ok "a VM in a cgroup" "$(cat "$run/err")"
+	expect_eq "every process of the VM is in the cgroup" \
+		"$(sort -n "$cg/cgroup.procs")" \
+		"$(strays | awk 'NF > 1 { print $1 }' | sort -n)"
+	kill $vm_pid
+	wait $vm_pid
+	vm_pid=
+	within 10 none_left
+	expect "the cgroup is left as it was" "$(cat "$cg/cgroup.procs")" \
+		rmdir "$cg"
+	exec 8>&- 9>&-
+	rm -f "$sock" "$run/in" "$run/pipe"
+	[ "$mount" != "$dir/cgroup2" ] || umount "$mount"
+}
+
 images() {
 	refuse "image missing" "--block" "$run/none" "truncate -s" -- \
 		--block "$run/none" "$hello"
 	refuse "image is a directory" "--block" "$run" "regular file" -- \
 		--block "$run" "$hello"
 	image used.img
+	ln "$run/used.img" "$run/link.img"
+	refuse "the same image twice" "used.img" "link.img" "same image" ",ro" \
+		-- --block "$run/used.img" --block "$run/link.img,ro" "$hello"
+	expect_eq "that is all it says" "$(wc -l <"$dir/err")" 1
+	vm_run 20 --serial none --block "$run/used.img,ro" \
+		--block "$run/link.img,ro" "$hello"
+	expect_eq "read-only it may be two disks" "$code" 0
+	rm -f "$run/link.img"
+	disk_content
+	limits
 	vm_start --no-rng --block "$run/used.img" "$spin"
 	vm_up 20 || not_ok "a VM uses an image" "$(cat "$run/err")"
 	# Processes of that VM are no strays of the other.

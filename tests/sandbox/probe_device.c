@@ -151,9 +151,14 @@ static void *thread_main(void *arg)
 
 static void do_thread(void)
 {
+	pthread_attr_t attr;
 	pthread_t thread;
-	int r = pthread_create(&thread, NULL, thread_main, NULL);
+	int r;
 
+	/* As a device's: the default of 8 MiB is more than it may have. */
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, 256 << 10);
+	r = pthread_create(&thread, &attr, thread_main, NULL);
 	if (r == 0)
 		r = pthread_join(thread, NULL);
 	say("thread %d", r);
@@ -354,6 +359,42 @@ static void do_storm(void)
 	say("escaped %d", escapes);
 }
 
+/* Memory of its own, as much as there is, up to 1 GiB. */
+static void do_gobble(void)
+{
+	unsigned int mib = 0;
+	char *p;
+
+	while (mib < 1024) {
+		p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			break;
+		memset(p, 1, 1 << 20);
+		mib++;
+	}
+	say("gobble %s", mib == 0    ? "nothing"
+			 : mib < 64  ? "below 64 MiB"
+			 : mib < 600 ? "below 600 MiB"
+				     : "all");
+}
+
+/* Memory that no limit counts. */
+static void do_map_shared(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	say_result("mmap", p == MAP_FAILED ? -1 : 0);
+}
+
+static void do_raise_limit(void)
+{
+	struct rlimit l = { RLIM_INFINITY, RLIM_INFINITY };
+
+	say_result("setrlimit", setrlimit(RLIMIT_DATA, &l));
+}
+
 /* As a disk's process does in stage 2. */
 static void do_uring(void)
 {
@@ -491,6 +532,9 @@ static const struct {
 	{ "log-last-words", do_log_last_words },
 	{ "handler", do_handler },
 	{ "storm", do_storm },
+	{ "gobble", do_gobble },
+	{ "map-shared", do_map_shared },
+	{ "raise-limit", do_raise_limit },
 	{ "uring", do_uring },
 	{ "uring-second", do_uring_second },
 	{ "uring-register", do_uring_register },

@@ -21,6 +21,7 @@
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/blk.h"
+#include "virtio/blk_image.h"
 #include "vmm/base/fd.h"
 
 #define IMAGE_BYTES (1U << 20)
@@ -546,6 +547,47 @@ Test(blk, a_short_header_is_an_error, .timeout = 30)
 	disk_close(&d);
 }
 
+/* Data of a direction that the type does not have. */
+static int wrong_way(struct disk *d, uint32_t type, bool readable,
+		     bool writable)
+{
+	struct guest_buf bufs[4] = { { d->hdr, 16, false } };
+	unsigned int n = 1;
+
+	set_hdr(d, d->hdr, type, 3);
+	*at(d, d->status) = 0xee;
+	if (readable)
+		bufs[n++] = (struct guest_buf){ d->data, 512, false };
+	if (writable)
+		bufs[n++] = (struct guest_buf){ d->data + 4096, 512, true };
+	bufs[n++] = (struct guest_buf){ d->status, 1, true };
+	(void)wait_used(d, guest_ring_add(&d->f.ring[0], bufs, n));
+	return *at(d, d->status);
+}
+
+BOTH_ENGINES(data_the_wrong_way_round_is_an_error)
+{
+	struct disk d;
+
+	disk_open(&d, engine_word(*engine), NULL, BASIC | RANGES);
+	memset(at(&d, d.data), 0x99, 8192);
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_IN, true, false),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_IN, true, true),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_OUT, false, true),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_OUT, true, true),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_DISCARD, true, true),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(int, wrong_way(&d, VIRTIO_BLK_T_WRITE_ZEROES, false, true),
+		     VIRTIO_BLK_S_IOERR));
+	cr_assert(eq(u8, at(&d, d.data + 4096)[0], 0x99), "nothing is read");
+	cr_assert(image_is(&d, 3, 1, 4), "nothing is written");
+	disk_close(&d);
+}
+
 Test(blk, a_chain_without_status_breaks_the_ring, .timeout = 30)
 {
 	struct guest_buf buf;
@@ -952,6 +994,125 @@ Test(blk, an_image_in_use_is_refused, .timeout = 30)
 	cr_assert(eq(int, virtio_blk_role.create(&loop, args, &dev),
 		     -EWOULDBLOCK));
 	(void)unlink(d.path);
+	loop_finish(&loop);
+}
+
+/* Creates a disk by hand from an image of @len bytes. Return: the result. */
+static int by_hand(const void *bytes, size_t len, bool raw, uint64_t *sectors)
+{
+	static char word[] = "format=raw";
+	struct virtio_blk_config config;
+	struct virtio_dev *dev = NULL;
+	struct disk d = { 0 };
+	char *args[] = { d.path_word, raw ? word : NULL, NULL };
+	struct loop loop;
+	int r;
+
+	cr_assert(zero(int, loop_init(&loop)));
+	image_make(&d, 0);
+	cr_assert(zero(int, fd_write_all(d.fd, bytes, len)));
+	r = virtio_blk_role.create(&loop, args, &dev);
+	if (r == 0) {
+		memcpy(&config, dev->config, sizeof(config));
+		*sectors = config.capacity;
+	}
+	virtio_blk_role.destroy(dev);
+	(void)unlink(d.path);
+	(void)close(d.fd);
+	loop_finish(&loop);
+	return r;
+}
+
+Test(blk, an_image_of_no_whole_sectors_loses_its_tail_or_is_refused,
+     .timeout = 30)
+{
+	static const uint8_t zeroes[2000];
+	uint64_t sectors = 0;
+
+	cr_assert(eq(int, by_hand(zeroes, 0, false, &sectors), -EINVAL));
+	cr_assert(eq(int, by_hand(zeroes, 511, false, &sectors), -EINVAL));
+	cr_assert(eq(int, by_hand(zeroes, 511, true, &sectors), -EINVAL));
+	cr_assert(zero(int, by_hand(zeroes, 512, false, &sectors)));
+	cr_assert(eq(u64, sectors, 1));
+	cr_assert(zero(int, by_hand(zeroes, 2000, false, &sectors)));
+	cr_assert(eq(u64, sectors, 3));
+}
+
+Test(blk, formats_that_are_not_raw_are_known, .timeout = 30)
+{
+	static const struct {
+		const char *name, *bytes;
+		size_t offset, len;
+	} heads[] = {
+		{ "qcow2", "QFI\xfb", 0, 4 },
+		{ "qed", "QED\0", 0, 4 },
+		{ "vmdk", "KDMV", 0, 4 },
+		{ "vmdk", "# Disk DescriptorFile", 0, 21 },
+		{ "vdi", "\x7f\x10\xda\xbe", 64, 4 },
+		{ "vhdx", "vhdxfile", 0, 8 },
+		{ "vpc", "conectix", 0, 8 },
+		{ "parallels", "WithoutFreeSpace", 0, 16 },
+		{ "gzip", "\x1f\x8b\x08", 0, 3 },
+		{ "xz", "\xfd\x37zXZ\0", 0, 6 },
+		{ "zstd", "\x28\xb5\x2f\xfd", 0, 4 },
+	};
+	uint64_t sectors = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		uint8_t buf[1024] = { 0 };
+		const char *name;
+
+		memcpy(buf + heads[i].offset, heads[i].bytes, heads[i].len);
+		name = blk_image_format(buf, sizeof(buf));
+		cr_assert(name != NULL, "%s", heads[i].name);
+		cr_assert(zero(int, strcmp(name, heads[i].name)), "%s", name);
+		/* Not from less than all of it. */
+		name = blk_image_format(buf,
+					heads[i].offset + heads[i].len - 1);
+		cr_assert(name == NULL, "%s", heads[i].name);
+		cr_assert(eq(int, by_hand(buf, sizeof(buf), false, &sectors),
+			     -EINVAL),
+			  "%s", heads[i].name);
+		cr_assert(zero(int, by_hand(buf, sizeof(buf), true, &sectors)));
+		cr_assert(eq(u64, sectors, 2));
+	}
+}
+
+Test(blk, raw_disks_are_taken_for_what_they_are, .timeout = 30)
+{
+	uint8_t buf[BLK_IMAGE_HEAD] = { 0 };
+
+	cr_assert(blk_image_format(buf, sizeof(buf)) == NULL);
+	memcpy(buf + 510, "\x55\xaa", 2);
+	memcpy(buf + 512, "EFI PART", 8);
+	cr_assert(blk_image_format(buf, sizeof(buf)) == NULL);
+	memcpy(buf, "LUKS\xba\xbe", 6);
+	cr_assert(blk_image_format(buf, sizeof(buf)) == NULL);
+	memset(buf, 'Q', sizeof(buf));
+	cr_assert(blk_image_format(buf, sizeof(buf)) == NULL);
+	cr_assert(blk_image_format(buf, 0) == NULL);
+}
+
+/* As under the VMM: vmm/disk_image.h. */
+Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 30)
+{
+	static char word[] = "ro";
+	struct virtio_dev *a = NULL, *b = NULL, *c = NULL;
+	struct disk d = { 0 };
+	char *args[] = { d.path_word, word, NULL };
+	struct loop loop;
+
+	cr_assert(zero(int, loop_init(&loop)));
+	image_make(&d, 4096);
+	cr_assert(zero(int, virtio_blk_role.create(&loop, args, &a)));
+	cr_assert(zero(int, virtio_blk_role.create(&loop, args, &b)));
+	args[1] = NULL;
+	cr_assert(
+		eq(int, virtio_blk_role.create(&loop, args, &c), -EWOULDBLOCK));
+	virtio_blk_role.destroy(a);
+	virtio_blk_role.destroy(b);
+	(void)unlink(d.path);
+	(void)close(d.fd);
 	loop_finish(&loop);
 }
 

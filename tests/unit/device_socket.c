@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/frontend.h"
+#include "virtio/vhost_user.h"
 #include "vmm/base/fd.h"
 
 #define RX 0
@@ -58,6 +60,7 @@ static void exec_device(void)
 {
 	char self[PATH_MAX], program[PATH_MAX + 32], in[112], out[112];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int log_fd;
 
 	if (n < 0)
 		_exit(126);
@@ -65,6 +68,9 @@ static void exec_device(void)
 	*strrchr(self, '/') = 0;
 	(void)snprintf(program, sizeof(program), "%s/../../torpor-device",
 		       self);
+	log_fd = open(in_dir("log"), O_CREAT | O_WRONLY | O_APPEND, 0600);
+	if (log_fd < 0 || dup2(log_fd, STDERR_FILENO) < 0)
+		_exit(125);
 	(void)snprintf(in, sizeof(in), "in=%s", in_dir("in"));
 	(void)snprintf(out, sizeof(out), "out=%s", in_dir("out"));
 	(void)execl(program, program, "console", "--socket", path, in, out,
@@ -185,7 +191,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	static const char *const files[] = { "in", "out", "sock" };
+	static const char *const files[] = { "in", "out", "sock", "log" };
 
 	if (pid > 0) {
 		(void)kill(pid, SIGKILL);
@@ -294,13 +300,18 @@ Test(device_socket, console_goes_on_where_it_was_stopped)
 	}
 }
 
-static void attach_anew(void)
+static void detach(void)
 {
 	frontend_finish(&fe);
 	for (unsigned int i = 0; i < 2; i++) {
 		guest_ring_finish(&ring[i]);
 		guest_ring_init(&ring[i], &g, 64);
 	}
+}
+
+static void attach_anew(void)
+{
+	detach();
 	attach();
 	start(0, 0);
 	prints("the second\n");
@@ -372,4 +383,139 @@ Test(device_socket, jailed_process_has_nothing_of_the_shells)
 	(void)snprintf(ours, sizeof(ours), "%s", leads_to(pid, 2));
 	cr_assert(zero(int, strncmp(leads_to(child, 2), "pipe:", 5)));
 	cr_assert(ne(int, strcmp(leads_to(child, 2), ours), 0), "%s", ours);
+}
+
+/* ------------------------------------------------------ several front ends */
+
+/* Waits until the device's log holds @text. */
+static void logged(const char *text)
+{
+	char log[4096];
+
+	for (;;) {
+		int fd = open(in_dir("log"), O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, log, sizeof(log) - 1);
+
+		(void)close(fd);
+		cr_assert(ge(int, (int)n, 0));
+		log[n] = 0;
+		if (strstr(log, text))
+			return;
+		(void)usleep(1000);
+	}
+}
+
+Test(device_socket, who_says_nothing_keeps_nobody_out)
+{
+	int idle[40];
+
+	detach();
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		idle[i] = connect_to();
+	attach();
+	start(0, 0);
+	prints("served\n");
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		(void)close(idle[i]);
+}
+
+Test(device_socket, who_stops_within_a_message_is_left)
+{
+	int slow;
+
+	detach();
+	slow = connect_to();
+	cr_assert(eq(int, (int)send(slow, "\1\0\0", 3, MSG_NOSIGNAL), 3));
+	attach();
+	start(0, 0);
+	prints("served\n");
+	logged("has not sent a whole message");
+	(void)close(slow);
+}
+
+/* Not for ever, and the first goes on. */
+Test(device_socket, a_second_front_end_is_turned_away)
+{
+	const struct vhost_user_hdr hdr = { .request = 1, .flags = 1 };
+	int second = connect_to();
+	char byte;
+
+	start(0, 0);
+	cr_assert(eq(int, (int)send(second, &hdr, sizeof(hdr), MSG_NOSIGNAL),
+		     (int)sizeof(hdr)));
+	/* It is closed with what it said unread. */
+	cr_assert(le(int, (int)recv(second, &byte, 1, 0), 0));
+	logged("the device is in use");
+	prints("still here\n");
+	(void)close(second);
+}
+
+/* The process that serves the front end. */
+static pid_t server(void)
+{
+	char file[64], text[32] = "";
+	int fd;
+
+	(void)snprintf(file, sizeof(file), "/proc/%d/task/%d/children", pid,
+		       pid);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	cr_assert(gt(int, (int)read(fd, text, sizeof(text) - 1), 0));
+	(void)close(fd);
+	return (pid_t)atoi(text);
+}
+
+Test(device_socket, a_death_is_told_with_its_signal)
+{
+	start(0, 0);
+	cr_assert(zero(int, kill(server(), SIGBUS)));
+	logged("was killed by signal 7 (Bus error)");
+	detach();
+	attach();
+	start(0, 0);
+	prints("the next\n");
+}
+
+/* The shell may have had it ignore others. */
+static void ignores(pid_t of, int signal)
+{
+	unsigned long long mask = 0;
+	char file[64], line[128];
+	FILE *f;
+
+	(void)snprintf(file, sizeof(file), "/proc/%d/status", of);
+	f = fopen(file, "re");
+	cr_assert(ne(ptr, f, NULL));
+	while (fgets(line, sizeof(line), f) &&
+	       sscanf(line, "SigIgn: %llx", &mask) != 1)
+		continue;
+	(void)fclose(f);
+	cr_assert(mask >> (signal - 1) & 1, "signal %d", signal);
+}
+
+static void holds(pid_t of, const char *file, const char *text)
+{
+	char name[64], got[4096];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "/proc/%d/%s", of, file);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	n = read(fd, got, sizeof(got) - 1);
+	(void)close(fd);
+	cr_assert(gt(int, (int)n, 0), "%s", name);
+	got[n] = 0;
+	cr_assert(strstr(got, text) != NULL, "'%s' is not in %s", text, got);
+}
+
+Test(device_socket, by_hand_it_is_limited_too)
+{
+	holds(server(), "status", "Seccomp:\t2");
+	holds(server(), "status", "NoNewPrivs:\t1");
+	holds(server(), "status", "CapPrm:\t0000000000000000");
+	ignores(server(), SIGPIPE);
+	ignores(server(), SIGXFSZ);
+#ifndef __SANITIZE_ADDRESS__
+	holds(server(), "limits",
+	      "Max data size             8388608              8388608 ");
+#endif
 }

@@ -17,9 +17,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -153,6 +155,87 @@ Test(jail, disk_without_a_listener_has_one_ring_of_a_disk, .timeout = 30)
 	cr_assert(zero(int, run(ring_without_listener)));
 	if (geteuid() == 0)
 		cr_assert(zero(int, run(ring_without_listener_or_root)));
+}
+
+/* What may not grow is an error of the write, not the end of the process. */
+static int files_limited(void)
+{
+	char path[] = "/tmp/torpor-jail-XXXXXX";
+	int fd = mkstemp(path);
+
+	EXPECT(fd >= 0 && unlink(path) == 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	jail_limit_file_size(4096);
+	jail_device("blk", -1, true);
+	EXPECT(pwrite(fd, "x", 1, 4095) == -1 && errno == EPERM);
+	EXPECT(write(fd, path, 4) == 4);
+	EXPECT(pwritev(fd, &(struct iovec){ path, 4 }, 1, 4092) == 4);
+	EXPECT_ERRNO(pwritev(fd, &(struct iovec){ path, 4 }, 1, 4096), EFBIG);
+	EXPECT_ERRNO(fallocate(fd, 0, 4096, 4096), EFBIG);
+	EXPECT(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			 4096) == 0);
+	return 0;
+}
+
+static int files_limited_without_root(void)
+{
+	return become_ordinary() ? 1 : files_limited();
+}
+
+Test(jail, file_of_a_disk_does_not_grow, .timeout = 30)
+{
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("the sanitizer's run-time makes calls of its own");
+#endif
+	cr_assert(zero(int, run(files_limited)));
+	if (geteuid() == 0)
+		cr_assert(zero(int, run(files_limited_without_root)));
+}
+
+static int limits_never_rise(void)
+{
+	struct rlimit l = { 100, 200 };
+
+	EXPECT(setrlimit(RLIMIT_FSIZE, &l) == 0);
+	jail_limit_file_size(4096);
+	EXPECT(getrlimit(RLIMIT_FSIZE, &l) == 0);
+	EXPECT(l.rlim_cur == 100 && l.rlim_max == 200);
+	jail_limit_file_size(150);
+	EXPECT(getrlimit(RLIMIT_FSIZE, &l) == 0);
+	EXPECT(l.rlim_cur == 100 && l.rlim_max == 150);
+	return 0;
+}
+
+Test(jail, limits_are_never_raised, .timeout = 30)
+{
+	cr_assert(zero(int, run(limits_never_rise)));
+}
+
+static int dialler(void)
+{
+	const struct sockaddr_un sa = { .sun_family = AF_UNIX,
+					.sun_path = "/nonexistent/s_1" };
+	int fd;
+
+	jail_dialler();
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	EXPECT(fd >= 0);
+	EXPECT_ERRNO(connect(fd, (const struct sockaddr *)&sa, sizeof(sa)),
+		     ENOENT);
+	EXPECT_ERRNO(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+	EXPECT_ERRNO(open("/", O_RDONLY), EPERM);
+	EXPECT_ERRNO(listen(fd, 1), EPERM);
+	EXPECT_ERRNO(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
+	EXPECT_ERRNO(read(fd, NULL, 0), EPERM);
+	return 0;
+}
+
+Test(jail, dialler_connects_and_nothing_else, .timeout = 30)
+{
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("the sanitizer's run-time makes calls of its own");
+#endif
+	cr_assert(zero(int, run(dialler)));
 }
 
 /* The rest is seen where seccomp does not hide it. */

@@ -44,7 +44,8 @@ static bool known(const char *role)
 static bool same_rule(const struct policy_rule *a, const struct policy_rule *b)
 {
 	return a->nr == b->nr && a->test == b->test && a->arg == b->arg &&
-	       a->mask == b->mask && a->value == b->value;
+	       a->mask == b->mask && a->value == b->value &&
+	       a->arg2 == b->arg2 && a->mask2 == b->mask2;
 }
 
 static void no_rule_twice(const struct policy_table *table, const char *name)
@@ -175,6 +176,39 @@ Test(policy, memory_is_never_executable, .timeout = 30)
 	}
 }
 
+/* RLIMIT_DATA does not count what is shared, so there is none of it. */
+Test(policy, anonymous_memory_of_a_device_is_private, .timeout = 30)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < policy_common.nr_rules; i++) {
+		const struct policy_rule *rule = &policy_common.rules[i];
+
+		if (rule->nr != SCMP_SYS(mmap))
+			continue;
+		n++;
+		cr_assert(eq(int, rule->test, POLICY_EQ));
+		cr_assert(eq(u64, rule->mask, PROT_EXEC));
+		cr_assert(eq(int, rule->arg2, 3));
+		cr_assert(rule->mask2 == MAP_ANONYMOUS ||
+			  rule->mask2 == MAP_SHARED);
+	}
+	cr_assert(eq(uint, n, 2));
+}
+
+Test(policy, every_role_has_a_limit_of_memory, .timeout = 30)
+{
+	for (unsigned int i = 0; i < policy_nr_roles; i++) {
+		const struct policy_role *role = &policy_roles[i];
+
+		cr_assert(ge(u64, role->data_bytes, 8 << 20), "%s", role->name);
+		cr_assert(le(u64, role->data_bytes, 64 << 20), "%s",
+			  role->name);
+		cr_assert(
+			eq(int, role->data_bytes_per_fd != 0, may_open(role)));
+	}
+}
+
 Test(policy, vmm_opens_files_but_creates_none, .timeout = 30)
 {
 	const struct policy_rule *rule = find(&policy_vmm, SCMP_SYS(openat));
@@ -199,6 +233,7 @@ Test(policy, no_table_has_a_rule_twice, .timeout = 30)
 	no_rule_twice(&policy_vcpu, "vcpu");
 	no_rule_twice(&policy_vmm_never, "never");
 	no_rule_twice(&policy_spawner, "spawner");
+	no_rule_twice(&policy_dialler, "dialler");
 	for (unsigned int i = 0; i < policy_nr_roles; i++)
 		no_rule_twice(&policy_roles[i].table, policy_roles[i].name);
 }

@@ -615,33 +615,24 @@ AS_BOTH_USERS(spawner, a_share_that_became_another_directory_is_refused)
 
 /* -------------------------------------------------------------- violations */
 
+/* clang-format off */
 static const struct violation {
 	const char *role, *word, *call;
 } violations[] = {
-	{ "blk", "open", "openat" },
-	{ "blk", "socket", "socket" },
-	{ "blk", "ptrace", "ptrace" },
-	{ "blk", "execve", "execve" },
-	{ "blk", "fork", "clone" },
-	{ "blk", "kill", "kill" },
-	{ "blk", "tgkill", "tgkill" },
-	{ "blk", "map-exec", "mmap" },
-	{ "blk", "dumpable", "prctl" },
-	{ "blk", "tap-ioctl", "ioctl" },
-	{ "blk", "dupfd", "fcntl" },
-	{ "blk", "sendto", "sendto" },
-	{ "net", "bad-ioctl", "ioctl" },
-	{ "net", "thread", "clone" },
-	{ "console", "open", "openat" },
-	{ "fs", "socket", "socket" },
-	{ "fs", "execve", "execve" },
-	{ "fs", "dupfd", "fcntl" },
-	{ "rng", "setfl", "fcntl" },
-	{ "vsock", "getfl", "fcntl" },
-	{ "console", "seals", "fcntl" },
-	{ "fs", "setfl", "fcntl" },
-	{ "rng", "tap-ioctl", "ioctl" },
-	{ "blk", "tap-filter", "ioctl" },
+	{ "blk", "open", "openat" }, { "blk", "socket", "socket" },
+	{ "blk", "ptrace", "ptrace" }, { "blk", "execve", "execve" },
+	{ "blk", "fork", "clone" }, { "blk", "kill", "kill" },
+	{ "blk", "tgkill", "tgkill" }, { "blk", "map-exec", "mmap" },
+	{ "blk", "dumpable", "prctl" }, { "blk", "tap-ioctl", "ioctl" },
+	{ "blk", "dupfd", "fcntl" }, { "blk", "sendto", "sendto" },
+	{ "net", "bad-ioctl", "ioctl" }, { "net", "thread", "clone" },
+	{ "console", "open", "openat" }, { "fs", "socket", "socket" },
+	{ "fs", "execve", "execve" }, { "fs", "dupfd", "fcntl" },
+	{ "rng", "setfl", "fcntl" }, { "vsock", "getfl", "fcntl" },
+	{ "console", "seals", "fcntl" }, { "fs", "setfl", "fcntl" },
+	{ "rng", "tap-ioctl", "ioctl" }, { "blk", "tap-filter", "ioctl" },
+	{ "blk", "map-shared", "mmap" }, { "fs", "map-shared", "mmap" },
+	{ "blk", "raise-limit", "prlimit64" },
 	{ "blk", "uring-second", "io_uring_setup" },
 	{ "blk", "uring-openat", "io_uring_setup" },
 	{ "blk", "uring-socket", "io_uring_setup" },
@@ -650,6 +641,7 @@ static const struct violation {
 	{ "rng", "x32", "of the x32 ABI" },
 #endif
 };
+/* clang-format on */
 
 static const enum sandbox_mode violation_modes[] = { SANDBOX_FULL,
 						     SANDBOX_WEAK };
@@ -699,13 +691,15 @@ static void ring_is_a_disks(size_t who, enum sandbox_mode mode)
 	bench_start(&b, who, mode);
 	device_start(&b, &d, "blk",
 		     "uring jail uring-openat uring-socket uring-flag "
-		     "uring-write");
+		     "uring-write gobble");
 	if (says(&d, "uring -1 "))
 		cr_skip("no io_uring on this host");
 	cr_assert(says(&d, "uring-openat -1 EACCES\n"), "%s", d.text);
 	cr_assert(says(&d, "uring-socket -1 EACCES\n"), "%s", d.text);
 	cr_assert(says(&d, "uring-flag -1 EACCES\n"), "%s", d.text);
-	cr_assert(says(&d, "uring-write 0 ok\nready"), "%s", d.text);
+	cr_assert(says(&d, "uring-write 0 ok\n"), "%s", d.text);
+	/* Nor the host's memory. */
+	cr_assert(says(&d, "gobble below 64 MiB\nready"), "%s", d.text);
 	device_finish(&d);
 	bench_finish(&b);
 }
