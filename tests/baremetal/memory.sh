@@ -46,6 +46,35 @@ measure_all() { # WHEN
 		[ "$sum" -gt 0 -a "$sum" -le $VM_MAX ]
 }
 
+# limit PID NAME: the soft limit and the hard one.
+limit() {
+	awk -v name="$2" 'index($0, name) == 1 {
+		sub(name, "")
+		print $1, $2
+	}' "/proc/$1/limits"
+}
+
+# Memory of its own is at most half of what a role's limit lets it have; a disk
+# has a limit that is its image's size.
+limits_all() { # WHEN
+	local p process data soft hard n=0
+	for p in $(strays | awk 'NF > 1 { print $1 }'); do
+		process=$(cat "/proc/$p/comm")
+		case $process in torpor*) continue ;; esac
+		data=$(awk '/^VmData:/ { print $2 }' "/proc/$p/status")
+		read -r soft hard < <(limit "$p" "Max data size")
+		echo "  $process $1: data $data KiB, limit $hard bytes"
+		expect "$process $1: its memory is limited, with room" \
+			"$data KiB of $soft, $hard" eval \
+			'[ "$soft" = "$hard" ] && [ "$hard" -ge $((data * 2048)) ]'
+		[ "$process" != blk0 ] ||
+			expect_eq "$process $1: its image does not grow" \
+				"$(limit "$p" "Max file size")" "4194304 4194304"
+		n=$((n + 1))
+	done
+	expect_eq "$1: the limits of all devices" $n 4
+}
+
 # An option whose payload waits for a byte when all is done.
 after_traffic() {
 	image disk.img 4M
@@ -65,6 +94,7 @@ memory_tests() {
 	after_traffic --params "stay=1" "$payloads/hostile.elf"
 	expect "hostile ran" "no DONE line" vm_line "DONE passed=*" 120
 	measure_all "after hostile requests"
+	limits_all "after hostile requests"
 }
 
 for_each_user memory_tests
