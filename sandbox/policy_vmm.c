@@ -69,9 +69,14 @@ static const struct policy_rule every[] = {
 	POLICY_ALLOW(rt_sigaction),
 	POLICY_ALLOW(restart_syscall),
 	/* A crash gives the terminal back as it was. */
+	POLICY_ALLOW_EQ(ioctl, 1, TCGETS),
 	POLICY_ALLOW_EQ(ioctl, 1, TCSETS),
 	POLICY_ALLOW(exit),
 	POLICY_ALLOW(exit_group),
+#ifdef __SANITIZE_ADDRESS__
+	/* Its run-time, as a thread ends. */
+	POLICY_ALLOW(sigaltstack),
+#endif
 	/* No process, and no further thread. */
 	POLICY_DENY(clone3, ENOSYS),
 	/* Interrupts: a line, a message, the I/O APIC's entries. */
@@ -102,6 +107,8 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_KVMCLOCK_CTRL),
 	/* Serial input: a byte, or the end? */
 	POLICY_ALLOW_EQ(ioctl, 1, FIONREAD),
+	/* At the end: a pty's reader gets what it has not read yet. */
+	POLICY_ALLOW(clock_nanosleep),
 	/* The event loop; aarch64 has epoll_pwait only. */
 	POLICY_ALLOW(epoll_wait),
 	POLICY_ALLOW(epoll_pwait),
