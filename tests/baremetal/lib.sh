@@ -137,6 +137,7 @@ node_make() {
 # for_each_user COMMAND...: as who we are and, if that is root, once more with
 # VMs run by an ordinary user.
 for_each_user() {
+	declare -F "$1" >/dev/null || not_ok "$1" "there is no such test"
 	as=() who=
 	run_dir_make
 	"$@"

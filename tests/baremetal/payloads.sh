@@ -252,6 +252,18 @@ hostile_tests() {
 	hostile_end "hostile, irqchip kernel" 120
 }
 
+# A shared directory of whoever runs the VM; its device outlives it all.
+fuse_tests() {
+	rm -rf "$dir/run/share"
+	mkdir "$dir/run/share"
+	[ ${#as[@]} = 0 ] || chown "$ORDINARY:$ORDINARY" "$dir/run/share"
+	vm_start --shared-dir "$dir/run/share:data" "$payloads/hostile_fuse.elf"
+	vm_end 120 || not_ok "hostile FUSE driver" "does not end"
+	verdict "hostile FUSE driver" 0
+	expect "hostile FUSE driver: no device has died" "$(cat "$dir/run/err")" \
+		eval '! grep -q "killed\|deadline\|died" "$dir/run/err"'
+}
+
 # Kicks without end, of a device that has nothing to do: how many of them go by
 # while another device answers a request? One vCPU does both.
 flood_tests() {
