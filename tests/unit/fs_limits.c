@@ -462,7 +462,7 @@ Test(fs_limits, forgotten_files_are_synced_when_fds_are_short)
 	fs_again("max_fds=20", "");
 	cr_assert(zero(int, fuse_init(0)));
 	for (int i = 0; i < 40; i++) {
-		char name[8];
+		char name[16];
 		struct fuse_open_out open_out;
 
 		(void)snprintf(name, sizeof(name), "f%d", i);
