@@ -86,9 +86,10 @@ check_rng() {
 		'[ $(dd if=/dev/hwrng bs=16 count=1 2>/dev/null | wc -c) = 16 ]'
 }
 
-# ends_with NAME CODE COMMAND: the guest does it, torpor exits with the code.
+# ends_with NAME CODE COMMAND [PARAMS]: the guest does it, torpor exits with the
+# code.
 ends_with() {
-	if ! vm_start "panic=0"; then
+	if ! vm_start "panic=0 ${4-}"; then
 		not_ok "$1" "the guest did not boot"
 		return
 	fi
@@ -103,8 +104,33 @@ boot_and_check "4 CPUs" 4 4 ""
 boot_and_check "maxcpus=1" 2 1 "maxcpus=1"
 
 ends_with "reboot exits 32" 32 "reboot -f"
+ends_with "reboot by the firmware exits 32" 32 "reboot -f" "reboot=b"
 ends_with "panic exits 34" 34 "echo c >/proc/sysrq-trigger"
 
+is_halted() {
+	ctl state
+	echo "$ctl_out" | grep -q "RUNNING, halted"
+}
+
+# Nothing on the command line, and no root: a panic before any module.
+timeout $((60 * SLOW)) "$torpor" run --serial stdout "$VM_KERNEL" </dev/null \
+	>/tmp/early 2>&1
+expect_eq "an early panic exits 32" $? 32
+expect "an early panic is seen" "$(tail -n 5 /tmp/early)" \
+	grep -q 'Kernel panic' /tmp/early
+
+if vm_start ""; then
+	guest_send "halt -f"
+	n=0
+	until is_halted || [ $n = 120 ]; do
+		n=$((n + 1))
+		sleep 1
+	done
+	expect "a guest that has halted is said to have" "$ctl_out" is_halted
+	ctl stop
+	vm_exit 10
+	expect_eq "... and stops" "$code" 0
+fi
 if vm_start ""; then
 	ctl powerbtn
 	vm_exit 20
