@@ -279,6 +279,7 @@ UNIT_TESTS = \
 	ioapic \
 	iov \
 	jail \
+	jail_attempts \
 	loader \
 	loader_elf \
 	loop \
@@ -297,6 +298,7 @@ UNIT_TESTS = \
 	net_wake_arm \
 	pmc \
 	policy \
+	policy_filter \
 	power \
 	power_pause \
 	power_request \
@@ -391,7 +393,8 @@ BAREMETAL_TOOLS = \
 	$(B)/tests/baremetal/wake_forced \
 	$(B)/tests/baremetal/wake_races
 
-baremetal-tools: $(BAREMETAL_TOOLS) $(B)/tests/sandbox/mad-device
+baremetal-tools: $(BAREMETAL_TOOLS) $(B)/tests/sandbox/mad-device \
+	$(B)/tests/sandbox/rule-callers
 
 $(B)/tests/baremetal/ctl: tests/baremetal/ctl.c
 $(B)/tests/baremetal/cycle_host: tests/baremetal/cycle_host.c
@@ -570,9 +573,9 @@ $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 # What the sandbox tests jail. From sources: a sanitizer cannot be linked
 # statically, and a program in an empty root must be.
 PROBE = $(B)/tests/sandbox/probe-device
-PROBE_SRC = tests/sandbox/probe_device.c $(BASE_SRC) sandbox/caps.c \
-	sandbox/jail.c sandbox/policy.c sandbox/policy_roles.c \
-	sandbox/policy_vmm.c virtio/blk_ring.c
+PROBE_SRC = tests/sandbox/probe_device.c tests/sandbox/attempts.c \
+	$(BASE_SRC) sandbox/caps.c sandbox/jail.c sandbox/policy.c \
+	sandbox/policy_roles.c sandbox/policy_vmm.c virtio/blk_ring.c
 
 $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
 	$(call say,LD,$@)
@@ -581,7 +584,8 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
 		-l:liburing.a
 
 $(B)/tests/unit/spawner $(B)/tests/unit/device_log \
-	$(B)/tests/unit/captured_vmm: | $(PROBE)
+	$(B)/tests/unit/captured_vmm $(B)/tests/unit/jail_attempts: | $(PROBE)
+$(B)/tests/unit/jail_attempts: $(B)/obj/tests/sandbox/attempts.o
 
 # In the place of torpor-device.
 $(B)/tests/sandbox/mad-device: tests/sandbox/mad_device.c $(BASE_SRC) \
@@ -589,6 +593,12 @@ $(B)/tests/sandbox/mad-device: tests/sandbox/mad_device.c $(BASE_SRC) \
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
 		$(HARDEN) $(WARN) -o $@ $(filter %.c,$^) -lpthread
+
+# Which rules of the filters the programs use.
+$(B)/tests/sandbox/rule-callers: $(B)/obj/tests/sandbox/rule_callers.o $(LIBS)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
+		$(B)/libsandbox.a $(B)/libbase.a -lseccomp
 
 # Executed by it.
 $(B)/tests/unit/device_socket: | $(B)/torpor-device

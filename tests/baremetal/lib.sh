@@ -27,6 +27,19 @@ dir=$(mktemp -d "/tmp/torpor-$name.XXXXXX")
 chmod 755 "$dir"
 cp "$B/torpor" "$B/torpor-device" "$dir"
 torpor=$dir/torpor
+# Under a tracer, see tests/sandbox/rules.sh: by the name of torpor, so that
+# whoever runs it gets it.
+if [ -n "${TORPOR_RULES-}" ]; then
+	cp "$B/tests/sandbox/rule-callers" "$dir"
+	mv "$torpor" "$torpor.traced"
+	cat >"$torpor" <<-END
+		#!/bin/sh
+		[ "\$1" = run ] || exec "$torpor.traced" "\$@"
+		exec "$dir/rule-callers" trace "$TORPOR_RULES/$name.\$\$" \\
+			"$torpor.traced" "\$@"
+	END
+	chmod 755 "$torpor"
+fi
 sock=$dir/run/sock
 # What each VM that ends tells of its main loop.
 export TORPOR_TURNS=$dir/turns
@@ -37,7 +50,7 @@ who= as=()
 
 # All limits of time are this many times as long on an emulated host.
 SLOW=1
-[ "${TORPOR_NESTED-0}" = 0 ] || SLOW=6
+[ "${TORPOR_NESTED-0}" = 0 -a -z "${TORPOR_RULES-}" ] || SLOW=6
 
 # how_many USUAL EMULATED LONG: how much of a test is done.
 how_many() {

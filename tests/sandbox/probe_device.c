@@ -5,8 +5,8 @@
  *	probe-device ROLE NAME SANDBOX LOGLEVEL WORD...
  *
  * Words are done in order. On DEVFD_CTL it writes a line of text per word, and
- * at the end it waits there for end of file. "jail" is stage 3; words before
- * it run in stage 2.
+ * at the end it waits there for end of file. "try=NAME" is one of attempts.h.
+ *"jail" is stage 3; words before it run in stage 2.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,9 +32,12 @@
 #include <unistd.h>
 
 #include "sandbox/jail.h"
+#include "tests/sandbox/attempts.h"
 #include "virtio/blk_ring.h"
 #include "virtio/devctl.h"
 #include "vmm/base/log.h"
+
+#define TRY "try="
 
 static char *const *probe_argv;
 static bool slow_end;
@@ -546,6 +549,18 @@ static const struct {
 	{ "comm", do_comm },
 };
 
+/* A word "try=NAME". Return: false if it is none. */
+static bool do_attempt(const char *word)
+{
+	const struct attempt *a = NULL;
+
+	if (strncmp(word, TRY, strlen(TRY)) == 0)
+		a = attempt_find(word + strlen(TRY));
+	if (a)
+		say_result(a->name, attempt_make(a));
+	return a != NULL;
+}
+
 int main(int argc, char **argv)
 {
 	char byte;
@@ -557,6 +572,8 @@ int main(int argc, char **argv)
 	for (int i = 5; i < argc; i++) {
 		size_t w = 0;
 
+		if (do_attempt(argv[i]))
+			continue;
 		while (w < ARRAY_SIZE(words) &&
 		       strcmp(words[w].word, argv[i]) != 0)
 			w++;
