@@ -113,6 +113,7 @@ part install tests/install.sh
 if [ "${LONG-0}" = 1 ]; then
 	make_part lint lint
 	make_part guest-suspend check-guest-suspend
+	[ ! -e /dev/kvm ] || part rules tests/sandbox/rules.sh
 	make_part demo demo
 	export FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
 	make_part fuzz fuzz

@@ -50,7 +50,7 @@ who= as=()
 
 # All limits of time are this many times as long on an emulated host.
 SLOW=1
-[ "${TORPOR_NESTED-0}" = 0 -a -z "${TORPOR_RULES-}" ] || SLOW=6
+[ "${TORPOR_NESTED-0}${TORPOR_RULES-}" = 0 ] || SLOW=6
 
 # how_many USUAL EMULATED LONG: how much of a test is done.
 how_many() {

@@ -191,7 +191,8 @@ static bool matches(const struct policy_rule *rule, uint64_t nr,
 	if (rule->nr < 0 || (uint64_t)rule->nr != nr)
 		return false;
 	return names_only || rule->test != POLICY_EQ ||
-	       (args[rule->arg] & rule->mask) == rule->value;
+	       ((args[rule->arg] & rule->mask) == rule->value &&
+		!(args[rule->arg2] & rule->mask2));
 }
 
 static void use(struct world *w, struct table *table, uint64_t nr,

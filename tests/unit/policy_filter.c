@@ -79,7 +79,8 @@ static bool denies(const struct policy_rule *rule)
 static bool matches(const struct policy_rule *rule, const uint64_t *args)
 {
 	if (rule->test == POLICY_EQ)
-		return (args[rule->arg] & rule->mask) == rule->value;
+		return (args[rule->arg] & rule->mask) == rule->value &&
+		       !(args[rule->arg2] & rule->mask2);
 	if (rule->test == POLICY_SELF)
 		return (uint32_t)args[rule->arg] == (uint32_t)getpid();
 	return true;
@@ -218,6 +219,14 @@ static void add(struct questions *all, long nr, unsigned int arg,
 		q->args[arg] = value;
 }
 
+static void add_form(struct questions *all, const struct policy_rule *rule,
+		     uint64_t value, uint64_t value2)
+{
+	add(all, rule->nr, rule->arg, value);
+	if (rule->mask2)
+		all->list[all->n - 1].args[rule->arg2] = value2;
+}
+
 /* The form that @rule allows, and it with each bit that it looks at changed. */
 static void add_forms(struct questions *all, const struct policy_rule *rule)
 {
@@ -227,10 +236,14 @@ static void add_forms(struct questions *all, const struct policy_rule *rule)
 
 	if (rule->test != POLICY_EQ && rule->test != POLICY_SELF)
 		return;
-	add(all, rule->nr, rule->arg, value);
+	add_form(all, rule, value, 0);
 	for (unsigned int bit = 0; bit < 64; bit++) {
-		if (mask & 1ULL << bit)
-			add(all, rule->nr, rule->arg, value ^ 1ULL << bit);
+		uint64_t changed = 1ULL << bit;
+
+		if (mask & changed)
+			add_form(all, rule, value ^ changed, 0);
+		if (rule->mask2 & changed)
+			add_form(all, rule, value, changed);
 	}
 }
 
