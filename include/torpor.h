@@ -48,7 +48,8 @@ struct torpor;
  * @ret: closed with torpor_close()
  *
  * Return: 0; -ENOENT no such socket; -ECONNREFUSED nobody listens there;
- * -EACCES; -ENAMETOOLONG; -EBUSY too many clients; -EPROTONOSUPPORT torpor
+ * -EACCES; -ENAMETOOLONG; -EBUSY too many clients, from a torpor that does not
+ * make room by closing the longest silent one; -EPROTONOSUPPORT torpor
  * speaks another protocol than TORPOR_PROTOCOL; or a common error.
  */
 int torpor_connect(const char *path, int timeout_ms, struct torpor **ret);

@@ -20,6 +20,8 @@ if [ "$1" = --one ]; then
 	mkdir -p "$to/san"
 	export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$to/san/report"
 	export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$to/san/report"
+	# A leak is told by its report, see criterions_own.
+	export LSAN_OPTIONS="${LSAN_OPTIONS:+$LSAN_OPTIONS:}exitcode=0"
 	"$3" >"$to/log" 2>&1
 	echo $? >"$to/status"
 	exit 0
@@ -41,6 +43,15 @@ running=$!
 wait $running
 running=
 
+# criterions_own REPORT: nothing but leaks of what Criterion itself has allocated,
+# as Debian's 2.4.1 leaves some now and then.
+criterions_own() {
+	awk '/leak of/ { leaks++ }
+		/^    #1 / && /libcriterion/ { own++ }
+		/ERROR: AddressSanitizer|runtime error/ { more = 1 }
+		END { exit !(leaks && leaks == own && !more) }' "$1"
+}
+
 passing=0 failing=0 skipped=0 broken=0
 for program in "$@"; do
 	out=$dir/${program##*/}
@@ -59,6 +70,9 @@ for program in "$@"; do
 	skips=$(grep -a -c 'SKIP' "$out/log")
 	passing=$((passing + $2))
 	failing=$((failing + $1 - $2)) skipped=$((skipped + skips))
+	for report in "$out"/san/*; do
+		[ ! -e "$report" ] || ! criterions_own "$report" || rm "$report"
+	done
 	if [ -n "$(ls "$out/san")" ]; then
 		echo "not ok - ${program##*/}: sanitizer report"
 		cat "$out"/san/*

@@ -72,7 +72,7 @@ static const struct foreign options[] = {
 	  "torpor has no such device" },
 	{ " incoming loadvm snapshot restore suspended ", NO_MOVE },
 	{ " gdb s S ", "torpor has no debugger's port" },
-	{ " cpu-affinity rt-cpus core-scheduling cgroup vcpu-cgroup-path ",
+	{ " cpu-affinity rt-cpus core-scheduling vcpu-cgroup-path ",
 	  "use taskset, chrt or systemd-run in front of torpor" },
 };
 

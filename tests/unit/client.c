@@ -286,14 +286,18 @@ Test(client, too_many_events_lose_the_oldest_and_are_counted)
 	torpor_close(t); /* frees the rest */
 }
 
-Test(client, the_33rd_client_is_busy)
+Test(client, the_33rd_takes_the_place_of_the_longest_silent)
 {
-	struct torpor *t[CONTROL_MAX_CLIENTS], *extra = NULL;
+	struct torpor *t[CONTROL_MAX_CLIENTS + 1];
 
-	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
 		t[i] = dial();
-	cr_assert(eq(int, torpor_connect(path, LONG_MS, &extra), -EBUSY));
-	for (int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+	cr_expect(eq(int, torpor_call(t[0], "state", NULL, LONG_MS, NULL),
+		     -ECONNRESET));
+	cr_expect(zero(int, torpor_call(t[1], "state", NULL, LONG_MS, NULL)));
+	cr_expect(zero(int, torpor_call(t[CONTROL_MAX_CLIENTS], "state", NULL,
+					LONG_MS, NULL)));
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
 		torpor_close(t[i]);
 }
 
