@@ -54,7 +54,7 @@ make_devices() {
 	device blk path="$work/disk"
 	device net tap=tap0
 	device rng
-	device fs path="$work/share" tag=data
+	device fs path="$work/share" tag=data suid
 	device vsock cid=5 path="$vsock_path"
 }
 

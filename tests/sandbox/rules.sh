@@ -24,7 +24,7 @@ if [ "$(id -u)" != 0 ]; then
 	echo "rules: 0 passed, 0 failed, 1 skipped"
 	exit 0
 fi
-[ $# != 0 ] || set -- payloads kill errors bmcycles asleep memory stop mad
+[ $# != 0 ] || set -- payloads kill errors bmcycles mad
 
 passed=0 failed=0
 for script in "$@"; do
