@@ -96,6 +96,21 @@ void power_census_start(struct power *power, bool shallow)
 	}
 }
 
+/* Every vCPU that has run waits here: look closer. */
+static void maybe_census(struct power *power)
+{
+	if (power->step != POWER_STEP_PARKING || power->census_missing ||
+	    power->note_census_ok)
+		return;
+	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
+		const struct power_vcpu *v = &power->vcpus[i];
+
+		if (__atomic_load_n(&v->up, __ATOMIC_RELAXED) && !v->parked)
+			return;
+	}
+	power_census_start(power, false);
+}
+
 static void census_end(struct power *power)
 {
 	bool pending = false, running = false;
@@ -106,11 +121,6 @@ static void census_end(struct power *power)
 
 		pending |= v->report == POWER_REPORT_PENDING;
 		running |= v->report == POWER_REPORT_RUNNING;
-		/* Found running: it has to park before the next census. */
-		if (v->report == POWER_REPORT_RUNNING)
-			set_up(power, i, true);
-		else if (v->report == POWER_REPORT_DOWN)
-			set_up(power, i, false);
 	}
 	if (!pending && !running) {
 		power->note_census_ok = true;
@@ -126,9 +136,14 @@ static void census_end(struct power *power)
 		notify_main(power);
 		return;
 	}
-	/* Whoever has something pending must take it: start over. */
+	/*
+	 * Whoever has something pending must take it: start over. Who was found
+	 * running may have been the last to park meanwhile.
+	 */
 	if (pending || power->census_shallow)
 		power_unpark_all(power);
+	else
+		maybe_census(power);
 }
 
 static void report(struct power *power, unsigned int cpu,
@@ -140,23 +155,16 @@ static void report(struct power *power, unsigned int cpu,
 		return;
 	v->report_round = power->census_round;
 	v->report = report;
+	/*
+	 * Found running: it has to park before the next census. Said now and
+	 * not at the end: until then it may go offline.
+	 */
+	if (report == POWER_REPORT_RUNNING)
+		set_up(power, cpu, true);
+	else if (report == POWER_REPORT_DOWN)
+		set_up(power, cpu, false);
 	if (--power->census_missing == 0)
 		census_end(power);
-}
-
-/* Every vCPU that has run waits here: look closer. */
-static void maybe_census(struct power *power)
-{
-	if (power->step != POWER_STEP_PARKING || power->census_missing ||
-	    power->note_census_ok)
-		return;
-	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
-		const struct power_vcpu *v = &power->vcpus[i];
-
-		if (__atomic_load_n(&v->up, __ATOMIC_RELAXED) && !v->parked)
-			return;
-	}
-	power_census_start(power, false);
 }
 
 static bool census_wants(const struct power *power, unsigned int cpu)

@@ -276,6 +276,46 @@ Test(power, a_vcpu_that_went_down_unseen_is_found_by_a_look)
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
 
+/* vCPU 0's look at itself takes until vCPU 1 is in the port or back from it. */
+static void slow_look(struct model *model, unsigned int cpu)
+{
+	bool census;
+
+	(void)pthread_mutex_lock(&model->power.lock);
+	census = model->power.census_missing > 0;
+	(void)pthread_mutex_unlock(&model->power.lock);
+	while (cpu == 0 && census && !model_parked(model, 1) &&
+	       !model_done(model, 1))
+		(void)sched_yield();
+}
+
+/* A census that vCPU 0 has begun has found vCPU 1 running, and goes on. */
+static void found_running(void)
+{
+	begin(2);
+	m.in_inspect = slow_look;
+	model_order(&m, 0, ORDER_C2);
+	MODEL_UNTIL(&m, model_report(&m, 1) == POWER_REPORT_RUNNING);
+}
+
+Test(power, a_vcpu_that_parks_before_the_census_is_over_is_looked_at_again)
+{
+	found_running();
+	model_order(&m, 1, ORDER_C2);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	cr_assert(eq(u32, m.power.census_round, 3));
+}
+
+Test(power,
+     a_vcpu_that_goes_offline_before_the_census_is_over_is_not_waited_for)
+{
+	found_running();
+	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
+	model_order(&m, 1, ORDER_C2);
+	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	cr_assert(eq(u32, m.power.census_round, 3));
+}
+
 /* -------------------------------------------- something is pending */
 
 Test(power, the_last_to_park_with_an_interrupt_pending_lets_all_go)

@@ -85,6 +85,8 @@ struct model {
 	unsigned int nr_events;
 	/* Called from ops->quiesce, for what happens at that very moment. */
 	void (*in_quiesce)(struct model *m);
+	/* The same of ops->vcpu_inspect, on the vCPU's thread. */
+	void (*in_inspect)(struct model *m, unsigned int cpu);
 };
 
 static inline void model_poke(struct model *m)
@@ -99,6 +101,8 @@ static unsigned int model_inspect(void *ctx, unsigned int cpu)
 {
 	struct model *m = ctx;
 
+	if (m->in_inspect)
+		m->in_inspect(m, cpu);
 	return atomic_load(&m->cpus[cpu].bits);
 }
 
@@ -447,6 +451,17 @@ static inline bool model_parked(struct model *m, unsigned int cpu)
 	parked = m->power.vcpus[cpu].parked;
 	(void)pthread_mutex_unlock(&m->power.lock);
 	return parked;
+}
+
+/* What a census has found of it, also of one that goes on. */
+static inline enum power_report model_report(struct model *m, unsigned int cpu)
+{
+	enum power_report report;
+
+	(void)pthread_mutex_lock(&m->power.lock);
+	report = m->power.vcpus[cpu].report;
+	(void)pthread_mutex_unlock(&m->power.lock);
+	return report;
 }
 
 static inline unsigned int model_done(struct model *m, unsigned int cpu)
