@@ -418,6 +418,8 @@ static void make_place(struct control *ctl)
 		     c->heard_ns < found->heard_ns))
 			found = c;
 	}
+	if (!found)
+		return; /* all have ended, and are about to go */
 	log_limited(&ctl->evicted,
 		    "control: more than %d clients, the longest silent one is "
 		    "closed",

@@ -60,10 +60,11 @@ static int call_raw(struct vio_dev *dev, uint32_t opcode, uint64_t node,
 					{ &answer, sizeof(answer) } };
 	uint32_t used;
 
+	unique++;
 	request.h = (struct fuse_in_header){
 		.len = said_len,
 		.opcode = opcode,
-		.unique = ++unique,
+		.unique = unique,
 		.nodeid = node,
 	};
 	memset(&answer.h, 0xa5, sizeof(answer.h));
@@ -102,9 +103,10 @@ static bool tell(struct vio_dev *dev, uint32_t opcode, uint64_t node,
 				   (uint32_t)sizeof(request.h) + len };
 
 	memcpy(request.arg, arg, len);
+	unique++;
 	request.h = (struct fuse_in_header){ .len = b.len,
 					     .opcode = opcode,
-					     .unique = ++unique,
+					     .unique = unique,
 					     .nodeid = node };
 	return vio_request(dev, HIPRIO, &b, 1, 0, NULL);
 }

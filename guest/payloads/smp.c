@@ -33,7 +33,7 @@ bool smp_start(void (*fn)(void))
 	struct deadline d = deadline_in(BEGIN_S);
 
 	memcpy((void *)(uint64_t)TRAMPOLINE, smp_trampoline,
-	       (size_t)(smp_trampoline_end - smp_trampoline));
+	       (uintptr_t)smp_trampoline_end - (uintptr_t)smp_trampoline);
 	to_call = fn;
 	begun = false;
 	barrier_full();
