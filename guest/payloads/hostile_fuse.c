@@ -104,10 +104,9 @@ static bool tell(struct vio_dev *dev, uint32_t opcode, uint64_t node,
 
 	memcpy(request.arg, arg, len);
 	unique++;
-	request.h = (struct fuse_in_header){ .len = b.len,
-					     .opcode = opcode,
-					     .unique = unique,
-					     .nodeid = node };
+	request.h = (struct fuse_in_header){
+		.len = b.len, .opcode = opcode, .unique = unique, .nodeid = node
+	};
 	return vio_request(dev, HIPRIO, &b, 1, 0, NULL);
 }
 
