@@ -94,6 +94,10 @@ static const struct policy_rule common[] = {
 	POLICY_ALLOW_SELF(tgkill, 0),
 	/* glibc falls back to clone, whose flags a filter can see. */
 	POLICY_DENY(clone3, ENOSYS),
+#ifdef __SANITIZE_ADDRESS__
+	/* Before the end of a process the run-time looks for its stack. */
+	POLICY_ALLOW(sigaltstack),
+#endif
 };
 
 static const struct policy_rule blk[] = {
