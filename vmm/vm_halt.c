@@ -34,9 +34,11 @@ static void on_suspected(struct mailbox_item *item)
 {
 	struct vm *vm = container_of(item, struct vm, halt.suspected);
 
-	/* The look that is under way goes on first. */
+	/* The look that is under way goes on first. On its way to sleep a guest
+	 * masks them, too; asleep it costs nothing, see vm_halt_state(). */
 	vm->halt.looks_left = LOOKS;
-	if (!vm->halt.halted && atomic_load(&vm->halt.missing) == 0)
+	if (!vm->halt.halted && atomic_load(&vm->halt.missing) == 0 &&
+	    power_get_state(&vm->power) == POWER_RUNNING)
 		loop_timer_set(&vm->loop, &vm->halt.timer, LOOK_NS, on_timer);
 }
 
@@ -48,7 +50,8 @@ static void on_looked(struct mailbox_item *item)
 	if (halt->halted)
 		return;
 	if (atomic_load(&halt->alive)) {
-		if (--halt->looks_left > 0)
+		if (--halt->looks_left > 0 &&
+		    power_get_state(&vm->power) == POWER_RUNNING)
 			loop_timer_set(&vm->loop, &halt->timer, LOOK_NS,
 				       on_timer);
 		return;
@@ -72,6 +75,14 @@ void vm_halt_kicked(struct vm *vm, struct vcpu *vcpu)
 		atomic_store(&halt->alive, true);
 	if (atomic_fetch_sub(&halt->missing, 1) == 1)
 		mailbox_post(&vm->mailbox, &halt->looked);
+}
+
+void vm_halt_state(struct vm *vm, enum power_state state)
+{
+	if (state != POWER_RUNNING)
+		loop_timer_cancel(&vm->loop, &vm->halt.timer);
+	else if (ioapic_all_masked(&vm->irqchip.ioapic))
+		on_suspected(&vm->halt.suspected);
 }
 
 void vm_halt_init(struct vm *vm)

@@ -17,6 +17,7 @@
 
 #include "vmm/base/loop.h"
 #include "vmm/mailbox.h"
+#include "vmm/power.h"
 
 struct vcpu;
 struct vm;
@@ -34,6 +35,8 @@ struct vm_halt {
 /* Main loop. */
 void vm_halt_init(struct vm *vm);
 void vm_halt_finish(struct vm *vm);
+/* The power state is @state now: only a guest that is awake is looked at. */
+void vm_halt_state(struct vm *vm, enum power_state state);
 /* After a kick, on the vCPU's thread. */
 void vm_halt_kicked(struct vm *vm, struct vcpu *vcpu);
 

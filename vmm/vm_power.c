@@ -397,6 +397,7 @@ static void op_event(void *ctx, enum power_state state,
 	else
 		json_decref(data);
 	vm_commands_state(vm, state);
+	vm_halt_state(vm, state);
 }
 
 static const struct power_ops power_ops = {
