@@ -232,9 +232,14 @@ static int set_times(const struct fs_node *node,
 	/* UTIME_NOW and UTIME_OMIT are numbers of nanoseconds as well. */
 	if (in->atimensec >= NS_PER_S || in->mtimensec >= NS_PER_S)
 		return -EINVAL;
-	if (utimensat(AT_FDCWD, fs_proc_path(node->fd).name, ts, 0) < 0)
-		return -errno;
-	return 0;
+	if (utimensat(AT_FDCWD, fs_proc_path(node->fd).name, ts, 0) == 0)
+		return 0;
+	/*
+	 * FATTR_CTIME is of times that the guest's kernel has kept, and writes
+	 * back as nobody's wish: of a file that is another's on the host those
+	 * that the host has made stay. An error would be its next syncfs()'s.
+	 */
+	return errno == EPERM && in->valid & FATTR_CTIME ? 0 : -errno;
 }
 
 int fs_op_setattr(struct fs_request *req)
