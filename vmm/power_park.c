@@ -11,6 +11,8 @@
  * local APIC this often; once all are parked it does not look any more.
  */
 #define RECHECK_NS 1000000L
+/* How late a vCPU's thread may be. */
+#define STALE_NS (1000 * POWER_NS_PER_MS)
 
 /* Something for the main loop. */
 static void notify_main(struct power *power)
@@ -94,6 +96,18 @@ void power_census_start(struct power *power, bool shallow)
 		trace_instant(power->trace, TRACE_VCPU(i), TRACE_KICK, NULL);
 		power->ops->vcpu_kick(power->ctx, i);
 	}
+}
+
+/*
+ * A read that the guest made before its exit notice, told after it by a thread
+ * that got no CPU: a vCPU that is let go reads once more while the first one
+ * wakes the guest. A guest that sleeps again says so by an entry notice first.
+ */
+static bool is_stale(struct power *power)
+{
+	return power->step == POWER_STEP_AWAKE && !power->lps0_entered &&
+	       power->exit_ns &&
+	       power->ops->now_ns(power->ctx) - power->exit_ns < STALE_NS;
 }
 
 /* Every vCPU that has run waits here: look closer. */
@@ -266,7 +280,8 @@ void power_c2_read(struct power *power, unsigned int cpu)
 		return;
 	}
 	/* On the way up a read returns at once: its caller has work to do. */
-	if (power_state_of(power->step) != POWER_RESUMING && !power->stopping) {
+	if (power_state_of(power->step) != POWER_RESUMING && !is_stale(power) &&
+	    !power->stopping) {
 		set_up(power, cpu, true);
 		power->kind = POWER_SLEEP_S2IDLE;
 		/* One in progress ends as it began: it may hold halted vCPUs */

@@ -227,6 +227,7 @@ Test(power, a_vcpu_going_offline_last_completes_the_sleep)
 	power_lps0(&m.power, true);
 	power_lps0(&m.power, false);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
+	m.now_ns += 2 * SECOND;
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 0));
 	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
@@ -314,6 +315,25 @@ Test(power,
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 	cr_assert(eq(u32, m.power.census_round, 3));
+}
+
+/* Its thread got no CPU from the read to the guest's exit notice. */
+Test(power, a_read_that_is_told_after_the_exit_notice_is_no_sign)
+{
+	begin(2);
+	power_lps0(&m.power, true);
+	fall_asleep();
+	(void)power_wake(&m.power, &m.power.powerbtn);
+	all_back(1);
+	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	power_lps0(&m.power, false);
+	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	model_order(&m, 1, ORDER_C2);
+	MODEL_UNTIL(&m, model_done(&m, 1) == 2);
+	cr_assert(eq(int, state(), POWER_RUNNING));
+	/* Much later it is one. */
+	m.now_ns += 2 * SECOND;
+	fall_asleep();
 }
 
 /* -------------------------------------------- something is pending */
