@@ -574,7 +574,7 @@ $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 # statically, and a program in an empty root must be.
 PROBE = $(B)/tests/sandbox/probe-device
 PROBE_SRC = tests/sandbox/probe_device.c tests/sandbox/attempts.c \
-	$(BASE_SRC) sandbox/caps.c sandbox/jail.c sandbox/policy.c \
+	$(BASE_SRC) sandbox/caps.c sandbox/jail.c sandbox/landlock.c sandbox/policy.c \
 	sandbox/policy_roles.c sandbox/policy_vmm.c virtio/blk_ring.c
 
 $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)

@@ -99,6 +99,23 @@ void jail_limit_file_size(uint64_t bytes)
 	must(limit(RLIMIT_FSIZE, bytes), "limit the size of files");
 }
 
+void jail_limit_files(int dir)
+{
+	const struct landlock_path below = { dir, LANDLOCK_MAY_ALL };
+	int r;
+
+	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	r = landlock_limit(&below, dir >= 0 ? 1 : 0);
+	if (r != -EOPNOTSUPP) {
+		must(r, "limit which files may be opened");
+		return;
+	}
+	if (dir >= 0)
+		log_warn("the kernel has no Landlock of Linux 5.19 or later: "
+			 "only file permissions keep this process from the "
+			 "host's other files");
+}
+
 static int send_listener(int spawner_fd, int listener)
 {
 	ssize_t n = fd_sendmsg(spawner_fd, "", 1, &listener, 1);

@@ -44,6 +44,14 @@ void jail_device(const char *role, int spawner_fd, bool seccomp);
 void jail_limit_file_size(uint64_t bytes);
 
 /*
+ * Before jail_device(), of a process that the host's root directory is still
+ * the root of: it opens, makes and removes files below @dir only (-1: none at
+ * all), and connects by no TCP. Where the kernel has no Landlock that is
+ * logged, and the filter stays the only wall. Exits if it fails.
+ */
+void jail_limit_files(int dir);
+
+/*
  * The helper of a vsock device by hand (virtio/vsock_dial.h): answers on the
  * sockets it has, connects to UNIX sockets, and nothing else. Exits if that
  * fails.

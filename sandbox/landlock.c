@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/landlock.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -68,6 +69,8 @@ static uint64_t rights_of(const struct landlock_path *path, int version)
 	uint64_t rights = 0;
 	struct stat st;
 
+	if (path->may & LANDLOCK_MAY_ALL)
+		return fs_rights(version);
 	if (path->may & LANDLOCK_MAY_READ)
 		rights |= LANDLOCK_ACCESS_FS_READ_FILE;
 	if (path->may & LANDLOCK_MAY_WRITE)
@@ -78,6 +81,20 @@ static uint64_t rights_of(const struct landlock_path *path, int version)
 	if (version >= 5 && fstat(path->fd, &st) == 0 && S_ISBLK(st.st_mode))
 		rights |= FS_V5;
 	return rights;
+}
+
+/*
+ * The first version has no right to link or rename to another directory, and
+ * always refuses it: what may be done below a directory would not be all.
+ */
+static bool can_grant(const struct landlock_path *paths, unsigned int nr,
+		      int version)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		if (paths[i].may & LANDLOCK_MAY_ALL && version < 2)
+			return false;
+	}
+	return true;
 }
 
 static int add_path(int ruleset, const struct landlock_path *path, int version)
@@ -102,6 +119,8 @@ int landlock_limit(const struct landlock_path *paths, unsigned int nr)
 
 	if (ruleset < 0)
 		return ruleset;
+	if (!can_grant(paths, nr, version))
+		return -EOPNOTSUPP;
 	for (unsigned int i = 0; i < nr; i++) {
 		int r = add_path(ruleset, &paths[i], version);
 

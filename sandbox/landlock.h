@@ -14,6 +14,7 @@
 #define LANDLOCK_MAY_READ   1U /* open the file */
 #define LANDLOCK_MAY_WRITE  2U
 #define LANDLOCK_MAY_REMOVE 4U /* files of a directory and below it */
+#define LANDLOCK_MAY_ALL    8U /* whatever a directory and below it allow */
 
 struct landlock_path {
 	int fd;	      /* O_PATH is enough; borrowed, only for the call */
@@ -27,7 +28,8 @@ struct landlock_path {
  * Neither TCP nor abstract UNIX sockets either, where the kernel can forbid
  * them. Needs no_new_privs. What is in no file system that has names (memfd)
  * is not limited.
- * Return: 0; -EOPNOTSUPP if the kernel has no Landlock; -errno.
+ * Return: 0; -EOPNOTSUPP if the kernel has no Landlock, or one that cannot
+ * grant LANDLOCK_MAY_ALL (before Linux 5.19); -errno.
  */
 int landlock_limit(const struct landlock_path *paths,
 		   unsigned int nr) must_check;

@@ -67,6 +67,10 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(fstatfs),
 	POLICY_ALLOW(fchdir),
 	POLICY_ALLOW(umask),
+	/* Stage 3, of a device without an empty root. */
+	POLICY_ALLOW(landlock_create_ruleset),
+	POLICY_ALLOW(landlock_add_rule),
+	POLICY_ALLOW(landlock_restrict_self),
 	/* What the probe of the tests says of itself. */
 	POLICY_ALLOW(uname),
 	POLICY_ALLOW(getuid),

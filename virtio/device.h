@@ -92,6 +92,11 @@ struct virtio_dev {
 	uint8_t config[256]; /* config space as the driver reads it */
 	/* No file grows beyond that by this device; 0: as the host limits. */
 	uint64_t max_file_bytes;
+	/*
+	 * The directory below which the device opens files, of those that it
+	 * may open at all; NULL: none.
+	 */
+	const int *files_dir;
 	bool started;
 	/*
 	 * Set by ops->stop: the kernel keeps something for the thread that

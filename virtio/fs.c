@@ -554,6 +554,7 @@ static int role_create(struct loop *loop, char *const *args,
 	fs->cache = FS_CACHE_AUTO;
 	fs->dev.ops = &fs_ops;
 	fs->dev.loop = loop;
+	fs->dev.files_dir = &fs->root_fd;
 	fs->dev.nr_queues = FS_NR_QUEUES;
 	for (unsigned int i = 0; i < FS_NR_QUEUES; i++)
 		virtq_init(&fs->dev.queues[i]);

@@ -34,6 +34,7 @@ struct options {
 	const char *name;
 	const char *socket; /* path, or NULL when spawned */
 	bool seccomp;
+	bool own_root; /* an empty one, of its own mount namespace */
 	enum log_level level;
 	char *const *words; /* the role's, NULL-terminated */
 };
@@ -92,9 +93,9 @@ static int options_parse(struct options *o, int argc, char *const *argv)
 		return -EINVAL;
 	o->name = argv[2];
 	o->words = argv + 5;
-	if (!strcmp(argv[3], "off"))
-		o->seccomp = false;
-	else if (strcmp(argv[3], "full") != 0 && strcmp(argv[3], "weak") != 0)
+	o->own_root = !strcmp(argv[3], "full");
+	o->seccomp = strcmp(argv[3], "off") != 0;
+	if (o->seccomp && !o->own_root && strcmp(argv[3], "weak") != 0)
 		return -EINVAL;
 	return level_parse(argv[4], &o->level);
 }
@@ -215,6 +216,8 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 			       on_silence);
 	if (o->seccomp && dev->max_file_bytes)
 		jail_limit_file_size(dev->max_file_bytes);
+	if (o->seccomp && !o->own_root)
+		jail_limit_files(dev->files_dir ? *dev->files_dir : -1);
 	jail_device(o->role, spawner_fd, o->seccomp);
 	r = dev->ops->in_thread ? serve_in_threads(&loop, be) : loop_run(&loop);
 	if (r < 0)

@@ -62,6 +62,8 @@ static void say_result(const char *what, long r)
 
 static void do_jail(void)
 {
+	if (strcmp(probe_argv[3], "weak") == 0)
+		jail_limit_files(-1);
 	jail_device(probe_argv[1], DEVFD_SPAWNER,
 		    strcmp(probe_argv[3], "off") != 0);
 	say("jail ok");

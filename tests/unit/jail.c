@@ -321,6 +321,48 @@ Test(jail, off_closes_the_socket_and_nothing_else, .timeout = 30)
 	cr_assert(zero(int, run(sandbox_off)));
 }
 
+/* ---------------------------------------------- without an empty root */
+
+static int files_below(void)
+{
+	char dir[] = "/tmp/torpor-jail-XXXXXX";
+	char self[64];
+	int fd, root;
+
+	EXPECT(mkdtemp(dir));
+	root = open(dir, O_PATH | O_CLOEXEC);
+	EXPECT(root >= 0);
+	jail_limit_files(root);
+	EXPECT_ERRNO(open("/etc/passwd", O_RDONLY), EACCES);
+	EXPECT_ERRNO(mkdir("/tmp/torpor-jail-outside", 0700), EACCES);
+	EXPECT_ERRNO(unlink("/proc/self/status"), EACCES);
+	EXPECT(mkdirat(root, "a", 0700) == 0);
+	EXPECT(mkdirat(root, "b", 0700) == 0);
+	EXPECT(close(openat(root, "a/file", O_CREAT | O_RDWR, 0600)) == 0);
+	fd = openat(root, "a/file", O_PATH | O_CLOEXEC);
+	EXPECT(fd >= 0);
+	EXPECT(linkat(root, "a/file", root, "b/link", 0) == 0);
+	EXPECT(renameat(root, "a/file", root, "b/file") == 0);
+	EXPECT(unlinkat(root, "b/link", 0) == 0);
+	/* As the file server opens what it has by O_PATH; also when removed. */
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	EXPECT(open(self, O_RDWR | O_TRUNC | O_CLOEXEC) >= 0);
+	EXPECT(unlinkat(root, "b/file", 0) == 0);
+	EXPECT(open(self, O_RDWR | O_CLOEXEC) >= 0);
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", root);
+	EXPECT(open(self, O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0);
+	return 0;
+}
+
+static int no_files(void)
+{
+	jail_limit_files(-1);
+	EXPECT_ERRNO(open("/etc/passwd", O_RDONLY), EACCES);
+	EXPECT_ERRNO(open("/dev/null", O_RDWR), EACCES);
+	EXPECT_ERRNO(open("/tmp", O_RDONLY), EACCES);
+	return 0;
+}
+
 /* ------------------------------------------------------------------- VMM */
 
 static int attempt_rights(void)
@@ -372,6 +414,20 @@ static int run_and_remove(int (*fn)(void))
 	/* What a narrowed process could not. */
 	(void)!system("rm -rf /tmp/torpor-jail-??????");
 	return r;
+}
+
+Test(jail, a_file_server_has_its_directory_and_no_other_file, .timeout = 30)
+{
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 2)
+		cr_skip_test("the kernel has no Landlock of Linux 5.19");
+	cr_assert(zero(int, run_and_remove(files_below)));
+}
+
+Test(jail, other_devices_have_no_file, .timeout = 30)
+{
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0)
+		cr_skip_test("the kernel has no Landlock");
+	cr_assert(zero(int, run(no_files)));
 }
 
 Test(jail, vmm_opens_and_removes_what_it_must, .timeout = 30)
