@@ -249,21 +249,32 @@ int char_fd_open(const struct char_config *cfg, const char *option,
 /* ------------------------------------------------------------------ close */
 
 /*
+ * Return: bytes that its reader has not taken. A worker of the kernel carries
+ * them from the master, at any later time; poll() waits for it.
+ */
+static int pty_unread(int slave)
+{
+	struct pollfd pfd = { .fd = slave, .events = POLLIN };
+	int n;
+
+	(void)poll(&pfd, 1, 0);
+	return ioctl(slave, FIONREAD, &n) < 0 ? -errno : n;
+}
+
+/*
  * A terminal that loses its master loses what was not read, and tells its
- * reader of the end at once. Empty twice: between the two the kernel may have
- * moved what it had buffered.
+ * reader of the end at once.
  */
 static void pty_drain(int slave)
 {
 	const struct timespec tick = { .tv_nsec = END_TICK_NS };
-	int n, last = -1, idle = 0, empty = 0;
+	int last = -1, idle = 0;
 
 	for (int i = 0; i < END_TICKS; i++) {
-		if (ioctl(slave, FIONREAD, &n) < 0)
-			return;
-		empty = n == 0 ? empty + 1 : 0;
+		int n = pty_unread(slave);
+
 		idle = n == last ? idle + 1 : 0;
-		if (empty == 2 || idle == END_IDLE_TICKS)
+		if (n <= 0 || idle == END_IDLE_TICKS)
 			return;
 		last = n;
 		(void)nanosleep(&tick, NULL);

@@ -42,7 +42,7 @@ static inline struct criterion_test_params cell_with(size_t offset)
 	{                                                        \
 		return params;                                   \
 	}                                                        \
-	ParameterizedTest(int *i, suspend, name, .timeout = 120, \
+	ParameterizedTest(int *i, suspend, name, .timeout = 480, \
 			  .fini = rig_finish)                    \
 	{                                                        \
 		rig_start(contract_types[*i / NR_DIALECTS],      \

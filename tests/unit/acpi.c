@@ -39,7 +39,7 @@ static void teardown(void)
 	gmem_finish(&gm);
 }
 
-TestSuite(acpi, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(acpi, .init = setup, .fini = teardown, .timeout = 240);
 
 static uint8_t *at(uint64_t gpa, uint64_t len)
 {

@@ -101,7 +101,7 @@ static uint64_t in(uint64_t port, uint32_t len)
 	return value;
 }
 
-TestSuite(acpi_pm, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(acpi_pm, .init = setup, .fini = teardown, .timeout = 120);
 
 Test(acpi_pm, registers_take_every_access_width)
 {

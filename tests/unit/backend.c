@@ -125,7 +125,7 @@ static void teardown(void)
 	front_finish(&f);
 }
 
-TestSuite(backend, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(backend, .init = setup, .fini = teardown, .timeout = 120);
 
 static struct vhost_user_msg msg(uint32_t request, uint32_t size)
 {
@@ -990,7 +990,7 @@ Test(backend, destroy_disarms)
 
 /* --------------------------------------------------------------- by itself */
 
-Test(backend_create, leaves_the_fds_to_the_caller_on_failure, .timeout = 30)
+Test(backend_create, leaves_the_fds_to_the_caller_on_failure, .timeout = 120)
 {
 	struct backend_config cfg = { .ctl_fd = -1,
 				      .regpage_fd = -1,
@@ -1014,7 +1014,7 @@ Test(backend_create, leaves_the_fds_to_the_caller_on_failure, .timeout = 30)
 	loop_finish(&loop);
 }
 
-Test(vhost_user, names_of_requests, .timeout = 30)
+Test(vhost_user, names_of_requests, .timeout = 120)
 {
 	cr_assert(zero(int, strcmp(vhost_user_name(VHOST_USER_SET_MEM_TABLE),
 				   "SET_MEM_TABLE")));

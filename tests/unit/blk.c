@@ -182,7 +182,7 @@ static size_t engines[] = { 0, 1 };
 	{                                                       \
 		return cr_make_param_array(size_t, engines, 2); \
 	}                                                       \
-	ParameterizedTest(size_t *engine, blk, name, .timeout = 30)
+	ParameterizedTest(size_t *engine, blk, name, .timeout = 120)
 
 BOTH_ENGINES(reads_what_the_image_holds)
 {
@@ -417,7 +417,7 @@ static const struct {
 	  VIRTIO_BLK_S_IOERR },
 };
 
-Test(blk, refuses_bad_ranges, .timeout = 30)
+Test(blk, refuses_bad_ranges, .timeout = 120)
 {
 	struct disk d;
 
@@ -448,7 +448,7 @@ Test(blk, refuses_bad_ranges, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, ranges_not_negotiated_are_unsupported, .timeout = 30)
+Test(blk, ranges_not_negotiated_are_unsupported, .timeout = 120)
 {
 	struct disk d;
 
@@ -460,7 +460,7 @@ Test(blk, ranges_not_negotiated_are_unsupported, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, nodiscard_does_not_offer_discard_and_never_unmaps, .timeout = 30)
+Test(blk, nodiscard_does_not_offer_discard_and_never_unmaps, .timeout = 120)
 {
 	static char word[] = "nodiscard";
 	struct virtio_blk_config config;
@@ -478,7 +478,7 @@ Test(blk, nodiscard_does_not_offer_discard_and_never_unmaps, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, get_id_pads_and_truncates, .timeout = 30)
+Test(blk, get_id_pads_and_truncates, .timeout = 120)
 {
 	static char word[] = "id=disk0";
 	static const uint8_t want[VIRTIO_BLK_ID_BYTES] = "disk0";
@@ -498,7 +498,7 @@ Test(blk, get_id_pads_and_truncates, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, unknown_types_are_unsupported, .timeout = 30)
+Test(blk, unknown_types_are_unsupported, .timeout = 120)
 {
 	static const uint32_t types[] = {
 		2,	   3, 5, 10, 14, 15, 24, 26, 99, VIRTIO_BLK_T_BARRIER,
@@ -513,7 +513,7 @@ Test(blk, unknown_types_are_unsupported, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, a_read_only_disk_refuses_to_be_changed, .timeout = 30)
+Test(blk, a_read_only_disk_refuses_to_be_changed, .timeout = 120)
 {
 	static char word[] = "ro";
 	struct disk d;
@@ -532,7 +532,7 @@ Test(blk, a_read_only_disk_refuses_to_be_changed, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, a_short_header_is_an_error, .timeout = 30)
+Test(blk, a_short_header_is_an_error, .timeout = 120)
 {
 	struct guest_buf bufs[2];
 	struct disk d;
@@ -588,7 +588,7 @@ BOTH_ENGINES(data_the_wrong_way_round_is_an_error)
 	disk_close(&d);
 }
 
-Test(blk, a_chain_without_status_breaks_the_ring, .timeout = 30)
+Test(blk, a_chain_without_status_breaks_the_ring, .timeout = 120)
 {
 	struct guest_buf buf;
 	struct disk d;
@@ -605,7 +605,7 @@ Test(blk, a_chain_without_status_breaks_the_ring, .timeout = 30)
 	disk_close(&d);
 }
 
-Test(blk, config_space_is_valid, .timeout = 30)
+Test(blk, config_space_is_valid, .timeout = 120)
 {
 	struct virtio_blk_config config;
 	struct disk d;
@@ -805,7 +805,7 @@ static void disk_open_slow(struct disk *d)
 	disk_attach(d, BASIC);
 }
 
-Test(blk, stop_waits_for_a_slow_back_end_and_holds_no_engine, .timeout = 30)
+Test(blk, stop_waits_for_a_slow_back_end_and_holds_no_engine, .timeout = 120)
 {
 	uint64_t hdrs, stats;
 	struct disk d;
@@ -966,7 +966,7 @@ static char *const bad_words[][3] = {
 static const int bad_results[] = { -EINVAL, -EINVAL,  -EINVAL,
 				   -ENOENT, -ENOTBLK, -ENOTBLK };
 
-Test(blk, bad_words_are_refused, .timeout = 30)
+Test(blk, bad_words_are_refused, .timeout = 120)
 {
 	struct virtio_dev *dev = NULL;
 	struct loop loop;
@@ -981,7 +981,7 @@ Test(blk, bad_words_are_refused, .timeout = 30)
 	loop_finish(&loop);
 }
 
-Test(blk, an_image_in_use_is_refused, .timeout = 30)
+Test(blk, an_image_in_use_is_refused, .timeout = 120)
 {
 	struct virtio_dev *dev = NULL;
 	struct disk d = { 0 };
@@ -1024,7 +1024,7 @@ static int by_hand(const void *bytes, size_t len, bool raw, uint64_t *sectors)
 }
 
 Test(blk, an_image_of_no_whole_sectors_loses_its_tail_or_is_refused,
-     .timeout = 30)
+     .timeout = 120)
 {
 	static const uint8_t zeroes[2000];
 	uint64_t sectors = 0;
@@ -1038,7 +1038,7 @@ Test(blk, an_image_of_no_whole_sectors_loses_its_tail_or_is_refused,
 	cr_assert(eq(u64, sectors, 3));
 }
 
-Test(blk, formats_that_are_not_raw_are_known, .timeout = 30)
+Test(blk, formats_that_are_not_raw_are_known, .timeout = 120)
 {
 	static const struct {
 		const char *name, *bytes;
@@ -1078,7 +1078,7 @@ Test(blk, formats_that_are_not_raw_are_known, .timeout = 30)
 	}
 }
 
-Test(blk, raw_disks_are_taken_for_what_they_are, .timeout = 30)
+Test(blk, raw_disks_are_taken_for_what_they_are, .timeout = 120)
 {
 	uint8_t buf[BLK_IMAGE_HEAD] = { 0 };
 
@@ -1094,7 +1094,7 @@ Test(blk, raw_disks_are_taken_for_what_they_are, .timeout = 30)
 }
 
 /* As under the VMM: vmm/disk_image.h. */
-Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 30)
+Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 120)
 {
 	static char word[] = "ro";
 	struct virtio_dev *a = NULL, *b = NULL, *c = NULL;

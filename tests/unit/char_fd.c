@@ -40,7 +40,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(char_fd, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(char_fd, .init = setup, .fini = teardown, .timeout = 120);
 
 static int open_it(struct char_config *cfg)
 {
@@ -305,7 +305,7 @@ Test(char_fd, cleanup_of_what_has_no_link)
 
 /* -------------------------------------------------------------- no waiting */
 
-Test(char_fd, stdin_may_be_a_fifo_whose_writer_has_gone, .timeout = 10)
+Test(char_fd, stdin_may_be_a_fifo_whose_writer_has_gone, .timeout = 80)
 {
 	struct char_config cfg = { .type = CHAR_STDIO };
 	_cleanup_fd_ int saved = dup(STDIN_FILENO), fifo = -1;

@@ -118,7 +118,7 @@ static void teardown(void)
 	free(TAKE(err_text));
 }
 
-TestSuite(cli, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cli, .init = setup, .fini = teardown, .timeout = 240);
 
 static int run(const char *const *words)
 {

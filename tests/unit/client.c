@@ -129,7 +129,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(client, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(client, .init = setup, .fini = teardown, .timeout = 240);
 
 static bool same(const char *got, const char *want)
 {

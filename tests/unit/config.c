@@ -31,7 +31,7 @@ static void teardown(void)
 	config_finish(&cfg);
 }
 
-TestSuite(config, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(config, .init = setup, .fini = teardown, .timeout = 120);
 
 static bool same(const char *got, const char *want)
 {

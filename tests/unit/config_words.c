@@ -25,7 +25,7 @@ static void teardown(void)
 	config_finish(&cfg);
 }
 
-TestSuite(config_words, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(config_words, .init = setup, .fini = teardown, .timeout = 120);
 
 /* --params, and the command line that comes of it. */
 Test(config_words, the_command_line_has_a_console_and_ends_a_panic)

@@ -66,8 +66,8 @@ static void teardown(void)
 	}
 }
 
-TestSuite(console, .init = setup_started, .fini = teardown, .timeout = 30);
-TestSuite(console_stopped, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(console, .init = setup_started, .fini = teardown, .timeout = 120);
+TestSuite(console_stopped, .init = setup, .fini = teardown, .timeout = 120);
 
 static uint16_t add(unsigned int q, uint64_t off, uint32_t len)
 {
@@ -359,7 +359,7 @@ Test(console, armed_while_live_stays_armed_over_a_stop)
 /* -------------------------------------------------------------------- create
  */
 
-Test(console_create, refuses_bad_words_and_files, .timeout = 30)
+Test(console_create, refuses_bad_words_and_files, .timeout = 120)
 {
 	static const char *const bad[] = { "what", "cols=x", "rows=70000",
 					   "cols=", "in=/nonexistent/x" };
@@ -381,7 +381,7 @@ Test(console_create, refuses_bad_words_and_files, .timeout = 30)
 	virtio_console_role.destroy(NULL);
 }
 
-Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 30)
+Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 120)
 {
 	char i[] = "in=/dev/null", o[] = "out=/dev/null";
 	char *const args[] = { i, o, NULL };
@@ -403,7 +403,7 @@ Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 30)
 
 /* poll() always calls it readable. */
 Test(console_create, input_that_cannot_be_waited_for_wakes_nobody,
-     .timeout = 30)
+     .timeout = 120)
 {
 	char i[] = "in=/dev/null", o[] = "out=/dev/null";
 	char *const args[] = { i, o, NULL };

@@ -205,7 +205,7 @@ static struct criterion_test_params all(void)
 	{                                                        \
 		return all();                                    \
 	}                                                        \
-	ParameterizedTest(int *i, contract, name, .timeout = 30) \
+	ParameterizedTest(int *i, contract, name, .timeout = 120) \
 	{                                                        \
 		begin(*i);                                       \
 		name();                                          \

@@ -104,7 +104,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(control, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(control, .init = setup, .fini = teardown, .timeout = 120);
 
 /* --- a client --- */
 

@@ -37,7 +37,7 @@ static void teardown(void)
 	cr_assert(eq(int, rmdir(dir), 0));
 }
 
-TestSuite(control_socket, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(control_socket, .init = setup, .fini = teardown, .timeout = 120);
 
 static bool answers(const char *at)
 {

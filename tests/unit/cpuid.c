@@ -22,7 +22,7 @@ static void teardown(void)
 	free(cpuid);
 }
 
-TestSuite(cpuid, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(cpuid, .init = setup, .fini = teardown, .timeout = 120);
 
 static void put(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx,
 		uint32_t ecx, uint32_t edx)

@@ -89,7 +89,7 @@ static void tells_what_was_lost(int rd)
 	cr_assert(strstr(text, "t: warning: once more\n") != NULL, "%s", text);
 }
 
-Test(device_log, full_pipe_is_not_waited_for, .timeout = 30)
+Test(device_log, full_pipe_is_not_waited_for, .timeout = 120)
 {
 	int rd, wr, own;
 
@@ -104,7 +104,7 @@ Test(device_log, full_pipe_is_not_waited_for, .timeout = 30)
 }
 
 /* As where it belongs to another user and cannot be opened. */
-Test(device_log, shared_pipe_is_not_waited_for, .timeout = 30)
+Test(device_log, shared_pipe_is_not_waited_for, .timeout = 120)
 {
 	int rd, wr;
 
@@ -115,7 +115,7 @@ Test(device_log, shared_pipe_is_not_waited_for, .timeout = 30)
 	cr_assert(zero(int, fcntl(wr, F_GETFL) & O_NONBLOCK));
 }
 
-Test(device_log, full_socket_is_not_waited_for, .timeout = 30)
+Test(device_log, full_socket_is_not_waited_for, .timeout = 120)
 {
 	int pair[2], own;
 
@@ -152,17 +152,17 @@ static void stopped_terminal(bool shared)
 	cr_assert(zero(int, fcntl(slave, F_GETFL) & O_NONBLOCK));
 }
 
-Test(device_log, stopped_terminal_is_not_waited_for, .timeout = 30)
+Test(device_log, stopped_terminal_is_not_waited_for, .timeout = 120)
 {
 	stopped_terminal(false);
 }
 
-Test(device_log, shared_stopped_terminal_is_not_waited_for, .timeout = 30)
+Test(device_log, shared_stopped_terminal_is_not_waited_for, .timeout = 120)
 {
 	stopped_terminal(true);
 }
 
-Test(device_log, file_keeps_one_offset, .timeout = 30)
+Test(device_log, file_keeps_one_offset, .timeout = 120)
 {
 	FILE *file = tmpfile();
 	int fd = fileno(file), own = log_open(fd);
@@ -217,7 +217,7 @@ static void device_says(struct rig *rig, const char *text)
 		     strlen(text)));
 }
 
-Test(device_log, lines_are_named_and_harmless, .timeout = 30)
+Test(device_log, lines_are_named_and_harmless, .timeout = 120)
 {
 	struct rig rig;
 
@@ -232,7 +232,7 @@ Test(device_log, lines_are_named_and_harmless, .timeout = 30)
 	rig_finish(&rig);
 }
 
-Test(device_log, last_words_without_an_end_are_kept, .timeout = 30)
+Test(device_log, last_words_without_an_end_are_kept, .timeout = 120)
 {
 	struct rig rig;
 
@@ -244,7 +244,7 @@ Test(device_log, last_words_without_an_end_are_kept, .timeout = 30)
 	rig_finish(&rig);
 }
 
-Test(device_log, endless_line_is_cut, .timeout = 30)
+Test(device_log, endless_line_is_cut, .timeout = 120)
 {
 	static char text[3 * LOG_LINE_MAX];
 	struct rig rig;
@@ -264,7 +264,7 @@ Test(device_log, endless_line_is_cut, .timeout = 30)
 }
 
 /* As many lines as it likes, a moment's worth of them in the log. */
-Test(device_log, flood_is_cut_and_counted, .timeout = 60)
+Test(device_log, flood_is_cut_and_counted, .timeout = 240)
 {
 	unsigned long long left_out = 0, shown = 0, written = 0;
 	struct rig rig;

@@ -214,7 +214,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(device_socket, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(device_socket, .init = setup, .fini = teardown, .timeout = 240);
 
 static uint16_t add(unsigned int q, uint64_t off, uint32_t len)
 {

@@ -34,7 +34,7 @@ static void teardown(void)
 	(void)unlink(path);
 }
 
-TestSuite(disk_image, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(disk_image, .init = setup, .fini = teardown, .timeout = 120);
 
 static bool said(const char *what)
 {

@@ -9,7 +9,7 @@
 
 #include "vmm/base/util.h"
 
-TestSuite(err, .timeout = 30);
+TestSuite(err, .timeout = 120);
 
 Test(err, a_message_has_its_values_and_the_errno)
 {

@@ -28,7 +28,7 @@ static void teardown(void)
 	fd_close(&s[1]);
 }
 
-TestSuite(fd, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(fd, .init = setup, .fini = teardown, .timeout = 120);
 
 static unsigned int count_fds(void)
 {
@@ -163,7 +163,7 @@ Test(fd, signal_of_a_full_event_does_not_block)
 	cr_assert(eq(u64, fd_event_drain(e), most));
 }
 
-Test(fd, a_blocking_event_is_drained_without_waiting, .timeout = 10)
+Test(fd, a_blocking_event_is_drained_without_waiting, .timeout = 80)
 {
 	const uint64_t some = 3;
 	uint64_t count = 7;

@@ -2,7 +2,7 @@
 /* virtio/frontend.h against good, bad, slow and dead back ends. */
 #include "tests/unit/frontend_test.h"
 
-TestSuite(frontend, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(frontend, .init = setup, .fini = teardown, .timeout = 120);
 
 static int start(void)
 {

@@ -15,7 +15,7 @@ static void setup_foreign(void)
 }
 
 TestSuite(frontend_foreign, .init = setup_foreign, .fini = teardown,
-	  .timeout = 30);
+	  .timeout = 120);
 
 static void start(void)
 {

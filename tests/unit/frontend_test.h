@@ -59,7 +59,7 @@ static inline void setup(void)
 		fb.config[i] = (uint8_t)i;
 	fake_start(&fb);
 	cr_assert(
-		eq(int, frontend_init(&fe, &loop, fb.peer, &gm, 2000 * MS), 0));
+		eq(int, frontend_init(&fe, &loop, fb.peer, &gm, 20000 * MS), 0));
 	fe.on_failed = on_failed;
 }
 

@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-TestSuite(fs, .init = fs_setup, .fini = fs_teardown, .timeout = 60);
+TestSuite(fs, .init = fs_setup, .fini = fs_teardown, .timeout = 240);
 
 static struct fuse_init_out init_reply(void)
 {
@@ -105,7 +105,7 @@ Test(fs, config_space_has_the_tag)
 }
 
 Test(fs_words, wrong_ones_are_refused, .init = fs_setup, .fini = fs_teardown,
-     .timeout = 60)
+     .timeout = 240)
 {
 	static const char *const wrong[] = {
 		"cache=some",	    "timeout=",	   "timeout=1x", "timeout=-1",

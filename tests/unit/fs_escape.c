@@ -35,7 +35,7 @@ static void teardown(void)
 	fs_teardown();
 }
 
-TestSuite(fs_escape, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(fs_escape, .init = setup, .fini = teardown, .timeout = 480);
 
 static bool is_outside(uint64_t ino)
 {

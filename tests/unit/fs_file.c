@@ -7,7 +7,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 
-TestSuite(fs_file, .init = fs_setup, .fini = fs_teardown, .timeout = 120);
+TestSuite(fs_file, .init = fs_setup, .fini = fs_teardown, .timeout = 480);
 
 #define GIB (1ULL << 30)
 

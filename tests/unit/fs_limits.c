@@ -16,7 +16,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 
-TestSuite(fs_limits, .init = fs_setup, .fini = fs_teardown, .timeout = 120);
+TestSuite(fs_limits, .init = fs_setup, .fini = fs_teardown, .timeout = 480);
 
 #define NOT_ROOT 65534U
 #define SYNCED	 64U

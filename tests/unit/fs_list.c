@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 
-TestSuite(fs_list, .init = fs_setup, .fini = fs_teardown, .timeout = 120);
+TestSuite(fs_list, .init = fs_setup, .fini = fs_teardown, .timeout = 480);
 
 #define MAX_FILES 3000U
 

@@ -44,7 +44,7 @@ static int add(struct gmem *gm, uint64_t gpa, uint64_t size)
 	return r;
 }
 
-Test(gmem, finish_takes_null_and_zeroed, .timeout = 30)
+Test(gmem, finish_takes_null_and_zeroed, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 
@@ -53,7 +53,7 @@ Test(gmem, finish_takes_null_and_zeroed, .timeout = 30)
 	cr_assert(zero(uint, gm.nr));
 }
 
-Test(gmem, add_keeps_regions_sorted, .timeout = 30)
+Test(gmem, add_keeps_regions_sorted, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 
@@ -68,7 +68,7 @@ Test(gmem, add_keeps_regions_sorted, .timeout = 30)
 	cr_assert(zero(uint, gm.nr));
 }
 
-Test(gmem, add_refuses_empty_wrapping_and_overlapping, .timeout = 30)
+Test(gmem, add_refuses_empty_wrapping_and_overlapping, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	int fd = memfd(MIB);
@@ -86,7 +86,7 @@ Test(gmem, add_refuses_empty_wrapping_and_overlapping, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, add_refuses_a_region_beyond_the_file, .timeout = 30)
+Test(gmem, add_refuses_a_region_beyond_the_file, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	int fd = memfd(MIB);
@@ -101,7 +101,7 @@ Test(gmem, add_refuses_a_region_beyond_the_file, .timeout = 30)
 	cr_assert(eq(int, add_fd(&gm, 0, MIB, 0, -1, 0), -EINVAL));
 }
 
-Test(gmem, add_takes_memory_mapped_elsewhere, .timeout = 30)
+Test(gmem, add_takes_memory_mapped_elsewhere, .timeout = 120)
 {
 	static uint8_t ram[4096];
 	struct gmem gm = { .nr = 0 };
@@ -117,7 +117,7 @@ Test(gmem, add_takes_memory_mapped_elsewhere, .timeout = 30)
 	ram[0] = 1; /* not unmapped */
 }
 
-Test(gmem, add_refuses_one_region_too_many, .timeout = 30)
+Test(gmem, add_refuses_one_region_too_many, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 
@@ -127,7 +127,7 @@ Test(gmem, add_refuses_one_region_too_many, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, file_offset_within_a_page_is_honoured, .timeout = 30)
+Test(gmem, file_offset_within_a_page_is_honoured, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	int fd = memfd(MIB);
@@ -142,7 +142,7 @@ Test(gmem, file_offset_within_a_page_is_honoured, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, remove_wants_exact_address_and_size, .timeout = 30)
+Test(gmem, remove_wants_exact_address_and_size, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	void *p;
@@ -157,7 +157,7 @@ Test(gmem, remove_wants_exact_address_and_size, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, span_refuses_what_is_not_in_one_region, .timeout = 30)
+Test(gmem, span_refuses_what_is_not_in_one_region, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	void *p = NULL;
@@ -177,7 +177,7 @@ Test(gmem, span_refuses_what_is_not_in_one_region, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, iov_crosses_adjacent_regions_only, .timeout = 30)
+Test(gmem, iov_crosses_adjacent_regions_only, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	struct iovec iov[4];
@@ -198,7 +198,7 @@ Test(gmem, iov_crosses_adjacent_regions_only, .timeout = 30)
 	gmem_finish(&gm);
 }
 
-Test(gmem, from_user_translates_the_peers_addresses, .timeout = 30)
+Test(gmem, from_user_translates_the_peers_addresses, .timeout = 120)
 {
 	struct gmem gm = { .nr = 0 };
 	void *p;

@@ -51,7 +51,7 @@ static void teardown(void)
 	ioapic_finish(&ioapic);
 }
 
-TestSuite(ioapic, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(ioapic, .init = setup, .fini = teardown, .timeout = 120);
 
 static void put(uint64_t offset, uint32_t value)
 {

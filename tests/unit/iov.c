@@ -20,7 +20,7 @@ static struct iovec *pieces(void)
 	return iov;
 }
 
-Test(iov, read_crosses_pieces_and_stops_at_the_end, .timeout = 30)
+Test(iov, read_crosses_pieces_and_stops_at_the_end, .timeout = 120)
 {
 	char buf[16] = "";
 
@@ -34,7 +34,7 @@ Test(iov, read_crosses_pieces_and_stops_at_the_end, .timeout = 30)
 	cr_assert(zero(sz, iov_read(NULL, 0, 0, buf, 1)));
 }
 
-Test(iov, write_crosses_pieces_and_stops_at_the_end, .timeout = 30)
+Test(iov, write_crosses_pieces_and_stops_at_the_end, .timeout = 120)
 {
 	cr_assert(eq(sz, iov_write(pieces(), 3, 2, "XYZ", 3), 3));
 	cr_assert(zero(int, strcmp(a, "abX")));
@@ -43,7 +43,7 @@ Test(iov, write_crosses_pieces_and_stops_at_the_end, .timeout = 30)
 	cr_assert(zero(int, strcmp(c, "YZfg1")));
 }
 
-Test(iov, slice_is_the_part_asked_for, .timeout = 30)
+Test(iov, slice_is_the_part_asked_for, .timeout = 120)
 {
 	struct iovec out[3];
 
@@ -57,7 +57,7 @@ Test(iov, slice_is_the_part_asked_for, .timeout = 30)
 	cr_assert(zero(int, iov_slice(pieces(), 3, 8, 0, out, 3)));
 }
 
-Test(iov, slice_refuses_a_range_outside_or_too_many_pieces, .timeout = 30)
+Test(iov, slice_refuses_a_range_outside_or_too_many_pieces, .timeout = 120)
 {
 	struct iovec out[3];
 

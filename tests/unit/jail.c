@@ -89,7 +89,7 @@ static int device_without_listener(void)
 	return 0;
 }
 
-Test(jail, device_without_a_listener_is_denied_and_lives, .timeout = 30)
+Test(jail, device_without_a_listener_is_denied_and_lives, .timeout = 120)
 {
 #ifdef __SANITIZE_ADDRESS__
 	cr_skip_test("the sanitizer's run-time makes calls of its own");
@@ -147,7 +147,7 @@ static int ring_without_listener_or_root(void)
 	return become_ordinary() ? 1 : ring_without_listener();
 }
 
-Test(jail, disk_without_a_listener_has_one_ring_of_a_disk, .timeout = 30)
+Test(jail, disk_without_a_listener_has_one_ring_of_a_disk, .timeout = 120)
 {
 #ifdef __SANITIZE_ADDRESS__
 	cr_skip_test("the sanitizer's run-time makes calls of its own");
@@ -182,7 +182,7 @@ static int files_limited_without_root(void)
 	return become_ordinary() ? 1 : files_limited();
 }
 
-Test(jail, file_of_a_disk_does_not_grow, .timeout = 30)
+Test(jail, file_of_a_disk_does_not_grow, .timeout = 120)
 {
 #ifdef __SANITIZE_ADDRESS__
 	cr_skip_test("the sanitizer's run-time makes calls of its own");
@@ -206,7 +206,7 @@ static int limits_never_rise(void)
 	return 0;
 }
 
-Test(jail, limits_are_never_raised, .timeout = 30)
+Test(jail, limits_are_never_raised, .timeout = 120)
 {
 	cr_assert(zero(int, run(limits_never_rise)));
 }
@@ -230,7 +230,7 @@ static int dialler(void)
 	return 0;
 }
 
-Test(jail, dialler_connects_and_nothing_else, .timeout = 30)
+Test(jail, dialler_connects_and_nothing_else, .timeout = 120)
 {
 #ifdef __SANITIZE_ADDRESS__
 	cr_skip_test("the sanitizer's run-time makes calls of its own");
@@ -254,7 +254,7 @@ static int device_unprivileged(void)
 	return 0;
 }
 
-Test(jail, all_capabilities_are_dropped, .timeout = 30)
+Test(jail, all_capabilities_are_dropped, .timeout = 120)
 {
 	cr_assert(zero(int, run(device_unprivileged)));
 }
@@ -271,7 +271,7 @@ static int keeps_some(void)
 	return 0;
 }
 
-Test(jail, only_wanted_capabilities_are_kept, .timeout = 30)
+Test(jail, only_wanted_capabilities_are_kept, .timeout = 120)
 {
 	cr_assert(zero(int, run(keeps_some)));
 }
@@ -282,7 +282,7 @@ static int unknown_role(void)
 	return 0;
 }
 
-Test(jail, unknown_role_does_not_run, .timeout = 30)
+Test(jail, unknown_role_does_not_run, .timeout = 120)
 {
 	cr_assert(eq(int, run(unknown_role), 1));
 }
@@ -298,7 +298,7 @@ static int dead_spawner(void)
 	return 0;
 }
 
-Test(jail, device_whose_spawner_is_gone_does_not_run, .timeout = 30)
+Test(jail, device_whose_spawner_is_gone_does_not_run, .timeout = 120)
 {
 	cr_assert(eq(int, run(dead_spawner), 1));
 }
@@ -316,7 +316,7 @@ static int sandbox_off(void)
 	return 0;
 }
 
-Test(jail, off_closes_the_socket_and_nothing_else, .timeout = 30)
+Test(jail, off_closes_the_socket_and_nothing_else, .timeout = 120)
 {
 	cr_assert(zero(int, run(sandbox_off)));
 }
@@ -416,21 +416,21 @@ static int run_and_remove(int (*fn)(void))
 	return r;
 }
 
-Test(jail, a_file_server_has_its_directory_and_no_other_file, .timeout = 30)
+Test(jail, a_file_server_has_its_directory_and_no_other_file, .timeout = 120)
 {
 	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 2)
 		cr_skip_test("the kernel has no Landlock of Linux 5.19");
 	cr_assert(zero(int, run_and_remove(files_below)));
 }
 
-Test(jail, other_devices_have_no_file, .timeout = 30)
+Test(jail, other_devices_have_no_file, .timeout = 120)
 {
 	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0)
 		cr_skip_test("the kernel has no Landlock");
 	cr_assert(zero(int, run(no_files)));
 }
 
-Test(jail, vmm_opens_and_removes_what_it_must, .timeout = 30)
+Test(jail, vmm_opens_and_removes_what_it_must, .timeout = 120)
 {
 	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0)
 		cr_skip_test("the kernel has no Landlock");
@@ -447,7 +447,7 @@ static int no_capability(void)
 	return 0;
 }
 
-Test(jail, vmm_keeps_no_capability, .timeout = 30)
+Test(jail, vmm_keeps_no_capability, .timeout = 120)
 {
 	cr_assert(zero(int, run(no_capability)));
 }
@@ -506,7 +506,7 @@ static int vmm_threads(void)
 	return 0;
 }
 
-Test(jail, vcpu_thread_may_less_than_the_main_thread, .timeout = 30)
+Test(jail, vcpu_thread_may_less_than_the_main_thread, .timeout = 120)
 {
 	cr_assert(zero(int, run(vmm_threads)));
 }
@@ -549,7 +549,7 @@ static int vmm_works(void)
 	return 0;
 }
 
-Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 30)
+Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 120)
 {
 	cr_assert(zero(int, run(vmm_works)));
 }
@@ -581,7 +581,7 @@ static int vmm_connects(void)
 	return 0;
 }
 
-Test(jail, vmm_filter_connects_only_for_vsock, .timeout = 30)
+Test(jail, vmm_filter_connects_only_for_vsock, .timeout = 120)
 {
 	cr_assert(zero(int, run(vmm_does_not_connect)));
 	cr_assert(zero(int, run(vmm_connects)));
@@ -610,7 +610,7 @@ static int vmm_unshares(void)
 	return 0;
 }
 
-Test(jail, vmm_that_would_run_a_program_dies, .timeout = 30)
+Test(jail, vmm_that_would_run_a_program_dies, .timeout = 120)
 {
 	static int (*const fns[])(void) = { vmm_execs, vmm_traces,
 					    vmm_unshares };
@@ -626,7 +626,7 @@ static int vmm_forks(void)
 	return 0;
 }
 
-Test(jail, vmm_cannot_make_a_process, .timeout = 30)
+Test(jail, vmm_cannot_make_a_process, .timeout = 120)
 {
 	cr_assert(zero(int, run(vmm_forks)));
 }

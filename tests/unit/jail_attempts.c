@@ -81,7 +81,7 @@ static struct who who_at(size_t index)
 		cr_assert(le(sz, (n), MAX_PARAMETERS));         \
 		return cr_make_param_array(size_t, index, (n)); \
 	}                                                       \
-	ParameterizedTest(size_t *index, jail_attempts, name, .timeout = 300)
+	ParameterizedTest(size_t *index, jail_attempts, name, .timeout = 600)
 
 static void tried(struct bench *b, const struct who *who,
 		  const struct attempt *a)
@@ -176,7 +176,7 @@ EACH(each_is_denied_with_socket, policy_nr_roles *USERS)
 }
 
 /* The list has not got shorter than docs/sandbox.md says. */
-Test(jail_attempts, are_many_and_differ, .timeout = 30)
+Test(jail_attempts, are_many_and_differ, .timeout = 120)
 {
 	cr_assert(ge(sz, nr_attempts, 40));
 	for (size_t i = 0; i < nr_attempts; i++)

@@ -13,7 +13,7 @@
 
 #define PREF 0x1000000ULL /* 16 MiB, as Linux has it */
 
-TestSuite(loader, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(loader, .init = setup, .fini = teardown, .timeout = 240);
 
 /* --- bzImage --- */
 

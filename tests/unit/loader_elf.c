@@ -9,7 +9,7 @@
 
 #include "tests/unit/loader_fixture.h"
 
-TestSuite(loader_elf, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(loader_elf, .init = setup, .fini = teardown, .timeout = 240);
 
 #define ELF_GPA	   (2 * MIB)
 #define SEG_BYTES  64

@@ -41,7 +41,7 @@ static void teardown(void)
 	loop_finish(&loop);
 }
 
-TestSuite(loop, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(loop, .init = setup, .fini = teardown, .timeout = 120);
 
 static void on_event(struct loop_source *src, uint32_t events)
 {
@@ -338,7 +338,7 @@ static void watch_loop(void)
 }
 
 Test(loop_watch, a_long_turn_is_counted_and_named, .init = watch_loop,
-     .fini = teardown, .timeout = 60)
+     .fini = teardown, .timeout = 240)
 {
 	struct mailbox_item item = { .fn = on_slow_item, .what = "blk7" };
 	struct counter c;
@@ -382,7 +382,7 @@ static void on_item_until_logged(struct mailbox_item *item)
 }
 
 Test(loop_watch, who_waits_names_what_still_holds_the_loop, .init = watch_loop,
-     .fini = teardown, .timeout = 60)
+     .fini = teardown, .timeout = 240)
 {
 	struct mailbox_item item = { .fn = on_item_until_logged,
 				     .what = "fs0" };
@@ -404,7 +404,7 @@ Test(loop_watch, who_waits_names_what_still_holds_the_loop, .init = watch_loop,
 }
 
 Test(loop_watch, a_timer_is_named, .init = watch_loop, .fini = teardown,
-     .timeout = 60)
+     .timeout = 240)
 {
 	struct counter c = { .src.fd = -1 };
 

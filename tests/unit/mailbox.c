@@ -58,7 +58,7 @@ static void teardown(void)
 	loop_finish(&loop);
 }
 
-TestSuite(mailbox, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(mailbox, .init = setup, .fini = teardown, .timeout = 120);
 
 static void turn(int ms)
 {

@@ -13,7 +13,7 @@ static const uint64_t sizes[] = { 2 * MIB,   128 * MIB, 3 * GIB - 4096,
 				  3 * GIB,   4 * GIB,	3 * GIB + 4096,
 				  1024 * GIB };
 
-Test(memory_map, small_memory_is_one_range, .timeout = 30)
+Test(memory_map, small_memory_is_one_range, .timeout = 120)
 {
 	struct arch_ram_range r[ARCH_MAX_RAM_RANGES];
 
@@ -24,7 +24,7 @@ Test(memory_map, small_memory_is_one_range, .timeout = 30)
 	cr_assert(eq(u64, r[0].size, LAYOUT_RAM_LOW_END));
 }
 
-Test(memory_map, what_reaches_the_hole_goes_on_at_4_gib, .timeout = 30)
+Test(memory_map, what_reaches_the_hole_goes_on_at_4_gib, .timeout = 120)
 {
 	struct arch_ram_range r[ARCH_MAX_RAM_RANGES];
 
@@ -34,7 +34,7 @@ Test(memory_map, what_reaches_the_hole_goes_on_at_4_gib, .timeout = 30)
 	cr_assert(eq(u64, r[1].size, 4096));
 }
 
-Test(memory_map, entries_ascend_and_do_not_overlap, .timeout = 30)
+Test(memory_map, entries_ascend_and_do_not_overlap, .timeout = 120)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
@@ -49,7 +49,7 @@ Test(memory_map, entries_ascend_and_do_not_overlap, .timeout = 30)
 	}
 }
 
-Test(memory_map, ram_entries_lie_in_ram, .timeout = 30)
+Test(memory_map, ram_entries_lie_in_ram, .timeout = 120)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
@@ -76,7 +76,7 @@ Test(memory_map, ram_entries_lie_in_ram, .timeout = 30)
 	}
 }
 
-Test(memory_map, tables_and_kvm_pages_are_reserved, .timeout = 30)
+Test(memory_map, tables_and_kvm_pages_are_reserved, .timeout = 120)
 {
 	static const uint64_t gpas[] = {
 		LAYOUT_ACPI_BASE, LAYOUT_ACPI_END - 1, LAYOUT_EBDA,

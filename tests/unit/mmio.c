@@ -2,8 +2,8 @@
 /* virtio/mmio.h: what the page shows after what the driver writes. */
 #include "tests/unit/mmio_test.h"
 
-TestSuite(mmio, .init = setup_ready, .fini = teardown, .timeout = 30);
-TestSuite(mmio_raw, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(mmio, .init = setup_ready, .fini = teardown, .timeout = 120);
+TestSuite(mmio_raw, .init = setup, .fini = teardown, .timeout = 120);
 
 /* ------------------------------------------------------ handshake, page */
 

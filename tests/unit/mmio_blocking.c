@@ -17,11 +17,11 @@ static void setup_foreign_ready(void)
 	setup_ready();
 }
 
-TestSuite(mmio_blocking, .init = setup_ready, .fini = teardown, .timeout = 20);
+TestSuite(mmio_blocking, .init = setup_ready, .fini = teardown, .timeout = 80);
 TestSuite(mmio_blocking_suspend, .init = setup_suspend, .fini = teardown,
-	  .timeout = 20);
+	  .timeout = 80);
 TestSuite(mmio_blocking_foreign, .init = setup_foreign_ready, .fini = teardown,
-	  .timeout = 20);
+	  .timeout = 80);
 
 static void make_blocking(int fd)
 {

@@ -30,9 +30,9 @@ static void setup_foreign_ready(void)
 }
 
 TestSuite(mmio_foreign, .init = setup_foreign_ready, .fini = teardown,
-	  .timeout = 30);
+	  .timeout = 120);
 TestSuite(mmio_foreign_raw, .init = setup_foreign, .fini = teardown,
-	  .timeout = 30);
+	  .timeout = 120);
 
 static void forget_interrupts(void)
 {
@@ -134,7 +134,7 @@ Test(mmio_foreign, its_call_becomes_an_interrupt)
 }
 
 Test(mmio_raw_own, a_process_of_ours_signals_the_irqfd_itself, .init = setup,
-     .fini = teardown, .timeout = 30)
+     .fini = teardown, .timeout = 120)
 {
 	begin();
 	cr_assert(eq(int, dev.fe.rings[0].call_fd, dev.used_irq_fd));

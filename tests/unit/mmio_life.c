@@ -2,7 +2,7 @@
 /* virtio/mmio.h: reset, faults and death of the back end. */
 #include "tests/unit/mmio_test.h"
 
-TestSuite(mmio_life, .init = setup_ready, .fini = teardown, .timeout = 30);
+TestSuite(mmio_life, .init = setup_ready, .fini = teardown, .timeout = 120);
 
 /* ----------------------------------------------------------------- reset */
 

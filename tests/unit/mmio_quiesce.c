@@ -2,7 +2,7 @@
 /* virtio/mmio.h: stopped for a sleep or a pause, and started again. */
 #include "tests/unit/mmio_test.h"
 
-TestSuite(mmio_quiesce, .init = setup_ready, .fini = teardown, .timeout = 30);
+TestSuite(mmio_quiesce, .init = setup_ready, .fini = teardown, .timeout = 120);
 
 Test(mmio_quiesce, quiesce_and_restart_go_on_where_it_was)
 {

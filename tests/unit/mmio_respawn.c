@@ -43,7 +43,7 @@ static void teardown_respawn(void)
 }
 
 TestSuite(mmio_respawn, .init = setup_respawn, .fini = teardown_respawn,
-	  .timeout = 30);
+	  .timeout = 120);
 
 static void suspend(void)
 {

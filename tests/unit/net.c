@@ -166,7 +166,7 @@ static bool frame_ok(const uint8_t *p, size_t from, size_t len)
 
 /* --------------------------------------------------------------- receive */
 
-Test(net, offers_what_the_tap_can_do, .timeout = 30)
+Test(net, offers_what_the_tap_can_do, .timeout = 120)
 {
 	struct virtio_net_config config;
 	struct nic t;
@@ -184,7 +184,7 @@ Test(net, offers_what_the_tap_can_do, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_packet_goes_into_one_buffer, .timeout = 30)
+Test(net, a_packet_goes_into_one_buffer, .timeout = 120)
 {
 	struct virtio_net_hdr_v1 *hdr;
 	struct nic t;
@@ -205,7 +205,7 @@ Test(net, a_packet_goes_into_one_buffer, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_header_cut_at_every_byte_is_whole, .timeout = 30)
+Test(net, a_header_cut_at_every_byte_is_whole, .timeout = 120)
 {
 	struct virtio_net_hdr_v1 hdr;
 	struct guest_buf bufs[13];
@@ -230,7 +230,7 @@ Test(net, a_header_cut_at_every_byte_is_whole, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, mergeable_fills_all_but_the_last_buffer, .timeout = 30)
+Test(net, mergeable_fills_all_but_the_last_buffer, .timeout = 120)
 {
 	const uint32_t part = 1500, total = 12 + 20000;
 	struct virtio_net_hdr_v1 *hdr;
@@ -268,7 +268,7 @@ Test(net, mergeable_fills_all_but_the_last_buffer, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_packet_waits_in_the_tap_for_buffers, .timeout = 30)
+Test(net, a_packet_waits_in_the_tap_for_buffers, .timeout = 120)
 {
 	struct pollfd p;
 	struct nic t;
@@ -286,7 +286,7 @@ Test(net, a_packet_waits_in_the_tap_for_buffers, .timeout = 30)
 }
 
 Test(net, a_packet_too_long_for_the_buffers_is_held_until_there_are_more,
-     .timeout = 30)
+     .timeout = 120)
 {
 	struct virtio_net_hdr_v1 *hdr;
 	uint64_t gpa[4];
@@ -321,7 +321,7 @@ Test(net, a_packet_too_long_for_the_buffers_is_held_until_there_are_more,
 	nic_close(&t);
 }
 
-Test(net, a_held_packet_survives_stop_and_start, .timeout = 30)
+Test(net, a_held_packet_survives_stop_and_start, .timeout = 120)
 {
 	uint16_t base;
 	struct nic t;
@@ -343,7 +343,7 @@ Test(net, a_held_packet_survives_stop_and_start, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, stopping_gives_buffers_back_and_stops_polling, .timeout = 30)
+Test(net, stopping_gives_buffers_back_and_stops_polling, .timeout = 120)
 {
 	uint16_t base;
 	struct nic t;
@@ -368,7 +368,7 @@ Test(net, stopping_gives_buffers_back_and_stops_polling, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, without_merging_a_long_packet_is_dropped, .timeout = 30)
+Test(net, without_merging_a_long_packet_is_dropped, .timeout = 120)
 {
 	struct nic t;
 
@@ -384,7 +384,7 @@ Test(net, without_merging_a_long_packet_is_dropped, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, many_packets_arrive_in_order, .timeout = 30)
+Test(net, many_packets_arrive_in_order, .timeout = 120)
 {
 	unsigned int got = 0, sent = 0;
 	struct nic t;
@@ -439,7 +439,7 @@ static const struct {
 	{ { .gso_type = 1, .gso_size = 9 }, MERGE | OFFLOADS, false, 0 },
 };
 
-Test(net, the_guest_gets_only_headers_it_agreed_to, .timeout = 30)
+Test(net, the_guest_gets_only_headers_it_agreed_to, .timeout = 120)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rx_headers); i++) {
 		struct virtio_net_hdr_v1 *hdr;
@@ -460,7 +460,7 @@ Test(net, the_guest_gets_only_headers_it_agreed_to, .timeout = 30)
 	}
 }
 
-Test(net, a_useless_receive_buffer_breaks_the_ring, .timeout = 30)
+Test(net, a_useless_receive_buffer_breaks_the_ring, .timeout = 120)
 {
 	for (int i = 0; i < 2; i++) {
 		struct guest_buf b;
@@ -502,7 +502,7 @@ static ssize_t tx(struct nic *t, const struct virtio_net_hdr_v1 *hdr,
 	return n;
 }
 
-Test(net, a_packet_is_sent_with_a_clean_header, .timeout = 30)
+Test(net, a_packet_is_sent_with_a_clean_header, .timeout = 120)
 {
 	struct virtio_net_hdr_v1 hdr = { .flags = 0xfe,
 					 .hdr_len = 0xffff,
@@ -594,7 +594,7 @@ static const struct {
 	{ { .flags = 0 }, NET_FRAME_MAX + 1, PLAIN, false },
 };
 
-Test(net, hostile_headers_are_dropped, .timeout = 30)
+Test(net, hostile_headers_are_dropped, .timeout = 120)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(tx_headers); i++) {
 		const struct virtio_net_hdr_v1 *h = &tx_headers[i].hdr;
@@ -617,7 +617,7 @@ Test(net, hostile_headers_are_dropped, .timeout = 30)
 	}
 }
 
-Test(net, a_packet_shorter_than_its_header_is_dropped, .timeout = 30)
+Test(net, a_packet_shorter_than_its_header_is_dropped, .timeout = 120)
 {
 	struct guest_buf b;
 	struct nic t;
@@ -630,7 +630,7 @@ Test(net, a_packet_shorter_than_its_header_is_dropped, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_full_wire_drops_and_does_not_block, .timeout = 30)
+Test(net, a_full_wire_drops_and_does_not_block, .timeout = 120)
 {
 	uint64_t gpa;
 	struct nic t;
@@ -659,7 +659,7 @@ static void nic_open_mtu(struct nic *t, uint16_t mtu, uint64_t features)
 	front_start_all(&t->f, 2);
 }
 
-Test(net, the_mtu_is_told_where_it_is_not_that_of_ethernet, .timeout = 30)
+Test(net, the_mtu_is_told_where_it_is_not_that_of_ethernet, .timeout = 120)
 {
 	struct virtio_net_config config;
 	struct nic t;
@@ -681,7 +681,7 @@ Test(net, the_mtu_is_told_where_it_is_not_that_of_ethernet, .timeout = 30)
 }
 
 /* As Linux does it: one buffer of MTU and headers, or many of a page. */
-Test(net, jumbo_frames_fit_with_and_without_merging, .timeout = 30)
+Test(net, jumbo_frames_fit_with_and_without_merging, .timeout = 120)
 {
 	const uint32_t frame = ETH_HLEN + 4 + JUMBO;
 	uint64_t gpa, features = PLAIN | BIT(VIRTIO_NET_F_MTU);
@@ -710,7 +710,7 @@ Test(net, jumbo_frames_fit_with_and_without_merging, .timeout = 30)
 }
 
 /* The tap's was raised since; what will be segmented is as long as it likes. */
-Test(net, a_frame_beyond_the_agreed_mtu_is_dropped, .timeout = 30)
+Test(net, a_frame_beyond_the_agreed_mtu_is_dropped, .timeout = 120)
 {
 	struct virtio_net_hdr_v1 gso = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -737,7 +737,7 @@ Test(net, a_frame_beyond_the_agreed_mtu_is_dropped, .timeout = 30)
 
 /* ------------------------------------------------------------------ wake */
 
-Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet, .timeout = 30)
+Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet, .timeout = 120)
 {
 	struct nic t;
 
@@ -764,7 +764,7 @@ Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_packet_after_arming_wakes, .timeout = 30)
+Test(net, a_packet_after_arming_wakes, .timeout = 120)
 {
 	struct nic t;
 
@@ -781,7 +781,7 @@ Test(net, a_packet_after_arming_wakes, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, disarmed_it_does_not_wake, .timeout = 30)
+Test(net, disarmed_it_does_not_wake, .timeout = 120)
 {
 	struct nic t;
 
@@ -795,7 +795,7 @@ Test(net, disarmed_it_does_not_wake, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, armed_while_live_it_wakes_and_delivers, .timeout = 30)
+Test(net, armed_while_live_it_wakes_and_delivers, .timeout = 120)
 {
 	struct nic t;
 
@@ -810,7 +810,7 @@ Test(net, armed_while_live_it_wakes_and_delivers, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net, a_held_packet_wakes, .timeout = 30)
+Test(net, a_held_packet_wakes, .timeout = 120)
 {
 	struct nic t;
 
@@ -926,7 +926,7 @@ static ssize_t tap_recv(struct nic *t, struct tap *tap, uint8_t *buf,
 	return recv(tap->sock, buf, len, MSG_DONTWAIT);
 }
 
-Test(net, a_real_tap_carries_packets_both_ways, .timeout = 30)
+Test(net, a_real_tap_carries_packets_both_ways, .timeout = 120)
 {
 	static const char mac[] = "mac=52:54:00:AB:cd:ef";
 	static uint8_t frame[2048], got[2048];
@@ -980,7 +980,7 @@ Test(net, a_real_tap_carries_packets_both_ways, .timeout = 30)
 	tap_delete(&tap);
 }
 
-Test(net, a_real_tap_wakes_and_keeps_the_packet, .timeout = 30)
+Test(net, a_real_tap_wakes_and_keeps_the_packet, .timeout = 120)
 {
 	static uint8_t frame[64] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	char tap_word[32];
@@ -1013,7 +1013,7 @@ Test(net, a_real_tap_wakes_and_keeps_the_packet, .timeout = 30)
 	tap_delete(&tap);
 }
 
-Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 30)
+Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 120)
 {
 	char tap_word[32], delete_it[64];
 	char *args[] = { tap_word, NULL };
@@ -1065,7 +1065,7 @@ static void tap_set_mtu(struct tap *tap, int mtu)
 	cr_assert(zero(int, ioctl(tap->sock, SIOCSIFMTU, &ifr)));
 }
 
-Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 30)
+Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 120)
 {
 	struct err err = { 0 };
 	struct tap tap;
@@ -1092,7 +1092,7 @@ Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 30)
 	tap_delete(&tap);
 }
 
-Test(net, an_fd_that_is_no_fit_tap_is_refused, .timeout = 30)
+Test(net, an_fd_that_is_no_fit_tap_is_refused, .timeout = 120)
 {
 	struct err err = { 0 };
 	int fd;
@@ -1127,7 +1127,7 @@ static char bad_words[][40] = { "frob",
 				"mac=01:54:00:12:34:56",
 				"mac=52:54:00:12:34:\x15\x16" };
 
-Test(net, bad_words_are_refused, .timeout = 30)
+Test(net, bad_words_are_refused, .timeout = 120)
 {
 	struct virtio_dev *dev = NULL;
 	struct loop loop;

@@ -10,7 +10,7 @@
 	 BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
 	 BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
 
-Test(net_ctrl, rx_modes_are_accepted_and_odd_ones_refused, .timeout = 30)
+Test(net_ctrl, rx_modes_are_accepted_and_odd_ones_refused, .timeout = 120)
 {
 	static const uint8_t on[2] = { 1, 0 }, two = 2;
 	struct nic t;
@@ -27,7 +27,7 @@ Test(net_ctrl, rx_modes_are_accepted_and_odd_ones_refused, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, unknown_commands_are_refused, .timeout = 30)
+Test(net_ctrl, unknown_commands_are_refused, .timeout = 120)
 {
 	static const uint8_t data[8];
 	struct nic t;
@@ -44,7 +44,7 @@ Test(net_ctrl, unknown_commands_are_refused, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, mac_tables_must_have_the_length_they_say, .timeout = 30)
+Test(net_ctrl, mac_tables_must_have_the_length_they_say, .timeout = 120)
 {
 	uint8_t data[64] = { 0 };
 	struct nic t;
@@ -64,7 +64,7 @@ Test(net_ctrl, mac_tables_must_have_the_length_they_say, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, the_mac_address_can_be_set, .timeout = 30)
+Test(net_ctrl, the_mac_address_can_be_set, .timeout = 120)
 {
 	static const uint8_t mac[7] = { 2, 3, 4, 5, 6, 7 }, group[6] = { 1 };
 	struct virtio_net_config config;
@@ -81,7 +81,7 @@ Test(net_ctrl, the_mac_address_can_be_set, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, guest_offloads_follow_the_command, .timeout = 30)
+Test(net_ctrl, guest_offloads_follow_the_command, .timeout = 120)
 {
 	const uint64_t csum = BIT(VIRTIO_NET_F_GUEST_CSUM),
 		       tso = BIT(VIRTIO_NET_F_GUEST_TSO4),
@@ -111,7 +111,7 @@ Test(net_ctrl, guest_offloads_follow_the_command, .timeout = 30)
 }
 
 Test(net_ctrl, a_command_without_room_for_an_answer_breaks_the_ring,
-     .timeout = 30)
+     .timeout = 120)
 {
 	struct guest_buf b;
 	struct nic t;
@@ -124,7 +124,7 @@ Test(net_ctrl, a_command_without_room_for_an_answer_breaks_the_ring,
 	nic_close(&t);
 }
 
-Test(net_ctrl, a_short_command_is_refused, .timeout = 30)
+Test(net_ctrl, a_short_command_is_refused, .timeout = 120)
 {
 	struct guest_buf bufs[2];
 	struct nic t;
@@ -148,7 +148,7 @@ static uint16_t mac_begin(struct nic *t)
 			     VIRTIO_NET_CTRL_MAC_ADDR_SET, new_mac, ETH_ALEN);
 }
 
-Test(net_ctrl, an_address_is_used_when_config_space_shows_it, .timeout = 30)
+Test(net_ctrl, an_address_is_used_when_config_space_shows_it, .timeout = 120)
 {
 	static const uint8_t on = 1;
 	struct nic t;
@@ -167,7 +167,7 @@ Test(net_ctrl, an_address_is_used_when_config_space_shows_it, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, a_stop_does_not_wait_for_config_space, .timeout = 30)
+Test(net_ctrl, a_stop_does_not_wait_for_config_space, .timeout = 120)
 {
 	uint16_t head, base;
 	struct nic t;
@@ -185,7 +185,7 @@ Test(net_ctrl, a_stop_does_not_wait_for_config_space, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, what_is_published_while_stopped_counts, .timeout = 30)
+Test(net_ctrl, what_is_published_while_stopped_counts, .timeout = 120)
 {
 	uint16_t head, base;
 	struct nic t;
@@ -201,7 +201,7 @@ Test(net_ctrl, what_is_published_while_stopped_counts, .timeout = 30)
 }
 
 Test(net_ctrl, a_published_change_that_was_not_told_is_not_believed,
-     .timeout = 30)
+     .timeout = 120)
 {
 	struct devctl_msg m = { .type = DEVCTL_CONFIG_PUBLISHED,
 				.generation = 7 };
@@ -219,7 +219,7 @@ Test(net_ctrl, a_published_change_that_was_not_told_is_not_believed,
 }
 
 /* The VMM has ended, or never had a control channel. */
-Test(net_ctrl, without_anybody_who_publishes_nobody_waits, .timeout = 30)
+Test(net_ctrl, without_anybody_who_publishes_nobody_waits, .timeout = 120)
 {
 	uint16_t head;
 	struct nic t;
@@ -268,7 +268,7 @@ static uint16_t byte_by_byte(struct nic *t)
 				       TABLE_BYTES + 1);
 }
 
-Test(net_ctrl, address_tables_are_read_in_one_pass, .timeout = 30)
+Test(net_ctrl, address_tables_are_read_in_one_pass, .timeout = 120)
 {
 	struct nic t;
 	uint16_t head;
@@ -284,7 +284,7 @@ Test(net_ctrl, address_tables_are_read_in_one_pass, .timeout = 30)
 	nic_close(&t);
 }
 
-Test(net_ctrl, a_turn_ends_by_the_number_of_buffers, .timeout = 30)
+Test(net_ctrl, a_turn_ends_by_the_number_of_buffers, .timeout = 120)
 {
 	const uint16_t commands = 32;
 	struct nic t;

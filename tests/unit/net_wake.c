@@ -44,7 +44,7 @@ static void check_wakes(struct nic *t, const struct want *w, const char *what)
 	driver_resumes(t, 0);
 }
 
-Test(net_wake, what_the_guest_receives_wakes_it, .timeout = 120)
+Test(net_wake, what_the_guest_receives_wakes_it, .timeout = 480)
 {
 	struct nic t;
 
@@ -65,7 +65,7 @@ Test(net_wake, what_the_guest_receives_wakes_it, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, large_tables_let_all_of_their_kind_in, .timeout = 120)
+Test(net_wake, large_tables_let_all_of_their_kind_in, .timeout = 480)
 {
 	struct nic t;
 
@@ -82,7 +82,7 @@ Test(net_wake, large_tables_let_all_of_their_kind_in, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, only_its_own_address_wakes_with_unicast, .timeout = 120)
+Test(net_wake, only_its_own_address_wakes_with_unicast, .timeout = 480)
 {
 	struct nic t;
 
@@ -94,7 +94,7 @@ Test(net_wake, only_its_own_address_wakes_with_unicast, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, a_driver_that_cannot_tell_gets_the_default, .timeout = 120)
+Test(net_wake, a_driver_that_cannot_tell_gets_the_default, .timeout = 480)
 {
 	struct nic t;
 
@@ -108,7 +108,7 @@ Test(net_wake, a_driver_that_cannot_tell_gets_the_default, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, an_address_that_is_not_known_may_be_any, .timeout = 120)
+Test(net_wake, an_address_that_is_not_known_may_be_any, .timeout = 480)
 {
 	struct nic t;
 
@@ -120,7 +120,7 @@ Test(net_wake, an_address_that_is_not_known_may_be_any, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, settings_survive_more_than_one_sleep, .timeout = 120)
+Test(net_wake, settings_survive_more_than_one_sleep, .timeout = 480)
 {
 	struct nic t;
 
@@ -142,7 +142,7 @@ Test(net_wake, settings_survive_more_than_one_sleep, .timeout = 120)
 }
 
 /* Byte 12 on; the guest has no VLAN filter, so all of them are for it. */
-Test(net_wake, a_vlan_tag_changes_nothing, .timeout = 120)
+Test(net_wake, a_vlan_tag_changes_nothing, .timeout = 480)
 {
 	uint8_t frame[NET_HDR_BYTES + 64] = { 0 };
 	struct nic t;
@@ -161,7 +161,7 @@ Test(net_wake, a_vlan_tag_changes_nothing, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, what_is_no_frame_does_not_wake, .timeout = 120)
+Test(net_wake, what_is_no_frame_does_not_wake, .timeout = 480)
 {
 	struct nic t;
 
@@ -192,7 +192,7 @@ static const struct {
 };
 
 /* A header is judged by what the driver took, and may take again. */
-Test(net_wake, headers_that_the_guest_does_not_take_do_not_wake, .timeout = 120)
+Test(net_wake, headers_that_the_guest_does_not_take_do_not_wake, .timeout = 480)
 {
 	const uint64_t off =
 		BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4);
@@ -214,7 +214,7 @@ Test(net_wake, headers_that_the_guest_does_not_take_do_not_wake, .timeout = 120)
 
 /* ------------------------------------------------- order, once, and bounds */
 
-Test(net_wake, packets_come_in_order_and_once, .timeout = 120)
+Test(net_wake, packets_come_in_order_and_once, .timeout = 480)
 {
 	static const uint8_t *const dests[] = {
 		bcast, foreign, mcast, bcast, own, bcast, own, foreign
@@ -245,7 +245,7 @@ Test(net_wake, packets_come_in_order_and_once, .timeout = 120)
 }
 
 Test(net_wake, a_packet_held_for_buffers_comes_before_those_kept,
-     .timeout = 120)
+     .timeout = 480)
 {
 	struct guest_buf b;
 	struct nic t;
@@ -292,7 +292,7 @@ static void wire_drain(struct nic *t)
 	front_settle(&t->f);
 }
 
-Test(net_wake, a_storm_of_foreign_packets_leaves_nothing_behind, .timeout = 120)
+Test(net_wake, a_storm_of_foreign_packets_leaves_nothing_behind, .timeout = 480)
 {
 	struct nic t;
 
@@ -312,7 +312,7 @@ Test(net_wake, a_storm_of_foreign_packets_leaves_nothing_behind, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, a_storm_that_is_kept_has_its_bounds, .timeout = 120)
+Test(net_wake, a_storm_that_is_kept_has_its_bounds, .timeout = 480)
 {
 	struct nic t;
 
@@ -336,7 +336,7 @@ Test(net_wake, a_storm_that_is_kept_has_its_bounds, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake, large_packets_are_bounded_by_their_bytes, .timeout = 120)
+Test(net_wake, large_packets_are_bounded_by_their_bytes, .timeout = 480)
 {
 	struct nic t;
 

@@ -16,7 +16,7 @@
 
 /* --------------------------------------------------- arming and disarming */
 
-Test(net_wake_arm, packets_from_before_the_arming_are_looked_at, .timeout = 120)
+Test(net_wake_arm, packets_from_before_the_arming_are_looked_at, .timeout = 480)
 {
 	struct nic t;
 
@@ -39,7 +39,7 @@ Test(net_wake_arm, packets_from_before_the_arming_are_looked_at, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake_arm, not_armed_nothing_is_read, .timeout = 120)
+Test(net_wake_arm, not_armed_nothing_is_read, .timeout = 480)
 {
 	struct nic t;
 
@@ -57,7 +57,7 @@ Test(net_wake_arm, not_armed_nothing_is_read, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake_arm, disarmed_before_it_looks_it_does_not_wake, .timeout = 120)
+Test(net_wake_arm, disarmed_before_it_looks_it_does_not_wake, .timeout = 480)
 {
 	struct nic t;
 
@@ -80,7 +80,7 @@ Test(net_wake_arm, disarmed_before_it_looks_it_does_not_wake, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake_arm, a_packet_nobody_took_wakes_again, .timeout = 120)
+Test(net_wake_arm, a_packet_nobody_took_wakes_again, .timeout = 480)
 {
 	struct nic t;
 
@@ -104,7 +104,7 @@ Test(net_wake_arm, a_packet_nobody_took_wakes_again, .timeout = 120)
 }
 
 Test(net_wake_arm, what_no_longer_wakes_is_kept_within_the_bounds,
-     .timeout = 120)
+     .timeout = 480)
 {
 	struct nic t;
 
@@ -131,7 +131,7 @@ Test(net_wake_arm, what_no_longer_wakes_is_kept_within_the_bounds,
 }
 
 Test(net_wake_arm, armed_while_live_all_is_delivered_and_some_wakes,
-     .timeout = 120)
+     .timeout = 480)
 {
 	struct nic t;
 
@@ -154,7 +154,7 @@ Test(net_wake_arm, armed_while_live_all_is_delivered_and_some_wakes,
 }
 
 /* The frame's first bytes are not in one buffer, or not in any. */
-Test(net_wake_arm, armed_while_live_with_tiny_buffers, .timeout = 120)
+Test(net_wake_arm, armed_while_live_with_tiny_buffers, .timeout = 480)
 {
 	for (uint32_t len = 12; len < 40; len++) {
 		struct nic t;
@@ -176,7 +176,7 @@ Test(net_wake_arm, armed_while_live_with_tiny_buffers, .timeout = 120)
 	}
 }
 
-Test(net_wake_arm, armed_without_buffers_packets_are_kept, .timeout = 120)
+Test(net_wake_arm, armed_without_buffers_packets_are_kept, .timeout = 480)
 {
 	struct nic t;
 
@@ -197,7 +197,7 @@ Test(net_wake_arm, armed_without_buffers_packets_are_kept, .timeout = 120)
 	nic_close(&t);
 }
 
-Test(net_wake_arm, armed_in_reset_before_any_driver, .timeout = 120)
+Test(net_wake_arm, armed_in_reset_before_any_driver, .timeout = 480)
 {
 	struct nic t;
 
@@ -215,7 +215,7 @@ Test(net_wake_arm, armed_in_reset_before_any_driver, .timeout = 120)
 
 /* --------------------------------------------------- the kernel's filter */
 
-Test(net_wake_arm, the_kernel_is_told_what_it_can_do, .timeout = 120)
+Test(net_wake_arm, the_kernel_is_told_what_it_can_do, .timeout = 480)
 {
 	struct net_tap_filter k;
 	struct net_filter f;
@@ -340,7 +340,7 @@ static void tap_nic(struct tap *tap, struct nic *t, const char *name,
 }
 
 Test(net_wake_arm, a_real_tap_drops_in_the_kernel_and_costs_nothing,
-     .timeout = 120)
+     .timeout = 480)
 {
 	struct tap tap;
 	struct nic t;
@@ -376,7 +376,7 @@ Test(net_wake_arm, a_real_tap_drops_in_the_kernel_and_costs_nothing,
 }
 
 Test(net_wake_arm, a_real_tap_is_narrowed_when_no_more_can_be_kept,
-     .timeout = 120)
+     .timeout = 480)
 {
 	struct tap tap;
 	struct nic t;
@@ -406,7 +406,7 @@ Test(net_wake_arm, a_real_tap_is_narrowed_when_no_more_can_be_kept,
 	(void)close(tap.sock);
 }
 
-Test(net_wake_arm, a_filter_does_not_outlive_its_device, .timeout = 120)
+Test(net_wake_arm, a_filter_does_not_outlive_its_device, .timeout = 480)
 {
 	struct net_tap_filter left = { .count = 1 };
 	struct err err = { 0 };
@@ -431,7 +431,7 @@ Test(net_wake_arm, a_filter_does_not_outlive_its_device, .timeout = 120)
 	(void)close(tap.sock);
 }
 
-Test(net_wake_arm, a_tap_deleted_while_watched_is_not_polled, .timeout = 120)
+Test(net_wake_arm, a_tap_deleted_while_watched_is_not_polled, .timeout = 480)
 {
 	struct tap tap;
 	struct nic t;

@@ -35,7 +35,7 @@ static void setup(void)
 	cr_assert(eq(int, bus_add(&bus, &pmc.dsw_bus), 0));
 }
 
-TestSuite(pmc, .init = setup, .timeout = 30);
+TestSuite(pmc, .init = setup, .timeout = 120);
 
 Test(pmc, six_codes_of_all_are_notices)
 {

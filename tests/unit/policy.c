@@ -60,7 +60,7 @@ static void no_rule_twice(const struct policy_table *table, const char *name)
 	}
 }
 
-Test(policy, every_role_of_the_program_has_a_table, .timeout = 30)
+Test(policy, every_role_of_the_program_has_a_table, .timeout = 120)
 {
 	static const char *const roles[] = { "blk", "console", "fs",
 					     "net", "rng",     "vsock" };
@@ -70,7 +70,7 @@ Test(policy, every_role_of_the_program_has_a_table, .timeout = 30)
 		cr_assert(known(roles[i]), "%s", roles[i]);
 }
 
-Test(policy, unknown_role_has_none, .timeout = 30)
+Test(policy, unknown_role_has_none, .timeout = 120)
 {
 	cr_assert(not(known("f")));
 	cr_assert(not(known("")));
@@ -89,7 +89,7 @@ static bool may_accept(const struct policy_role *role)
 	return strcmp(role->name, "vsock") == 0;
 }
 
-Test(policy, no_device_gets_at_the_host, .timeout = 30)
+Test(policy, no_device_gets_at_the_host, .timeout = 120)
 {
 	static const int never[] = {
 		SCMP_SYS(execve),
@@ -145,7 +145,7 @@ Test(policy, no_device_gets_at_the_host, .timeout = 30)
 	}
 }
 
-Test(policy, only_a_file_server_keeps_capabilities, .timeout = 30)
+Test(policy, only_a_file_server_keeps_capabilities, .timeout = 120)
 {
 	const uint64_t files = 1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE |
 			       1ULL << CAP_FOWNER | 1ULL << CAP_FSETID |
@@ -157,7 +157,7 @@ Test(policy, only_a_file_server_keeps_capabilities, .timeout = 30)
 			  "%s", policy_roles[r].name);
 }
 
-Test(policy, memory_is_never_executable, .timeout = 30)
+Test(policy, memory_is_never_executable, .timeout = 120)
 {
 	static const int calls[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	static const struct policy_table *const tables[] = {
@@ -177,7 +177,7 @@ Test(policy, memory_is_never_executable, .timeout = 30)
 }
 
 /* RLIMIT_DATA does not count what is shared, so there is none of it. */
-Test(policy, anonymous_memory_of_a_device_is_private, .timeout = 30)
+Test(policy, anonymous_memory_of_a_device_is_private, .timeout = 120)
 {
 	unsigned int n = 0;
 
@@ -196,7 +196,7 @@ Test(policy, anonymous_memory_of_a_device_is_private, .timeout = 30)
 	cr_assert(eq(uint, n, 2));
 }
 
-Test(policy, every_role_has_a_limit_of_memory, .timeout = 30)
+Test(policy, every_role_has_a_limit_of_memory, .timeout = 120)
 {
 	for (unsigned int i = 0; i < policy_nr_roles; i++) {
 		const struct policy_role *role = &policy_roles[i];
@@ -209,7 +209,7 @@ Test(policy, every_role_has_a_limit_of_memory, .timeout = 30)
 	}
 }
 
-Test(policy, vmm_opens_files_but_creates_none, .timeout = 30)
+Test(policy, vmm_opens_files_but_creates_none, .timeout = 120)
 {
 	const struct policy_rule *rule = find(&policy_vmm, SCMP_SYS(openat));
 
@@ -225,7 +225,7 @@ Test(policy, vmm_opens_files_but_creates_none, .timeout = 30)
 	cr_assert(ne(u64, O_TMPFILE & rule->mask, 0));
 }
 
-Test(policy, no_table_has_a_rule_twice, .timeout = 30)
+Test(policy, no_table_has_a_rule_twice, .timeout = 120)
 {
 	no_rule_twice(&policy_common, "common");
 	no_rule_twice(&policy_vmm_every, "every");
@@ -257,7 +257,7 @@ static off_t filter_size(const struct policy_table *table, uint32_t arch)
 	return lseek(fd, 0, SEEK_END);
 }
 
-Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 30)
+Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 120)
 {
 	static const uint32_t archs[] = { SCMP_ARCH_X86_64, SCMP_ARCH_AARCH64 };
 
@@ -275,7 +275,7 @@ Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 30)
 	}
 }
 
-Test(policy, names_only_drops_arguments_and_denials, .timeout = 30)
+Test(policy, names_only_drops_arguments_and_denials, .timeout = 120)
 {
 	static const struct policy_rule rules[] = {
 		POLICY_ALLOW_EQ(ioctl, 1, 7),
@@ -291,7 +291,7 @@ Test(policy, names_only_drops_arguments_and_denials, .timeout = 30)
 	seccomp_release(ctx);
 }
 
-Test(policy, bad_rule_is_reported, .timeout = 30)
+Test(policy, bad_rule_is_reported, .timeout = 120)
 {
 	static const struct policy_rule rules[] = {
 		{ SCMP_SYS(read), POLICY_EQ, 9, 1, 1 },

@@ -331,7 +331,7 @@ static struct filter filter_at(size_t index)
 		return cr_make_param_array(size_t, index,                \
 					   policy_nr_roles + NR_OTHERS); \
 	}                                                                \
-	ParameterizedTest(size_t *index, policy_filter, name, .timeout = 120)
+	ParameterizedTest(size_t *index, policy_filter, name, .timeout = 480)
 
 static struct questions *questions_make(void)
 {

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power, .fini = teardown, .timeout = 120);
+TestSuite(power, .fini = teardown, .timeout = 480);
 
 /* ----------------------------------------------------- the diagram */
 

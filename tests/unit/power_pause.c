@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power_pause, .fini = teardown, .timeout = 30);
+TestSuite(power_pause, .fini = teardown, .timeout = 120);
 
 static void pause_it(struct answer *a, uint64_t timeout_ns)
 {

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power_request, .fini = teardown, .timeout = 30);
+TestSuite(power_request, .fini = teardown, .timeout = 120);
 
 /* ----------------------------------------------------------------- S1 */
 

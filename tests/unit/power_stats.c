@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power_stats, .timeout = 30);
+TestSuite(power_stats, .timeout = 120);
 
 /* ---------------------------------------------------------- histograms */
 
@@ -182,7 +182,7 @@ Test(power_stats, pauses_add_up)
 
 /* ----------------------------------------------------- the coordinator's */
 
-TestSuite(power_stats_of, .fini = teardown, .timeout = 30);
+TestSuite(power_stats_of, .fini = teardown, .timeout = 120);
 
 static void press_and_sleep(struct answer *a)
 {

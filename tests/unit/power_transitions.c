@@ -12,7 +12,7 @@
 #include <criterion/parameterized.h>
 #include <stdio.h>
 
-TestSuite(power_transitions, .timeout = 30);
+TestSuite(power_transitions, .timeout = 120);
 
 static struct answer a;
 

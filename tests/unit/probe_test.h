@@ -145,6 +145,6 @@ static void vmm_finish(struct vmm *v)
 		static size_t users[2] = { 0, 1 };            \
 		return cr_make_param_array(size_t, users, 2); \
 	}                                                     \
-	ParameterizedTest(size_t *who, suite, name, .timeout = 60)
+	ParameterizedTest(size_t *who, suite, name, .timeout = 240)
 
 #endif

@@ -265,7 +265,7 @@ static void parse(const char *text)
 
 /* ------------------------------------------------------------- the text */
 
-TestSuite(prometheus, .timeout = 30);
+TestSuite(prometheus, .timeout = 120);
 
 static char *written(void (*write)(FILE *out))
 {
@@ -409,7 +409,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(stats, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(stats, .init = setup, .fini = teardown, .timeout = 120);
 
 /* Return: the whole reply, owned. */
 static json_t *call(const char *args)

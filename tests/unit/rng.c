@@ -33,7 +33,7 @@ static void teardown(void)
 	virtio_rng_role.destroy(dev);
 }
 
-TestSuite(rng, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(rng, .init = setup, .fini = teardown, .timeout = 120);
 
 static uint32_t ask(const struct guest_buf *b, unsigned int n)
 {
@@ -164,7 +164,7 @@ Test(rng, a_turn_ends_by_the_number_of_buffers)
 	cr_assert(eq(u16, f.ring[0].used->idx, 32));
 }
 
-Test(rng_create, refuses_words, .timeout = 30)
+Test(rng_create, refuses_words, .timeout = 120)
 {
 	char word[] = "ro";
 	char *const args[] = { word, NULL };

@@ -62,7 +62,7 @@ static void teardown(void)
 	loop_finish(&m.loop);
 }
 
-TestSuite(rtc, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(rtc, .init = setup, .fini = teardown, .timeout = 120);
 
 static uint8_t get(uint8_t reg)
 {

@@ -95,7 +95,7 @@ static void settle(void)
 		cr_assert(eq(int, loop_turn(&m.loop, 0), 0));
 }
 
-TestSuite(serial, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(serial, .init = setup, .fini = teardown, .timeout = 120);
 
 Test(serial, autoconfig_finds_a_16550a)
 {

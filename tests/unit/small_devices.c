@@ -42,7 +42,7 @@ static uint8_t inb(struct bus *bus, uint64_t port)
 	return value;
 }
 
-Test(i8042, only_the_reset_command_resets, .timeout = 30)
+Test(i8042, only_the_reset_command_resets, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct i8042 i8042;
@@ -55,7 +55,7 @@ Test(i8042, only_the_reset_command_resets, .timeout = 30)
 	}
 }
 
-Test(i8042, reads_say_that_nothing_is_there, .timeout = 30)
+Test(i8042, reads_say_that_nothing_is_there, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct i8042 i8042;
@@ -65,7 +65,7 @@ Test(i8042, reads_say_that_nothing_is_there, .timeout = 30)
 	cr_assert(eq(u8, inb(&bus, LAYOUT_PORT_I8042_CMD), 0xff));
 }
 
-Test(i8042, a_reset_nobody_listens_to_is_ignored, .timeout = 30)
+Test(i8042, a_reset_nobody_listens_to_is_ignored, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct i8042 i8042;
@@ -110,7 +110,7 @@ static uint32_t config(struct bus *bus, uint32_t function, uint32_t reg,
 	return in(bus, LAYOUT_PORT_PCI_DATA + (reg & 3), len);
 }
 
-Test(pci_conf, the_reset_register_resets_on_its_cpu_bit, .timeout = 30)
+Test(pci_conf, the_reset_register_resets_on_its_cpu_bit, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct pci_conf conf;
@@ -129,7 +129,7 @@ Test(pci_conf, the_reset_register_resets_on_its_cpu_bit, .timeout = 30)
 	cr_assert(eq(u32, resets, 1));
 }
 
-Test(pci_conf, passes_for_mechanism_1_with_a_host_bridge, .timeout = 30)
+Test(pci_conf, passes_for_mechanism_1_with_a_host_bridge, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct pci_conf conf;
@@ -149,7 +149,7 @@ Test(pci_conf, passes_for_mechanism_1_with_a_host_bridge, .timeout = 30)
 	cr_assert(eq(u32, config(&bus, 0, 0x10, 4), 0));
 }
 
-Test(pci_conf, nothing_else_is_there, .timeout = 30)
+Test(pci_conf, nothing_else_is_there, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct pci_conf conf;
@@ -163,7 +163,7 @@ Test(pci_conf, nothing_else_is_there, .timeout = 30)
 	cr_assert(eq(u32, in(&bus, LAYOUT_PORT_PCI_ADDRESS, 2), 0xffff));
 }
 
-Test(pvpanic, tells_the_events_it_understands, .timeout = 30)
+Test(pvpanic, tells_the_events_it_understands, .timeout = 120)
 {
 	struct bus bus = { 0 };
 	struct pvpanic pvpanic;

@@ -462,7 +462,7 @@ ParameterizedTestParameters(spawner, violation_is_named_and_fatal)
 }
 
 ParameterizedTest(size_t *index, spawner, violation_is_named_and_fatal,
-		  .timeout = 60)
+		  .timeout = 240)
 {
 	const struct violation *v = &violations[*index / VIOLATION_CASES];
 	char words[64], text[64];

@@ -216,6 +216,6 @@ static inline bool says(const struct device *d, const char *line)
 		static size_t users[USERS] = { 0, 1 };            \
 		return cr_make_param_array(size_t, users, USERS); \
 	}                                                         \
-	ParameterizedTest(size_t *who, suite, name, .timeout = 60)
+	ParameterizedTest(size_t *who, suite, name, .timeout = 240)
 
 #endif

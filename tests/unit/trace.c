@@ -39,7 +39,7 @@ static bool same(const char *got, const char *want)
 	return false;
 }
 
-TestSuite(trace, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(trace, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ------------------------------------------------------------- recorder */
 

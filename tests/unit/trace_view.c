@@ -38,7 +38,7 @@ static void teardown(void)
 	trace_finish(&t);
 }
 
-TestSuite(trace_view, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(trace_view, .init = setup, .fini = teardown, .timeout = 480);
 
 static bool has(const char *text, const char *part)
 {

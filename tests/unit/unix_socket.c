@@ -29,7 +29,7 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-TestSuite(unix_socket, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(unix_socket, .init = setup, .fini = teardown, .timeout = 120);
 
 Test(unix_socket, a_leftover_is_replaced)
 {

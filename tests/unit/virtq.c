@@ -58,9 +58,9 @@ static void teardown(void)
 	guest_finish(&g);
 }
 
-TestSuite(virtq, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(virtq, .init = setup, .fini = teardown, .timeout = 120);
 TestSuite(virtq_event, .init = setup_event_idx, .fini = teardown,
-	  .timeout = 30);
+	  .timeout = 120);
 
 static int pop(void)
 {
@@ -875,13 +875,13 @@ Test(virtq, full_ring_across_the_wrap_is_legal)
 	cr_assert(eq(u16, r.used->idx, SIZE / 2));
 }
 
-Test(virtq_size_1, works, .fini = teardown, .timeout = 30)
+Test(virtq_size_1, works, .fini = teardown, .timeout = 120)
 {
 	begin(1, false, true);
 	pump(70000);
 }
 
-Test(virtq_size_max, works, .fini = teardown, .timeout = 30)
+Test(virtq_size_max, works, .fini = teardown, .timeout = 120)
 {
 	begin(VIRTQ_MAX_SIZE, true, true);
 	for (unsigned int i = 0; i < VIRTQ_MAX_SIZE; i++)

@@ -37,7 +37,7 @@ static void teardown(void)
 	guest_finish(&g);
 }
 
-TestSuite(virtq_fetch, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(virtq_fetch, .init = setup, .fini = teardown, .timeout = 200);
 
 static int pop(void)
 {

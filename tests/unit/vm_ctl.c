@@ -58,7 +58,7 @@ static void teardown(void)
 	loop_finish(&vm.loop);
 }
 
-TestSuite(vm_ctl, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(vm_ctl, .init = setup, .fini = teardown, .timeout = 120);
 
 static void turn(void)
 {

@@ -6,8 +6,8 @@
 #define _GNU_SOURCE
 #include "tests/unit/vsock_test.h"
 
-TestSuite(vsock, .init = setup_started, .fini = teardown, .timeout = 60);
-TestSuite(vsock_empty, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vsock, .init = setup_started, .fini = teardown, .timeout = 240);
+TestSuite(vsock_empty, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ------------------------------------------------------- config and features
  */
@@ -25,7 +25,7 @@ Test(vsock, config_has_the_cid)
 	cr_assert(eq(u64, f.features & 7, 7));
 }
 
-Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 60)
+Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 240)
 {
 	static const char *const bad[] = {
 		"cid=0", "cid=1",	   "cid=2",

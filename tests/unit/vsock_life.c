@@ -5,8 +5,8 @@
 #define _GNU_SOURCE
 #include "tests/unit/vsock_test.h"
 
-TestSuite(vsock_life, .init = setup_started, .fini = teardown, .timeout = 60);
-TestSuite(vsock_life_empty, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vsock_life, .init = setup_started, .fini = teardown, .timeout = 240);
+TestSuite(vsock_life_empty, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---------------------------------------------------------- a guest that lies
  */
@@ -523,7 +523,7 @@ Test(vsock_life, armed_while_live_delivers_and_wakes)
 /* ------------------------------------------------------------------ dialling
  */
 
-Test(vsock_life_dial, answers_what_keeps_to_the_rules, .timeout = 60)
+Test(vsock_life_dial, answers_what_keeps_to_the_rules, .timeout = 240)
 {
 	struct vsock_dial q = { .port = 1, .type = STREAM };
 	int pair[2];

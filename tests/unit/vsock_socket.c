@@ -45,7 +45,7 @@ static void teardown(void)
 	cr_assert(zero(int, rmdir(dir)));
 }
 
-TestSuite(vsock_socket, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vsock_socket, .init = setup, .fini = teardown, .timeout = 240);
 
 /* "" PATH, or a name behind it. */
 static struct sockaddr_un address(const char *suffix)
