@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What control clients can ask of a VM; the protocol is docs/control.md. */
+/* See vmm/commands.h. */
+#include "vmm/commands.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "vmm/base/log.h"
-#include "vmm/vm.h"
 
 #define NS_PER_MS	   1000000ULL
 #define DEFAULT_SUSPEND_MS 15000
 #define MAX_TIMEOUT_MS	   (24LL * 3600 * 1000)
+
+static struct vm *vm_of(void *ctx)
+{
+	const struct commands *commands = ctx;
+
+	return commands->vm;
+}
 
 /* ------------------------------------------------------------ arguments */
 
@@ -49,7 +57,7 @@ static void cmd_stop(struct control_request *req, json_t *args, void *ctx)
 	if (!no_args(req, args))
 		return;
 	control_reply(req, NULL);
-	vm_end(ctx, VM_EXIT_STOP);
+	vm_end(vm_of(ctx), VM_EXIT_STOP);
 }
 
 /* A JSON boolean, false if it is not there. */
@@ -248,7 +256,7 @@ static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "timeout_ms", "full", "force",
 					    "freeze_clock", NULL };
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 	struct suspend_call *call;
 	bool full, force, freeze;
 	uint64_t timeout_ns;
@@ -306,7 +314,7 @@ static void reply_woken(struct control_request *req, struct vm *vm, int r)
 
 static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 
 	if (no_args(req, args))
 		reply_woken(req, vm, power_wake_forced(&vm->power));
@@ -315,7 +323,7 @@ static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
 static void cmd_resume(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "full", NULL };
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 	bool full;
 	int r = 0;
 
@@ -351,14 +359,14 @@ static void press(struct control_request *req, json_t *args, struct vm *vm,
 
 static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 
 	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
 }
 
 static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 
 	press(req, args, vm, &vm->power.sleepbtn, "SLPBTN_EN");
 }
@@ -366,7 +374,7 @@ static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
 /* ----------------------------------------------------------------- wait */
 
 struct state_wait {
-	struct vm *vm;
+	struct commands *commands;
 	struct control_request *req;
 	int state; /* enum power_state, or one of the two below */
 	struct loop_timer timer;
@@ -388,19 +396,19 @@ static const char *wait_name(int state)
 
 static void wait_free(struct state_wait *wait)
 {
-	struct state_wait **p = &wait->vm->waits;
+	struct state_wait **p = &wait->commands->waits;
 
 	while (*p != wait)
 		p = &(*p)->next;
 	*p = wait->next;
-	loop_timer_cancel(&wait->vm->loop, &wait->timer);
+	loop_timer_cancel(&wait->commands->vm->loop, &wait->timer);
 	free(wait);
 }
 
 static void wait_timeout(struct loop_timer *timer)
 {
 	struct state_wait *wait = container_of(timer, struct state_wait, timer);
-	enum power_state now = power_get_state(&wait->vm->power);
+	enum power_state now = power_get_state(&wait->commands->vm->power);
 
 	control_reply_error_data(
 		wait->req, "timeout",
@@ -409,11 +417,11 @@ static void wait_timeout(struct loop_timer *timer)
 	wait_free(wait);
 }
 
-static void waits_end(struct vm *vm, int state)
+static void waits_end(struct commands *commands, int state)
 {
 	struct state_wait *next;
 
-	for (struct state_wait *w = vm->waits; w; w = next) {
+	for (struct state_wait *w = commands->waits; w; w = next) {
 		next = w->next;
 		if (w->state != state)
 			continue;
@@ -423,21 +431,11 @@ static void waits_end(struct vm *vm, int state)
 	}
 }
 
-void vm_commands_state(struct vm *vm, enum power_state state)
-{
-	waits_end(vm, (int)state);
-}
-
-void vm_commands_paused(struct vm *vm, bool paused)
-{
-	waits_end(vm, paused ? WAIT_PAUSED : WAIT_UNPAUSED);
-}
-
-void vm_commands_finish(struct vm *vm)
+static void waits_finish(struct commands *commands)
 {
 	struct state_wait *next;
 
-	for (struct state_wait *w = vm->waits; w; w = next) {
+	for (struct state_wait *w = commands->waits; w; w = next) {
 		next = w->next;
 		control_reply_error(w->req, "ended", "the VM has ended");
 		wait_free(w);
@@ -469,7 +467,8 @@ static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "state", "timeout_ms", NULL };
 	const char *name = json_string_value(json_object_get(args, "state"));
-	struct vm *vm = ctx;
+	struct commands *commands = ctx;
+	struct vm *vm = commands->vm;
 	struct state_wait *wait;
 	uint64_t timeout_ns;
 	int state;
@@ -492,10 +491,11 @@ static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
 		control_reply_error(req, "failed", "out of memory");
 		return;
 	}
-	*wait = (struct state_wait){
-		.vm = vm, .req = req, .state = state, .next = vm->waits
-	};
-	vm->waits = wait;
+	*wait = (struct state_wait){ .commands = commands,
+				     .req = req,
+				     .state = state,
+				     .next = commands->waits };
+	commands->waits = wait;
 	loop_timer_set(&vm->loop, &wait->timer, timeout_ns, wait_timeout);
 }
 
@@ -600,7 +600,7 @@ static json_t *last_wake_json(const struct vm *vm)
 
 static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(ctx);
 
 	if (!no_args(req, args))
 		return;
@@ -636,3 +636,120 @@ const struct control_command vm_commands[] = {
 	{ "trace", vm_command_trace }, /* commands_trace.c */
 	{ NULL, NULL },
 };
+
+/* --------------------------------------------------------------- events */
+
+static struct commands *commands_of(struct vm_listener *listener)
+{
+	return container_of(listener, struct commands, listener);
+}
+
+/* First the event, then the replies to those who wait for it. */
+static void on_state(struct vm_listener *listener, enum power_state state,
+		     const struct wake_source *by)
+{
+	struct commands *commands = commands_of(listener);
+	json_t *data = json_object();
+
+	if (by)
+		(void)json_object_set_new(data, "source",
+					  json_string(by->name));
+	if (state == POWER_SUSPENDED)
+		(void)json_object_set_new(data, "kind",
+					  json_string(power_sleep_name(
+						  commands->vm->power.kind)));
+	control_event(commands->control, power_state_name(state), data);
+	waits_end(commands, (int)state);
+}
+
+static void on_paused(struct vm_listener *listener, bool paused)
+{
+	struct commands *commands = commands_of(listener);
+
+	control_event(commands->control, paused ? "PAUSED" : "UNPAUSED", NULL);
+	waits_end(commands, paused ? WAIT_PAUSED : WAIT_UNPAUSED);
+}
+
+/* No event, but who resumed it meanwhile waits for its end. */
+static void on_pause_failed(struct vm_listener *listener)
+{
+	waits_end(commands_of(listener), WAIT_UNPAUSED);
+}
+
+static void on_storm(struct vm_listener *listener,
+		     const struct wake_source *source)
+{
+	control_event(commands_of(listener)->control, "WAKE_STORM",
+		      json_pack("{s:s}", "source", source->name));
+}
+
+static void on_device(struct vm_listener *listener, const struct vm_virtio *dev,
+		      enum vm_device_event what, const char *why)
+{
+	struct control *control = commands_of(listener)->control;
+
+	switch (what) {
+	case VM_DEVICE_DIED:
+		control_event(control, "DEVICE_DIED",
+			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
+					"pid", dev->pid, "reason", why));
+		break;
+	case VM_DEVICE_FAILED:
+		control_event(control, "DEVICE_FAILED",
+			      json_pack("{s:s}", "device", dev->name));
+		break;
+	case VM_DEVICE_RESPAWNED:
+		control_event(control, "DEVICE_RESPAWNED",
+			      json_pack("{s:s, s:i}", "device", dev->name,
+					"pid", dev->pid));
+		break;
+	}
+}
+
+static void on_halted(struct vm_listener *listener)
+{
+	control_event(commands_of(listener)->control, "HALTED", NULL);
+}
+
+static void on_stalled(struct vm_listener *listener, const char *in,
+		       long long ms)
+{
+	control_event(commands_of(listener)->control, "LOOP_STALLED",
+		      json_pack("{s:s, s:I}", "in", in, "ms", (json_int_t)ms));
+}
+
+static void on_ended(struct vm_listener *listener, enum vm_exit code)
+{
+	struct commands *commands = commands_of(listener);
+
+	control_event(commands->control, "EXIT",
+		      json_pack("{s:i}", "code", (int)code));
+	waits_finish(commands);
+	control_destroy(TAKE(commands->control));
+}
+
+const struct vm_events commands_events = {
+	.state = on_state,
+	.paused = on_paused,
+	.pause_failed = on_pause_failed,
+	.storm = on_storm,
+	.device = on_device,
+	.halted = on_halted,
+	.stalled = on_stalled,
+	.ended = on_ended,
+};
+
+int commands_serve(struct commands *commands, struct vm *vm, struct err *err)
+{
+	int r;
+
+	*commands = (struct commands){ .listener.events = &commands_events,
+				       .vm = vm };
+	if (!vm->cfg->socket)
+		return 0;
+	r = control_create(&vm->loop, vm->cfg->socket, vm_commands, commands,
+			   &commands->control, err);
+	if (r == 0)
+		vm->listener = &commands->listener;
+	return r;
+}

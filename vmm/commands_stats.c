@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The command "stats", as JSON and for Prometheus; see docs/control.md. */
+#include "vmm/commands.h"
+
 #include <assert.h>
 #include <string.h>
 #include <time.h>
 
 #include "vmm/prometheus.h"
-#include "vmm/vm.h"
 
 static const char *const by_names[] = {
 	[POWER_BY_GUEST] = "guest",
@@ -286,6 +287,7 @@ static char *prometheus_text(const struct vm *vm)
 
 void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx)
 {
+	struct vm *vm = ((const struct commands *)ctx)->vm;
 	static const char *const keys[] = { "format", NULL };
 	const json_t *value = json_object_get(args, "format");
 	const char *format = json_string_value(value);
@@ -301,9 +303,9 @@ void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx)
 		return;
 	}
 	if (!format || !strcmp(format, "json")) {
-		result = stats_json(ctx);
+		result = stats_json(vm);
 	} else {
-		text = prometheus_text(ctx);
+		text = prometheus_text(vm);
 		result = text ? json_pack("{s:s}", "text", text) : NULL;
 	}
 	if (result)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control command "trace": what the flight recorder has. */
+#include "vmm/commands.h"
+
 #include <assert.h>
 #include <unistd.h>
 
 #include "vmm/trace_json.h"
-#include "vmm/vm.h"
 
 #define MAX_CYCLES 64
 /* Beside the reply's own keys, and what waits for the client already. */
@@ -18,7 +19,7 @@ void vm_command_trace(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "cycles", NULL };
 	const json_t *cycles = json_object_get(args, "cycles");
-	struct vm *vm = ctx;
+	struct vm *vm = ((const struct commands *)ctx)->vm;
 	struct trace_json_options options = { .vm = vm->cfg->name,
 					      .pid = getpid(),
 					      .max_bytes = MAX_BYTES };

@@ -2,7 +2,7 @@
 /*
  * What `torpor run` was asked for: from the command line, from a JSON file
  * (--cfg FILE, the same keys) or both, later ones win. Filled by config_*()
- * and read by vm_run(). Main thread only.
+ * and read by vm_create(). Main thread only.
  */
 #ifndef TORPOR_VMM_CONFIG_H
 #define TORPOR_VMM_CONFIG_H

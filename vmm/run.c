@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,8 +18,10 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/cgroup.h"
+#include "vmm/commands.h"
 #include "vmm/config.h"
 #include "vmm/shared_dir.h"
+#include "vmm/terminal.h"
 #include "vmm/vm.h"
 
 /* torpor-device: as given, else beside this program. */
@@ -56,6 +59,61 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 			 path);
 }
 
+/* For tests: the file of TORPOR_TURNS gets the longest turn of each VM. */
+static int open_turns(void)
+{
+	const char *path = getenv("TORPOR_TURNS");
+
+	return path ? open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC)
+		    : -1;
+}
+
+static void tell_turn(int fd, const struct loop_watch *watch)
+{
+	char line[LOOP_NAME_MAX + 32];
+	int n = snprintf(line, sizeof(line), "%llu us in %s\n",
+			 (unsigned long long)watch->longest_ns / 1000,
+			 watch->longest_in);
+
+	if (fd >= 0)
+		(void)!write(fd, line, (size_t)n);
+}
+
+static void failed(struct vm *vm, const struct err *err)
+{
+	if (atomic_load(&vm->exit_code) >= 0) {
+		log_debug("stopped while it started");
+		return;
+	}
+	terminal_restore();
+	log_err("%s", err->msg);
+	vm_end(vm, err->usage ? VM_EXIT_USAGE : VM_EXIT_CRASH);
+}
+
+/*
+ * The socket appears when the VM can answer, and before the first guest
+ * instruction. Return: enum vm_exit.
+ */
+static int run(const struct vm_config *cfg, struct spawner *spawner)
+{
+	static struct vm vm; /* large, and one a process */
+	struct commands commands;
+	_cleanup_fd_ int turns = open_turns();
+	struct err err = { .msg = "" };
+	int r;
+
+	r = vm_create(&vm, cfg, spawner, &err);
+	if (r == 0)
+		r = commands_serve(&commands, &vm, &err);
+	if (r == 0)
+		r = vm_run(&vm, &err);
+	if (r < 0)
+		failed(&vm, &err);
+	tell_turn(turns, &vm.loop.watch);
+	vm_destroy(&vm);
+	return atomic_load(&vm.exit_code);
+}
+
 /* Nothing else is open yet, and there is one thread: time for the spawner. */
 static int start(const struct vm_config *cfg, struct err *err)
 {
@@ -83,7 +141,7 @@ static int start(const struct vm_config *cfg, struct err *err)
 		log_err("%s", err->msg);
 		return VM_EXIT_CRASH;
 	}
-	r = vm_run(cfg, spawner);
+	r = run(cfg, spawner);
 	spawner_destroy(spawner);
 	return r;
 }

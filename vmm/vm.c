@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -337,14 +336,6 @@ static void on_spawner_end(struct loop_source *src, uint32_t events)
 	vm_end(vm, VM_EXIT_CRASH);
 }
 
-static int make_control(struct vm *vm, struct err *err)
-{
-	if (!vm->cfg->socket)
-		return 0;
-	return control_create(&vm->loop, vm->cfg->socket, vm_commands, vm,
-			      &vm->control, err);
-}
-
 /* Every thread is narrowed before the first guest instruction. */
 static int start_guest(struct vm *vm, struct err *err)
 {
@@ -371,10 +362,7 @@ static void on_stalled(struct loop *loop, const char *in, uint64_t ns)
 
 	log_limited(&limit, "the main loop stood still for %lld ms in %s", ms,
 		    in);
-	if (vm->control)
-		control_event(vm->control, "LOOP_STALLED",
-			      json_pack("{s:s, s:I}", "in", in, "ms",
-					(json_int_t)ms));
+	vm_tell(vm, stalled, in, ms);
 }
 
 static int vm_make(struct vm *vm, struct err *err)
@@ -407,18 +395,40 @@ static int vm_make(struct vm *vm, struct err *err)
 		r = vm_virtio_wait_ready(vm, err);
 	if (r == 0)
 		r = load_guest(vm, err);
-	/* Last: whoever finds the socket finds a VM that answers. */
-	if (r == 0)
-		r = make_control(vm, err);
-	if (r < 0)
-		return r;
-	r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner), 0,
-		     on_spawner_end);
-	return r < 0 ? err_set_errno(err, r, "event loop")
-		     : start_guest(vm, err);
+	return r;
 }
 
-static void vm_unmake(struct vm *vm)
+int vm_create(struct vm *vm, const struct vm_config *cfg,
+	      struct spawner *spawner, struct err *err)
+{
+	/* No assignment of the whole: what is not written costs no memory. */
+	vm->cfg = cfg;
+	vm->spawner = spawner;
+	vm->signal_src.fd = vm->spawner_src.fd = -1;
+	vm->signal_fd = vm->kvm_fd = vm->vm_fd = vm->ram_fd = -1;
+	vm->serial_fd = (struct char_fd)CHAR_FD_NONE;
+	for (unsigned int i = 0; i < CONFIG_MAX_CONSOLES; i++)
+		vm->console_fds[i] = (struct char_fd)CHAR_FD_NONE;
+	atomic_store(&vm->exit_code, -1);
+	trace_init(&vm->trace, cfg->cpus);
+	return vm_make(vm, err);
+}
+
+int vm_run(struct vm *vm, struct err *err)
+{
+	int r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner),
+			 0, on_spawner_end);
+
+	if (r < 0)
+		return err_set_errno(err, r, "event loop");
+	r = start_guest(vm, err);
+	if (r < 0)
+		return r;
+	r = loop_run(&vm->loop);
+	return r < 0 ? err_set_errno(err, r, "event loop") : 0;
+}
+
+void vm_destroy(struct vm *vm)
 {
 	/* vCPU threads first: let go whoever waits, wherever. */
 	if (vm->power_made)
@@ -427,13 +437,8 @@ static void vm_unmake(struct vm *vm)
 	vm_virtio_release_waiters(vm);
 	if (vm->vcpus_made)
 		vcpu_set_finish(&vm->vcpus);
-	if (vm->control)
-		control_event(vm->control, "EXIT",
-			      json_pack("{s:i}", "code",
-					atomic_load(&vm->exit_code)));
-	vm_commands_finish(vm);
-	control_destroy(vm->control);
-	vm->control = NULL;
+	vm_tell(vm, ended, (enum vm_exit)atomic_load(&vm->exit_code));
+	vm->listener = NULL;
 	vm_virtio_destroy(vm);
 	loop_remove(&vm->loop, &vm->spawner_src);
 	vm_halt_finish(vm);
@@ -456,60 +461,4 @@ static void vm_unmake(struct vm *vm)
 	mailbox_finish(&vm->mailbox);
 	loop_finish(&vm->loop);
 	trace_finish(&vm->trace);
-}
-
-/* For tests: the file of TORPOR_TURNS gets the longest turn of each VM. */
-static int open_turns(void)
-{
-	const char *path = getenv("TORPOR_TURNS");
-
-	return path ? open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC)
-		    : -1;
-}
-
-static void tell_turn(int fd, const struct loop_watch *watch)
-{
-	char line[LOOP_NAME_MAX + 32];
-	int n = snprintf(line, sizeof(line), "%llu us in %s\n",
-			 (unsigned long long)watch->longest_ns / 1000,
-			 watch->longest_in);
-
-	if (fd >= 0)
-		(void)!write(fd, line, (size_t)n);
-}
-
-int vm_run(const struct vm_config *cfg, struct spawner *spawner)
-{
-	static struct vm vm; /* large, and one a process */
-	_cleanup_fd_ int turns = open_turns();
-	struct err err = { .msg = "" };
-	int r;
-
-	/* No assignment of the whole: what is not written costs no memory. */
-	vm.cfg = cfg;
-	vm.spawner = spawner;
-	vm.signal_src.fd = vm.spawner_src.fd = -1;
-	vm.signal_fd = vm.kvm_fd = vm.vm_fd = vm.ram_fd = -1;
-	vm.serial_fd = (struct char_fd)CHAR_FD_NONE;
-	for (unsigned int i = 0; i < CONFIG_MAX_CONSOLES; i++)
-		vm.console_fds[i] = (struct char_fd)CHAR_FD_NONE;
-	atomic_store(&vm.exit_code, -1);
-	trace_init(&vm.trace, cfg->cpus);
-	r = vm_make(&vm, &err);
-	if (r < 0 && atomic_load(&vm.exit_code) < 0) {
-		terminal_restore();
-		log_err("%s", err.msg);
-		vm_end(&vm, err.usage ? VM_EXIT_USAGE : VM_EXIT_CRASH);
-	} else if (r < 0) {
-		log_debug("stopped while it started");
-	} else {
-		r = loop_run(&vm.loop);
-		if (r < 0) {
-			(void)log_errno(r, "event loop");
-			vm_end(&vm, VM_EXIT_CRASH);
-		}
-	}
-	tell_turn(turns, &vm.loop.watch);
-	vm_unmake(&vm);
-	return atomic_load(&vm.exit_code);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One virtual machine, put together: memory, irqchip, devices, vCPUs, the
- * coordinator and the control socket. vmm/vm.c makes and ends it,
- * vmm/vm_devices.c, vmm/vm_virtio.c and vmm/vm_ctl.c have its virtio devices
- * and their processes, vmm/vm_power.c connects the coordinator, vmm/commands*.c
- * answer control clients. Everything here belongs to the main thread unless a
- * member says otherwise.
+ * One virtual machine, put together: memory, irqchip, devices, vCPUs and the
+ * coordinator. vmm/vm.c makes and ends it, vmm/vm_devices.c, vmm/vm_virtio.c
+ * and vmm/vm_ctl.c have its virtio devices and their processes, vmm/vm_power.c
+ * connects the coordinator. The VM knows no control client: it tells its
+ * listener, which vmm/commands.c is. Everything here belongs to the main thread
+ * unless a member says otherwise.
  */
 #ifndef TORPOR_VMM_VM_H
 #define TORPOR_VMM_VM_H
@@ -27,7 +27,6 @@
 #include "vmm/base/loop.h"
 #include "vmm/char_fd.h"
 #include "vmm/config.h"
-#include "vmm/control.h"
 #include "vmm/disk_image.h"
 #include "vmm/guest_clock.h"
 #include "vmm/irqchip.h"
@@ -48,6 +47,52 @@ enum vm_exit {
 };
 
 struct vm;
+struct vm_virtio;
+
+enum vm_device_event {
+	VM_DEVICE_DIED,	     /* @why it did */
+	VM_DEVICE_FAILED,    /* to start again after a sleep */
+	VM_DEVICE_RESPAWNED, /* another process is in its place */
+};
+
+struct vm_listener;
+
+/* What a VM tells its listener; main loop. Every slot is optional. */
+struct vm_events {
+	/* @by: the wake source behind it, or NULL. */
+	void (*state)(struct vm_listener *listener, enum power_state state,
+		      const struct wake_source *by);
+	void (*paused)(struct vm_listener *listener, bool paused);
+	/* A pause ended before it was one. */
+	void (*pause_failed)(struct vm_listener *listener);
+	/* @source does not wake the guest for a while. */
+	void (*storm)(struct vm_listener *listener,
+		      const struct wake_source *source);
+	/* @why: NULL unless it died. */
+	void (*device)(struct vm_listener *listener,
+		       const struct vm_virtio *dev, enum vm_device_event what,
+		       const char *why);
+	/* The guest has halted for good. */
+	void (*halted)(struct vm_listener *listener);
+	/* The main loop stood still for @ms in @in. */
+	void (*stalled)(struct vm_listener *listener, const char *in,
+			long long ms);
+	/* Nothing follows; no vCPU thread is left. */
+	void (*ended)(struct vm_listener *listener, enum vm_exit code);
+};
+
+/* Embedded in its owner. */
+struct vm_listener {
+	const struct vm_events *events;
+};
+
+/* Tells the listener, if there is one that wants to know. */
+#define vm_tell(vm, event, ...)                                 \
+	do {                                                    \
+		struct vm_listener *to_ = (vm)->listener;       \
+		if (to_ && to_->events->event)                  \
+			to_->events->event(to_, ##__VA_ARGS__); \
+	} while (0)
 
 struct device_type;
 
@@ -113,7 +158,7 @@ struct vm {
 	struct loop_source signal_src, spawner_src;
 	int signal_fd;
 	struct spawner *spawner;
-	struct control *control;
+	struct vm_listener *listener; /* borrowed; or NULL */
 
 	int kvm_fd, vm_fd;
 	int ram_fd;
@@ -157,18 +202,27 @@ struct vm {
 	atomic_uint cleared_pm1;
 	atomic_uint rtc_taken;
 
-	struct state_wait *waits; /* control clients that wait for a state */
-	atomic_int exit_code;	  /* -1 while running */
+	atomic_int exit_code; /* -1 while running */
 };
 
 /**
- * vm_run() - make the VM, run it to its end, take it down
+ * vm_create() - make a VM that answers, with no vCPU thread yet
+ * @vm: zeroed
  * @cfg: checked, borrowed
  * @spawner: borrowed; forked before anything else
  *
- * Return: enum vm_exit; what failed has been logged.
+ * Return: 0 or -errno with @err, unless vm_end() was called meanwhile. Either
+ * way vm_destroy() follows.
  */
-int vm_run(const struct vm_config *cfg, struct spawner *spawner);
+int vm_create(struct vm *vm, const struct vm_config *cfg,
+	      struct spawner *spawner, struct err *err) must_check;
+/*
+ * Narrows every thread, starts the guest and serves it to its end: vm_end().
+ * Return: as vm_create().
+ */
+int vm_run(struct vm *vm, struct err *err) must_check;
+/* Ends what a VM has, as far as it was made, and tells the listener of that. */
+void vm_destroy(struct vm *vm);
 
 /* Ends the VM with @code; the first call counts. Any thread. */
 void vm_end(struct vm *vm, enum vm_exit code);
@@ -210,18 +264,5 @@ void vm_power_armed(struct vm *vm);
 /* --wake; once every source is there. -EINVAL: no such source. */
 int vm_power_narrow(struct vm *vm, struct err *err) must_check;
 extern const struct vcpu_ops vm_vcpu_ops;
-
-/* --- commands.c --- */
-extern const struct control_command vm_commands[];
-/* Answers clients that wait for @state, or for a pause or its end. */
-void vm_commands_state(struct vm *vm, enum power_state state);
-void vm_commands_paused(struct vm *vm, bool paused);
-void vm_commands_finish(struct vm *vm);
-
-/* --- commands_stats.c --- */
-/* The command "stats"; @ctx: the struct vm. */
-void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx);
-/* --- commands_trace.c --- */
-void vm_command_trace(struct control_request *req, json_t *args, void *ctx);
 
 #endif

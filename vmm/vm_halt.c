@@ -59,8 +59,7 @@ static void on_looked(struct mailbox_item *item)
 	halt->halted = true;
 	log_warn("the guest has halted, all its CPUs with interrupts off: "
 		 "'torpor stop' or SIGTERM ends the VM");
-	if (vm->control)
-		control_event(vm->control, "HALTED", NULL);
+	vm_tell(vm, halted);
 }
 
 void vm_halt_kicked(struct vm *vm, struct vcpu *vcpu)

@@ -227,9 +227,8 @@ static void on_restarted(struct virtio_mmio *mmio, int r)
 	struct vm *vm = dev->vm;
 
 	moved(dev);
-	if (r < 0 && vm->control)
-		control_event(vm->control, "DEVICE_FAILED",
-			      json_pack("{s:s}", "device", dev->name));
+	if (r < 0)
+		vm_tell(vm, device, dev, VM_DEVICE_FAILED, NULL);
 	restart_end(vm);
 }
 
@@ -284,16 +283,12 @@ static void op_paused(void *ctx, bool paused)
 	struct vm *vm = ctx;
 
 	log_debug(paused ? "paused" : "no longer paused");
-	if (vm->control)
-		control_event(vm->control, paused ? "PAUSED" : "UNPAUSED",
-			      NULL);
-	vm_commands_paused(vm, paused);
+	vm_tell(vm, paused, paused);
 }
 
-/* No event, but who resumed it meanwhile waits for its end. */
 static void op_pause_failed(void *ctx)
 {
-	vm_commands_paused(vm_of(ctx), false);
+	vm_tell(vm_of(ctx), pause_failed);
 }
 
 static void op_storm(void *ctx, const struct wake_source *source)
@@ -305,9 +300,7 @@ static void op_storm(void *ctx, const struct wake_source *source)
 		    "%s ended %u short sleeps in a row and does not wake the "
 		    "guest for a while (--wake-storm)",
 		    source->name, vm->power.storm_sleeps);
-	if (vm->control)
-		control_event(vm->control, "WAKE_STORM",
-			      json_pack("{s:s}", "source", source->name));
+	vm_tell(vm, storm, source);
 }
 
 /* ------------------------------------------------------- timers, events */
@@ -381,22 +374,10 @@ static void op_event(void *ctx, enum power_state state,
 		     const struct wake_source *source)
 {
 	struct vm *vm = ctx;
-	json_t *data = json_object();
 
 	log_debug("%s%s%s", power_state_name(state), source ? " by " : "",
 		  source ? source->name : "");
-	if (source)
-		(void)json_object_set_new(data, "source",
-					  json_string(source->name));
-	if (state == POWER_SUSPENDED)
-		(void)json_object_set_new(
-			data, "kind",
-			json_string(power_sleep_name(vm->power.kind)));
-	if (vm->control)
-		control_event(vm->control, power_state_name(state), data);
-	else
-		json_decref(data);
-	vm_commands_state(vm, state);
+	vm_tell(vm, state, state, source);
 	vm_halt_state(vm, state);
 }
 

@@ -107,10 +107,7 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
 	kill_process(dev);
 	vm_ctl_close(dev);
-	if (dev->vm->control)
-		control_event(dev->vm->control, "DEVICE_DIED",
-			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
-					"pid", dev->pid, "reason", why));
+	vm_tell(dev->vm, device, dev, VM_DEVICE_DIED, why);
 	/*
 	 * It may live on with all of the guest's memory, and what it has in
 	 * flight has no fence: nobody can ever say that it is over.
@@ -358,7 +355,6 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 static int op_respawn(struct virtio_mmio *mmio)
 {
 	struct vm_virtio *dev = owner(mmio);
-	struct vm *vm = dev->vm;
 	struct err err;
 	int r;
 
@@ -375,10 +371,7 @@ static int op_respawn(struct virtio_mmio *mmio)
 	/* What the guest has armed it watches for, and what came meanwhile. */
 	if (dev->wake.armed)
 		vm_ctl_arm(dev, NULL);
-	if (vm->control)
-		control_event(vm->control, "DEVICE_RESPAWNED",
-			      json_pack("{s:s, s:i}", "device", dev->name,
-					"pid", dev->pid));
+	vm_tell(dev->vm, device, dev, VM_DEVICE_RESPAWNED, NULL);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 
 #include "tests/stress/clients.h"
 #include "tests/tsan/sleepy_guest.h"
+#include "vmm/commands.h"
 #include "vmm/power_int.h"
 #include "vmm/vm.h"
 
@@ -34,6 +35,8 @@ struct devices {
 };
 
 static struct vm vm;
+static struct commands commands = { .listener.events = &commands_events,
+				    .vm = &vm };
 static char vm_name[] = "stress";
 static struct vm_config cfg = { .device_timeout_ms = 1000 };
 static struct devices devices;
@@ -277,8 +280,7 @@ static void op_event(void *ctx, enum power_state state,
 		expect(!guest_executes(), "a vCPU executes asleep");
 		expect(devices.down && !devices.moving, "devices run asleep");
 	}
-	control_event(vm.control, power_state_name(state), NULL);
-	vm_commands_state(&vm, state);
+	vm_tell(&vm, state, state, source);
 }
 
 static void op_paused(void *ctx, bool paused)
@@ -287,19 +289,17 @@ static void op_paused(void *ctx, bool paused)
 		expect(held && !guest_executes(), "a vCPU executes paused");
 		expect(devices.down && !devices.moving, "devices run paused");
 	}
-	control_event(vm.control, paused ? "PAUSED" : "UNPAUSED", NULL);
-	vm_commands_paused(&vm, paused);
+	vm_tell(&vm, paused, paused);
 }
 
 static void op_pause_failed(void *ctx)
 {
-	vm_commands_paused(&vm, false);
+	vm_tell(&vm, pause_failed);
 }
 
 static void op_storm(void *ctx, const struct wake_source *source)
 {
-	control_event(vm.control, "WAKE_STORM",
-		      json_pack("{s:s}", "source", source->name));
+	vm_tell(&vm, storm, source);
 }
 
 static const struct power_ops power_ops = {
@@ -460,9 +460,10 @@ static void make_vm(const char *socket)
 	expect(vcpu_set_init(&vm.vcpus, -1, -1, cfg.cpus, &vcpu_ops, &vm,
 			     &vm.pio, &vm.mmio) == 0,
 	       "vCPUs");
-	if (control_create(&vm.loop, socket, vm_commands, &vm, &vm.control,
-			   &err) < 0)
+	if (control_create(&vm.loop, socket, vm_commands, &commands,
+			   &commands.control, &err) < 0)
 		broken(err.msg);
+	vm.listener = &commands.listener;
 	expect(vcpu_set_start(&vm.vcpus) == 0, "vCPU threads");
 	loop_timer_set(&vm.loop, &rtc_timer, 50 * NS_PER_MS, rtc_fires);
 }
@@ -470,7 +471,7 @@ static void make_vm(const char *socket)
 /* Nobody has anything more to be told. */
 static bool all_told(void)
 {
-	return !vm.power.requests && !vm.power.pauses && !vm.waits;
+	return !vm.power.requests && !vm.power.pauses && !commands.waits;
 }
 
 static void check_end(void)
@@ -507,8 +508,7 @@ static void unmake_vm(void)
 	power_stop(&vm.power);
 	mailbox_close(&vm.mailbox);
 	vcpu_set_finish(&vm.vcpus);
-	vm_commands_finish(&vm);
-	control_destroy(vm.control);
+	vm_tell(&vm, ended, VM_EXIT_STOP);
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		loop_timer_cancel(&vm.loop, &vm.power_timers[i]);
 	power_finish(&vm.power);

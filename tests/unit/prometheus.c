@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "include/torpor.h"
+#include "vmm/commands.h"
 #include "vmm/prometheus.h"
 #include "vmm/vm.h"
 
@@ -328,6 +329,7 @@ Test(prometheus, text_is_as_the_format_has_it)
 
 static char dir[64], path[108];
 static struct vm vm;
+static struct commands asked = { .vm = &vm };
 static struct vm_config cfg;
 static struct wake_source net0;
 static struct irq_line sci;
@@ -391,9 +393,10 @@ static void setup(void)
 	vm.virtio[0].mmio.resets = 3;
 	fill(&vm.power.stats);
 	cr_assert(eq(int, loop_init(&vm.loop), 0));
-	cr_assert(eq(int,
-		     control_create(&vm.loop, path, commands, &vm, &ctl, &err),
-		     0));
+	cr_assert(
+		eq(int,
+		   control_create(&vm.loop, path, commands, &asked, &ctl, &err),
+		   0));
 	cr_assert(eq(int, pthread_create(&server, NULL, serve, NULL), 0));
 }
 

@@ -14,6 +14,7 @@
 #include "tests/unit/trace_fixture.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/util.h"
+#include "vmm/commands.h"
 #include "vmm/control.h"
 #include "vmm/vm.h"
 
@@ -472,6 +473,7 @@ Test(trace, names_need_not_be_utf8)
 /* ------------------------------------------------------------ the command */
 
 static struct vm vm;
+static struct commands served = { .vm = &vm };
 static const struct control_command commands[] = {
 	{ "trace", vm_command_trace },
 	{ NULL, NULL },
@@ -521,8 +523,8 @@ Test(trace, the_command_checks_its_argument_and_its_reply_fits)
 	(void)snprintf(path, sizeof(path), "%s/sock", dir);
 	cr_assert(eq(int, loop_init(&vm.loop), 0));
 	cr_assert(eq(int,
-		     control_create(&vm.loop, path, commands, &vm, &vm.control,
-				    &err),
+		     control_create(&vm.loop, path, commands, &served,
+				    &served.control, &err),
 		     0));
 	cr_assert(eq(int, pthread_create(&server, NULL, serve, NULL), 0));
 	cr_assert(eq(int, torpor_connect(path, 60000, &client), 0));
@@ -541,7 +543,7 @@ Test(trace, the_command_checks_its_argument_and_its_reply_fits)
 	torpor_close(client);
 	loop_stop(&vm.loop);
 	(void)pthread_join(server, NULL);
-	control_destroy(vm.control);
+	control_destroy(served.control);
 	loop_finish(&vm.loop);
 	trace_finish(&vm.trace);
 	(void)rmdir(dir);
