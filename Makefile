@@ -40,7 +40,9 @@ BASE_SRC = \
 	vmm/base/fd.c \
 	vmm/base/log.c \
 	vmm/base/loop.c \
-	vmm/base/unix_socket.c
+	vmm/base/mac.c \
+	vmm/base/unix_socket.c \
+	vmm/base/words.c
 
 # What a device process is made of.
 VIRTIO_SRC = \
@@ -53,6 +55,7 @@ VIRTIO_SRC = \
 	virtio/blk_ring.c \
 	virtio/blk_threads.c \
 	virtio/blk_uring.c \
+	virtio/choices.c \
 	virtio/console.c \
 	virtio/fs.c \
 	virtio/fs_attr.c \
@@ -121,13 +124,15 @@ VMM_SRC = \
 	vmm/commands_stats.c \
 	vmm/commands_trace.c \
 	vmm/config.c \
+	vmm/config_args.c \
 	vmm/config_cmdline.c \
 	vmm/config_devices.c \
 	vmm/config_file.c \
 	vmm/config_foreign.c \
-	vmm/config_kv.c \
 	vmm/config_options.c \
+	vmm/config_pairs.c \
 	vmm/config_share.c \
+	vmm/config_value.c \
 	vmm/config_vhost_user.c \
 	vmm/config_vsock.c \
 	vmm/control.c \

@@ -26,6 +26,7 @@ enum sandbox_mode {
 	SANDBOX_WEAK, /* no user namespace to be had: the rest of it */
 	SANDBOX_OFF,  /* nothing, for debugging, said loudly */
 };
+extern const char *const sandbox_mode_words[];
 
 #define SPAWN_MAX_ARGS	      24
 #define SPAWN_MAX_ARG_BYTES   256

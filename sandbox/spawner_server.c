@@ -197,19 +197,6 @@ static void on_listener(struct loop_source *src, uint32_t events)
 
 /* -------------------------------------------------------------- requests */
 
-static const char *mode_name(enum sandbox_mode mode)
-{
-	switch (mode) {
-	case SANDBOX_FULL:
-		return "full";
-	case SANDBOX_WEAK:
-		return "weak";
-	case SANDBOX_OFF:
-		break;
-	}
-	return "off";
-}
-
 static bool terminated(const char *text, size_t size)
 {
 	return text[0] && memchr(text, '\0', size);
@@ -360,7 +347,8 @@ static int child_start(struct device_child *child, struct wire_request *req,
 	device_log = device_log_open(&child->log, &srv->loop, child->name);
 	if (device_log < 0)
 		return device_log;
-	(void)snprintf(sandbox, sizeof(sandbox), "%s", mode_name(l.mode));
+	(void)snprintf(sandbox, sizeof(sandbox), "%s",
+		       sandbox_mode_words[l.mode]);
 	(void)snprintf(level, sizeof(level), "%u", req->log_level);
 	for (unsigned int i = 0; i < req->nr_args; i++)
 		argv[DEVICE_FIXED_ARGS + i] = req->args[i];

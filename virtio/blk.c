@@ -33,9 +33,11 @@
 
 #include "virtio/backend.h"
 #include "virtio/blk_image.h"
+#include "virtio/choices.h"
 #include "virtio/devctl.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/words.h"
 
 /* Chains of one turn: a guest that never stops must not starve the loop. */
 #define TURN_CHAINS 256U
@@ -378,21 +380,21 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 
 /* ---------------------------------------------------------------- role */
 
-static int set_engine(struct blk_config *cfg, const char *name)
+static int set_engine(struct blk_config *cfg, const char *word)
 {
-	cfg->engines[1] = NULL;
-	if (strcmp(name, "uring") == 0) {
-		cfg->engines[0] = &blk_uring_ops;
-	} else if (strcmp(name, "threads") == 0) {
-		cfg->engines[0] = &blk_threads_ops;
-	} else if (strcmp(name, "auto") == 0) {
-		cfg->engines[0] = &blk_uring_ops;
-		cfg->engines[1] = &blk_threads_ops;
-	} else {
-		return log_errno(-EINVAL,
-				 "engine=%s: auto, uring or threads expected",
-				 name);
-	}
+	static const struct blk_engine_ops *const engines[][3] = {
+		[BLK_ENGINE_AUTO] = { &blk_uring_ops, &blk_threads_ops },
+		[BLK_ENGINE_URING] = { &blk_uring_ops },
+		[BLK_ENGINE_THREADS] = { &blk_threads_ops },
+	};
+	int i = words_find(blk_engine_words, word);
+	char list[64];
+
+	if (i < 0)
+		return log_errno(
+			i, "engine=%s: use one of %s", word,
+			words_join(blk_engine_words, ", ", list, sizeof(list)));
+	memcpy(cfg->engines, engines[i], sizeof(cfg->engines));
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include "virtio/devctl.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/words.h"
 
 /* Fewer nodes than a guest that walks a tree of sources has. */
 #define FDS_FEW (1U << 16)
@@ -397,15 +398,12 @@ static int parse_tag(const char *text, struct virtio_fs *fs)
 
 static int parse_cache(const char *text, enum fs_cache *ret)
 {
-	static const char *const names[] = { "never", "auto", "always" };
+	int i = words_find(fs_cache_words, text);
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(text, names[i])) {
-			*ret = (enum fs_cache)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	*ret = (enum fs_cache)i;
+	return 0;
 }
 
 static int parse_word(const char *word, struct virtio_fs *fs,

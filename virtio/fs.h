@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "virtio/choices.h"
 #include "virtio/device.h"
 #include "virtio/queues.h"
 
@@ -39,12 +40,6 @@
 #define FS_OUT_BYTES (64U << 10)
 /* Of the host's entries that an open directory keeps. */
 #define FS_BATCH_BYTES 4096U
-
-enum fs_cache {
-	FS_CACHE_NEVER,
-	FS_CACHE_AUTO,
-	FS_CACHE_ALWAYS
-};
 
 /* ------------------------------------------------------------------ tables */
 

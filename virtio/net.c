@@ -26,6 +26,7 @@
 #include "virtio/devctl.h"
 #include "virtio/net_tap.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/mac.h"
 
 #define BIT(n) (1ULL << (n))
 
@@ -197,7 +198,7 @@ static const struct virtio_dev_ops net_ops = {
 
 /* ------------------------------------------------------------ creation */
 
-static uint64_t features_of(const struct net_config *cfg)
+static uint64_t features_of(const struct net_params *cfg)
 {
 	uint64_t f =
 		BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
@@ -221,7 +222,7 @@ static uint64_t features_of(const struct net_config *cfg)
 	return f;
 }
 
-int net_create(struct loop *loop, const struct net_config *cfg,
+int net_create(struct loop *loop, const struct net_params *cfg,
 	       struct virtio_net **ret)
 {
 	struct virtio_net_config config = { .status = VIRTIO_NET_S_LINK_UP,
@@ -263,30 +264,12 @@ int net_create(struct loop *loop, const struct net_config *cfg,
 
 /* ---------------------------------------------------------------- role */
 
-/* "aa:bb:cc:dd:ee:ff", an address one station can have. */
+/* Takes the address of one station only. */
 static int parse_mac(const char *text, uint8_t *ret)
 {
-	uint8_t mac[ETH_ALEN];
+	uint8_t mac[MAC_BYTES];
 
-	for (unsigned int i = 0; i < ETH_ALEN; i++) {
-		const char *p = text + (size_t)i * 3;
-		char sep = i == ETH_ALEN - 1 ? '\0' : ':';
-		unsigned int value = 0;
-
-		for (unsigned int k = 0; k < 2; k++) {
-			static const char digits[] = "0123456789abcdef";
-			const char *at =
-				p[k] ? strchr(digits, p[k] | 0x20) : NULL;
-
-			if (!at || (p[k] < '0'))
-				return -EINVAL;
-			value = value * 16 + (unsigned int)(at - digits);
-		}
-		if (p[2] != sep)
-			return -EINVAL;
-		mac[i] = (uint8_t)value;
-	}
-	if (mac[0] & 1)
+	if (mac_parse(text, mac) < 0 || mac_is_group(mac))
 		return -EINVAL;
 	memcpy(ret, mac, sizeof(mac));
 	return 0;
@@ -304,7 +287,7 @@ static int parse_mtu(const char *text, uint16_t *ret)
 	return 0;
 }
 
-static int parse_words(char *const *args, struct net_config *cfg,
+static int parse_words(char *const *args, struct net_params *cfg,
 		       const char **ret_tap)
 {
 	for (; *args; args++) {
@@ -337,7 +320,7 @@ static int parse_words(char *const *args, struct net_config *cfg,
 static int role_create(struct loop *loop, char *const *args,
 		       struct virtio_dev **ret_dev)
 {
-	struct net_config cfg = { .fd = DEVFD_BACKEND, .is_tap = true };
+	struct net_params cfg = { .fd = DEVFD_BACKEND, .is_tap = true };
 	struct virtio_net *net;
 	const char *tap = NULL;
 	struct err err = { 0 };

@@ -95,7 +95,7 @@ struct virtio_net {
 	struct iovec tx_iov[VIRTQ_MAX_CHAIN];
 };
 
-struct net_config {
+struct net_params {
 	int fd; /* tap, non-blocking; owned by the device after success */
 	bool is_tap;
 	bool has_mac;
@@ -106,7 +106,7 @@ struct net_config {
 };
 
 /* Makes the device. Return: 0 and *ret, or -errno. */
-int net_create(struct loop *loop, const struct net_config *cfg,
+int net_create(struct loop *loop, const struct net_params *cfg,
 	       struct virtio_net **ret) must_check;
 
 extern const struct virtio_role virtio_net_role;

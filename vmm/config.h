@@ -12,7 +12,10 @@
 #include <stdio.h>
 
 #include "sandbox/spawner.h"
+#include "virtio/choices.h"
 #include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/mac.h"
 #include "vmm/base/util.h"
 
 #define CONFIG_MAX_BLOCKS   32
@@ -29,12 +32,7 @@ enum suspend_mode {
 	SUSPEND_BOTH,
 	SUSPEND_OFF
 };
-
-enum block_engine {
-	BLOCK_ENGINE_AUTO,
-	BLOCK_ENGINE_URING,
-	BLOCK_ENGINE_THREADS
-};
+extern const char *const suspend_mode_words[];
 
 struct block_config {
 	char *path;
@@ -43,15 +41,19 @@ struct block_config {
 	bool sparse; /* discard punches holes; default true */
 	bool raw;    /* whatever its first bytes say */
 	char id[21]; /* GET_ID string; default: none */
-	enum block_engine engine;
+	enum blk_engine_choice engine;
 	enum suspend_mode suspend;
 };
 
-struct net_config {
+struct config_mac {
+	uint8_t addr[MAC_BYTES];
+	bool set; /* else a random one */
+};
+
+struct config_net {
 	char *tap_name; /* NULL if tap_fd is given */
 	int tap_fd;	/* inherited and owned, -1 = by name */
-	uint8_t mac[6];
-	bool mac_set;	   /* else a random locally administered one */
+	struct config_mac mac;
 	bool wake_unicast; /* only packets to its own address wake the guest */
 	enum suspend_mode suspend;
 };
@@ -63,6 +65,7 @@ enum char_type {
 	CHAR_FILE,
 	CHAR_PTY
 };
+extern const char *const char_type_words[];
 
 struct char_config { /* --serial, --console: where a line of bytes goes */
 	enum char_type type;
@@ -70,16 +73,10 @@ struct char_config { /* --serial, --console: where a line of bytes goes */
 	enum suspend_mode suspend; /* --console */
 };
 
-enum share_cache {
-	SHARE_CACHE_NEVER,
-	SHARE_CACHE_AUTO,
-	SHARE_CACHE_ALWAYS
-};
-
 struct share_config { /* --shared-dir */
 	char *path;
 	char tag[CONFIG_TAG_BYTES]; /* names it to the guest */
-	enum share_cache cache;
+	enum fs_cache cache;
 	uint64_t timeout_s; /* of names and attributes in the guest */
 	bool timeout_set;
 	bool writeback;
@@ -96,14 +93,14 @@ enum foreign_type {
 	FOREIGN_NET,
 	FOREIGN_RNG,
 };
+extern const char *const foreign_type_words[];
 
 struct foreign_config { /* --vhost-user: a back end that runs already */
 	enum foreign_type type;
 	char *socket;
 	char tag[CONFIG_TAG_BYTES]; /* fs; empty: the back end knows it */
 	unsigned int queues;	    /* fs: request queues */
-	uint8_t mac[6];		    /* net */
-	bool mac_set;
+	struct config_mac mac;	    /* net */
 	uint16_t queue_size; /* entries; 0: as our own device of the type */
 	enum suspend_mode suspend;
 };
@@ -118,6 +115,7 @@ enum irqchip_mode {
 	IRQCHIP_SPLIT,
 	IRQCHIP_KERNEL
 };
+extern const char *const irqchip_mode_words[];
 
 #define CONFIG_MAX_WAKES  40
 #define CONFIG_NAME_BYTES 16
@@ -129,9 +127,10 @@ struct wake_config {		      /* --wake: a source that is narrowed */
 
 enum tristate {
 	TRISTATE_AUTO,
-	TRISTATE_OFF,
-	TRISTATE_ON
+	TRISTATE_ON,
+	TRISTATE_OFF
 };
+extern const char *const tristate_words[];
 
 struct vm_config {
 	char *kernel;
@@ -146,7 +145,7 @@ struct vm_config {
 	enum suspend_mode rng_suspend;
 	struct block_config blocks[CONFIG_MAX_BLOCKS];
 	unsigned int nr_blocks;
-	struct net_config nets[CONFIG_MAX_NETS];
+	struct config_net nets[CONFIG_MAX_NETS];
 	unsigned int nr_nets;
 	struct share_config shares[CONFIG_MAX_SHARES];
 	unsigned int nr_shares;
@@ -164,7 +163,7 @@ struct vm_config {
 	unsigned int wake_storm;	/* short sleeps in a row; 0 = never */
 	unsigned int device_timeout_ms; /* to stop or start again */
 	enum tristate invtsc;
-	int log_level;	  /* enum log_level */
+	enum log_level log_level;
 	char *device_exe; /* torpor-device; default: beside torpor */
 };
 

@@ -51,12 +51,12 @@ static int scalar_text(const json_t *value, char buf[32], const char **ret,
 static int apply_object(struct vm_config *cfg, const struct config_option *opt,
 			json_t *obj, struct err *err)
 {
-	struct config_kvs kvs = { 0 };
+	struct config_pairs pairs = { 0 };
 	const char *key;
 	json_t *value;
 	int r = 0;
 
-	if (!opt->set_kvs)
+	if (!opt->set)
 		return err_set(err, -EINVAL, "takes no object; use a %s",
 			       opt->arg ? "string or number" : "boolean");
 	json_object_foreach(obj, key, value)
@@ -69,13 +69,13 @@ static int apply_object(struct vm_config *cfg, const struct config_option *opt,
 		if (r < 0)
 			r = err_set(err, r, "key '%.64s': %s", key, why.msg);
 		else
-			r = config_kvs_add(&kvs, key, text, err);
+			r = config_pairs_add(&pairs, key, text, err);
 		if (r < 0)
 			break;
 	}
 	if (r == 0)
-		r = opt->set_kvs(cfg, &kvs, err);
-	config_kvs_finish(&kvs);
+		r = opt->set(cfg, &pairs, err);
+	config_pairs_finish(&pairs);
 	return r;
 }
 
@@ -120,11 +120,11 @@ static int apply_member(struct vm_config *cfg, const char *path,
 				       "--help'",
 			       guess ? guess : "", guess ? "'?" : "");
 	}
-	if (!strcmp(key, "cfg"))
+	if (opt->is_file)
 		return err_set(err, -EINVAL,
-			       "'%s': key 'cfg': files do not include files; "
+			       "'%s': key '%s': files do not include files; "
 			       "give several --cfg",
-			       path);
+			       path, key);
 	if (!json_is_array(value) || !opt->repeat) {
 		r = apply_value(cfg, opt, value, &why);
 		return r < 0 ? err_set(err, r, "'%s': key '%s': %s", path, key,

@@ -5,76 +5,12 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "vmm/config_options.h"
 
-#define KNOWN                                                                 \
-	"path, tag, type, cache, timeout, writeback, locks, suid, reserved, " \
-	"suspend"
 /* A year and a day; what is meant to stay valid needs no more. */
 #define TIMEOUT_MAX_S (366ULL * 86400)
-
-/* --- the form --- */
-
-/* Adds the word at @text, of @len bytes. @n: its number. */
-static int add_word(struct config_kvs *kvs, const char *text, size_t len,
-		    unsigned int n, struct err *err)
-{
-	static const char *const first[] = { "path", "tag" };
-	_cleanup_free_ char *word = strndup(text, len);
-	char *value;
-
-	if (!word)
-		return err_set_errno(err, -ENOMEM, "too long");
-	if (n < ARRAY_SIZE(first))
-		return config_kvs_add(kvs, first[n], word, err);
-	value = strchr(word, '=');
-	if (!value || value == word)
-		return err_set(err, -EINVAL,
-			       "'%.64s' is no KEY=VALUE; use PATH:TAG, then "
-			       "keys: " KNOWN,
-			       word);
-	*value++ = '\0';
-	return config_kvs_add(kvs, word, value, err);
-}
-
-int config_colons_parse(const char *text, struct config_kvs *ret,
-			struct err *err)
-{
-	unsigned int n = 0;
-
-	ret->nr = 0;
-	for (const char *p = text;; n++) {
-		size_t len = strcspn(p, ":");
-		int r = add_word(ret, p, len, n, err);
-
-		if (r < 0 || !p[len])
-			return r;
-		p += len + 1;
-	}
-}
-
-/* --- the keys --- */
-
-int config_parse_tag(const char *value, char ret[CONFIG_TAG_BYTES],
-		     struct err *err)
-{
-	size_t n = strlen(value);
-
-	if (n == 0 || n >= CONFIG_TAG_BYTES)
-		return err_set(err, -EINVAL, "use 1 to %d bytes",
-			       CONFIG_TAG_BYTES - 1);
-	for (size_t i = 0; i < n; i++) {
-		if ((unsigned char)value[i] < 0x21 || value[i] == 0x7f)
-			return err_set(err, -EINVAL,
-				       "use printable characters without "
-				       "spaces");
-	}
-	memcpy(ret, value, n + 1);
-	return 0;
-}
 
 int config_check_tag(const struct vm_config *cfg, const char *tag,
 		     struct err *err)
@@ -93,30 +29,11 @@ int config_check_tag(const struct vm_config *cfg, const char *tag,
 	return 0;
 }
 
-static int parse_path(const char *value, struct share_config *s,
-		      struct err *err)
+/* Of the whole struct: it sets two fields. */
+static int parse_timeout(const struct config_key *key, const char *value,
+			 void *field, struct err *err)
 {
-	if (!*value)
-		return err_set(err, -EINVAL, "is empty; give a directory");
-	s->path = strdup(value);
-	return s->path ? 0 : err_set_errno(err, -ENOMEM, "cannot keep it");
-}
-
-static int parse_cache(const char *value, struct share_config *s,
-		       struct err *err)
-{
-	static const char *const words[] = { "never", "auto", "always", NULL };
-	int i = config_parse_word(value, words, err);
-
-	if (i < 0)
-		return i;
-	s->cache = (enum share_cache)i;
-	return 0;
-}
-
-static int parse_timeout(const char *value, struct share_config *s,
-			 struct err *err)
-{
+	struct share_config *s = field;
 	uint64_t n = 0;
 	const char *end = config_parse_u64(value, &n);
 
@@ -128,7 +45,9 @@ static int parse_timeout(const char *value, struct share_config *s,
 	return 0;
 }
 
-static int parse_type(const char *value, struct err *err)
+/* Sets nothing. */
+static int parse_type(const struct config_key *key, const char *value,
+		      void *field, struct err *err)
 {
 	/* crosvm has p9 as well, and takes that without a type. */
 	if (strcmp(value, "fs") != 0)
@@ -136,37 +55,32 @@ static int parse_type(const char *value, struct err *err)
 	return 0;
 }
 
-static int share_key(struct share_config *s, const struct config_kv *kv,
-		     struct err *err)
-{
-	struct err why;
-	int r;
+#define SHARE(field) offsetof(struct share_config, field)
 
-	if (config_key_is(kv->key, "path"))
-		r = parse_path(kv->value, s, &why);
-	else if (config_key_is(kv->key, "tag"))
-		r = config_parse_tag(kv->value, s->tag, &why);
-	else if (config_key_is(kv->key, "type"))
-		r = parse_type(kv->value, &why);
-	else if (config_key_is(kv->key, "cache"))
-		r = parse_cache(kv->value, s, &why);
-	else if (config_key_is(kv->key, "timeout"))
-		r = parse_timeout(kv->value, s, &why);
-	else if (config_key_is(kv->key, "writeback"))
-		r = config_parse_bool(kv->value, &s->writeback, &why);
-	else if (config_key_is(kv->key, "locks"))
-		r = config_parse_bool(kv->value, &s->locks, &why);
-	else if (config_key_is(kv->key, "suid"))
-		r = config_parse_bool(kv->value, &s->suid, &why);
-	else if (config_key_is(kv->key, "reserved"))
-		r = config_parse_bool(kv->value, &s->reserved, &why);
-	else if (config_key_is(kv->key, "suspend"))
-		r = config_parse_suspend(kv->value, &s->suspend, &why);
-	else
-		return err_set(err, -EINVAL, "unknown key '%.64s'; known: %s",
-			       kv->key, KNOWN);
-	return r < 0 ? config_wrong_value(kv, &why, err) : 0;
-}
+const struct config_key config_share_keys[] = {
+	{ "path", config_value_string, SHARE(path) },
+	{ "tag", config_value_tag, SHARE(tag) },
+	{ "type", parse_type, 0, .arg = "fs", .help = "the one type there is" },
+	{ "cache", config_value_word, SHARE(cache), fs_cache_words,
+	  .help = "what the guest keeps (default auto);\n"
+		  "always if nobody else writes to it" },
+	{ "timeout", parse_timeout, 0, .arg = "SECONDS",
+	  .help = "how long names and attributes are valid\n"
+		  "(default 5; with cache=never 0)" },
+	{ "writeback", config_value_bool, SHARE(writeback),
+	  .help = "the guest writes later (default false)" },
+	{ "locks", config_value_bool, SHARE(locks),
+	  .help = "its locks are the host's (default false)" },
+	{ "suid", config_value_bool, SHARE(suid),
+	  .help = "as root: its files may have set-id bits\n"
+		  "(default false)" },
+	{ "reserved", config_value_bool, SHARE(reserved),
+	  .help = "as root: it may fill what the file system\n"
+		  "reserves for root (default false)" },
+	{ "suspend", config_value_word, SHARE(suspend), suspend_mode_words,
+	  .help = "as for --block" },
+	{ NULL },
+};
 
 static int check_share(const struct vm_config *cfg,
 		       const struct share_config *s, struct err *err)
@@ -180,14 +94,12 @@ static int check_share(const struct vm_config *cfg,
 	return config_check_tag(cfg, s->tag, err);
 }
 
-int config_set_share(struct vm_config *cfg, const struct config_kvs *kvs,
+int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err)
 {
-	struct share_config s = { .cache = SHARE_CACHE_AUTO };
-	int r = 0;
+	struct share_config s = { .cache = FS_CACHE_AUTO };
+	int r = config_keys_apply(config_share_keys, NULL, pairs, &s, err);
 
-	for (unsigned int i = 0; i < kvs->nr && r == 0; i++)
-		r = share_key(&s, &kvs->kv[i], err);
 	if (r == 0)
 		r = check_share(cfg, &s, err);
 	if (r < 0) {

@@ -7,40 +7,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/base/words.h"
 #include "vmm/config_options.h"
 
 #define MAX_REQUEST_QUEUES 7U	 /* with the one of high priority: 8 */
 #define MAX_QUEUE_SIZE	   1024U /* what back ends put up with */
 
-static int parse_type(const char *value, enum foreign_type *ret,
-		      struct err *err)
+static int parse_type(const struct config_key *key, const char *value,
+		      void *field, struct err *err)
 {
-	static const char *const words[] = { "blk", "console", "fs",
-					     "net", "rng",     NULL };
-	int i;
-
 	/* crosvm's name of it. */
 	if (!strcmp(value, "block"))
-		value = "blk";
-	i = config_parse_word(value, words, err);
-	if (i < 0)
-		return i;
-	*ret = (enum foreign_type)i;
-	return 0;
+		value = foreign_type_words[FOREIGN_BLK];
+	return config_value_word(key, value, field, err);
 }
 
-static int parse_queues(const char *value, unsigned int *ret, struct err *err)
-{
-	uint64_t n = 0;
-	const char *end = config_parse_u64(value, &n);
-
-	if (!end || *end || n < 1 || n > MAX_REQUEST_QUEUES)
-		return err_set(err, -EINVAL, "use 1 to %u", MAX_REQUEST_QUEUES);
-	*ret = (unsigned int)n;
-	return 0;
-}
-
-static int parse_queue_size(const char *value, uint16_t *ret, struct err *err)
+static int parse_queue_size(const struct config_key *key, const char *value,
+			    void *field, struct err *err)
 {
 	uint64_t n = 0;
 	const char *end = config_parse_u64(value, &n);
@@ -48,48 +31,31 @@ static int parse_queue_size(const char *value, uint16_t *ret, struct err *err)
 	if (!end || *end || n < 2 || n > MAX_QUEUE_SIZE || n & (n - 1))
 		return err_set(err, -EINVAL, "use a power of two, 2 to %u",
 			       MAX_QUEUE_SIZE);
-	*ret = (uint16_t)n;
+	*(uint16_t *)field = (uint16_t)n;
 	return 0;
 }
 
-static int foreign_key(struct foreign_config *f, const struct config_kv *kv,
-		       struct err *err)
-{
-	struct err why;
-	int r;
+#define FOREIGN(field) offsetof(struct foreign_config, field)
 
-	if (config_key_is(kv->key, "type")) {
-		r = parse_type(kv->value, &f->type, &why);
-	} else if (config_key_is(kv->key, "socket")) {
-		r = config_set_string(&f->socket, kv->value, &why);
-	} else if (config_key_is(kv->key, "tag")) {
-		r = config_parse_tag(kv->value, f->tag, &why);
-	} else if (config_key_is(kv->key, "queues")) {
-		r = parse_queues(kv->value, &f->queues, &why);
-	} else if (config_key_is(kv->key, "mac")) {
-		r = config_parse_mac(kv->value, f->mac, &why);
-		f->mac_set = r == 0;
-	} else if (config_key_is(kv->key, "max-queue-size")) {
-		r = parse_queue_size(kv->value, &f->queue_size, &why);
-	} else if (config_key_is(kv->key, "suspend")) {
-		r = config_parse_suspend(kv->value, &f->suspend, &why);
-	} else {
-		return config_unknown_key(kv,
-					  "type, socket, tag, queues, mac, "
-					  "max-queue-size, suspend",
-					  err);
-	}
-	return r < 0 ? config_wrong_value(kv, &why, err) : 0;
-}
-
-static bool has_type(const struct config_kvs *kvs)
-{
-	for (unsigned int i = 0; i < kvs->nr; i++) {
-		if (config_key_is(kvs->kv[i].key, "type"))
-			return true;
-	}
-	return false;
-}
+const struct config_key config_vhost_user_keys[] = {
+	{ "type", parse_type, FOREIGN(type), foreign_type_words,
+	  .help = "type of the device" },
+	{ "socket", config_value_string, FOREIGN(socket), .arg = "PATH",
+	  .help = "where the back end listens" },
+	{ "tag", config_value_tag, FOREIGN(tag), .arg = "TAG",
+	  .help = "fs: names it to the guest (default: the\n"
+		  "back end knows the tag)" },
+	{ "queues", config_value_number, FOREIGN(queues), .min = 1,
+	  .max = MAX_REQUEST_QUEUES, .arg = "N",
+	  .help = "fs: request queues (default 1)" },
+	{ "mac", config_value_mac, FOREIGN(mac), .arg = "MAC",
+	  .help = "net: its address" },
+	{ "max-queue-size", parse_queue_size, FOREIGN(queue_size), .arg = "N",
+	  .help = "entries of a queue, a power of two" },
+	{ "suspend", config_value_word, FOREIGN(suspend), suspend_mode_words,
+	  .help = "as for --block" },
+	{ NULL },
+};
 
 static int check_foreign(const struct vm_config *cfg,
 			 const struct foreign_config *f, struct err *err)
@@ -102,7 +68,7 @@ static int check_foreign(const struct vm_config *cfg,
 	if (!is_fs && (f->tag[0] || f->queues))
 		return err_set(err, -EINVAL,
 			       "tag and queues are for type fs only");
-	if (f->type != FOREIGN_NET && f->mac_set)
+	if (f->type != FOREIGN_NET && f->mac.set)
 		return err_set(err, -EINVAL, "mac is for type net only");
 	if (is_fs && f->queues > 1 && !f->tag[0])
 		return err_set(err, -EINVAL,
@@ -114,18 +80,20 @@ static int check_foreign(const struct vm_config *cfg,
 	return f->tag[0] ? config_check_tag(cfg, f->tag, err) : 0;
 }
 
-int config_set_vhost_user(struct vm_config *cfg, const struct config_kvs *kvs,
-			  struct err *err)
+int config_set_vhost_user(struct vm_config *cfg,
+			  const struct config_pairs *pairs, struct err *err)
 {
 	struct foreign_config f = { 0 };
-	int r = 0;
+	char types[64];
+	int r;
 
-	if (!has_type(kvs))
+	if (!config_pairs_have(pairs, "type"))
 		return err_set(err, -EINVAL,
-			       "names no type; use blk, console, fs, net or "
-			       "rng, as in fs,socket=PATH");
-	for (unsigned int i = 0; i < kvs->nr && r == 0; i++)
-		r = foreign_key(&f, &kvs->kv[i], err);
+			       "names no type; use one of %s, as in "
+			       "fs,socket=PATH",
+			       words_join(foreign_type_words, ", ", types,
+					  sizeof(types)));
+	r = config_keys_apply(config_vhost_user_keys, NULL, pairs, &f, err);
 	if (r == 0)
 		r = check_foreign(cfg, &f, err);
 	if (r < 0) {

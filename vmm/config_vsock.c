@@ -13,63 +13,25 @@
 
 /* Beside the control socket. */
 #define SUFFIX ".vsock"
-/* 0 to 2 and 2^32 - 1 are nobody's, or the host's (virtio 1.x, 5.10.4). */
-#define CID_MIN 3U
-#define CID_MAX (UINT32_MAX - 1U)
 
-int config_set_cid(struct vm_config *cfg, const char *value, struct err *err)
-{
-	uint64_t n = 0;
-	const char *end = config_parse_u64(value, &n);
+#define VSOCK(field) offsetof(struct vsock_config, field)
 
-	if (!end || *end || n < CID_MIN || n > CID_MAX)
-		return err_set(err, -EINVAL, "use a number from %u to %u",
-			       CID_MIN, CID_MAX);
-	cfg->vsock.cid = (uint32_t)n;
-	return 0;
-}
+const struct config_key config_vsock_keys[] = {
+	{ "cid", config_value_number, VSOCK(cid), .min = CONFIG_CID_MIN,
+	  .max = CONFIG_CID_MAX, .arg = "N",
+	  .help = "the guest's CID, 3 or more" },
+	{ "socket", config_value_string, VSOCK(path), .max = VSOCK_PATH_MAX,
+	  .arg = "PATH", .help = "default: that of --socket, with .vsock" },
+	{ "suspend", config_value_word, VSOCK(suspend), suspend_mode_words,
+	  .help = "as for --block" },
+	{ NULL },
+};
 
-static int parse_socket(struct vm_config *cfg, const char *value,
-			struct err *err)
-{
-	char *copy;
-
-	if (!*value)
-		return err_set(err, -EINVAL, "is empty; give a path");
-	if (strlen(value) > VSOCK_PATH_MAX)
-		return err_set(err, -EINVAL,
-			       "longer than %d bytes; give a shorter path",
-			       VSOCK_PATH_MAX);
-	copy = strdup(value);
-	if (!copy)
-		return err_set_errno(err, -ENOMEM, "cannot keep it");
-	free(cfg->vsock.path);
-	cfg->vsock.path = copy;
-	return 0;
-}
-
-int config_set_vsock(struct vm_config *cfg, const struct config_kvs *kvs,
+int config_set_vsock(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err)
 {
-	for (unsigned int i = 0; i < kvs->nr; i++) {
-		const struct config_kv *kv = &kvs->kv[i];
-		struct err why;
-		int r;
-
-		if (config_key_is(kv->key, "cid"))
-			r = config_set_cid(cfg, kv->value, &why);
-		else if (config_key_is(kv->key, "socket"))
-			r = parse_socket(cfg, kv->value, &why);
-		else if (config_key_is(kv->key, "suspend"))
-			r = config_parse_suspend(kv->value, &cfg->vsock.suspend,
-						 &why);
-		else
-			return config_unknown_key(kv, "cid, socket, suspend",
-						  err);
-		if (r < 0)
-			return config_wrong_value(kv, &why, err);
-	}
-	return 0;
+	return config_keys_apply(config_vsock_keys, NULL, pairs, &cfg->vsock,
+				 err);
 }
 
 void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size)

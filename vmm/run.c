@@ -188,7 +188,7 @@ int run_main(int argc, char **argv)
 	} else {
 		r = own_stderr(&err);
 		log_init("torpor", STDERR_FILENO,
-			 (enum log_level)cfg.log_level);
+			 cfg.log_level);
 		if (r == 0) {
 			r = start(&cfg, &err);
 		} else {

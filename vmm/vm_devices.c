@@ -12,7 +12,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "virtio/blk_image.h"
 #include "virtio/net_tap.h"
@@ -142,7 +141,6 @@ static int open_image(struct vm *vm, unsigned int i, struct vm_virtio *dev,
 
 static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 {
-	static const char *const engines[] = { "auto", "uring", "threads" };
 	const struct block_config *cfg = &vm->cfg->blocks[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i, err);
 	_cleanup_fd_ int fd = -1;
@@ -161,34 +159,28 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 		add_word(&dev->plan, "nodiscard");
 	if (cfg->id[0])
 		add_word(&dev->plan, "id=%s", cfg->id);
-	add_word(&dev->plan, "engine=%s", engines[cfg->engine]);
+	add_word(&dev->plan, "engine=%s", blk_engine_words[cfg->engine]);
 	add_fd(&dev->plan, fd);
 	return vm_virtio_spawn(vm, dev, err);
 }
 
-static int make_mac(const struct net_config *cfg, uint8_t mac[6],
+static int make_mac(const struct config_mac *given, uint8_t mac[MAC_BYTES],
 		    struct err *err)
 {
-	if (cfg->mac_set) {
-		memcpy(mac, cfg->mac, 6);
-		return 0;
-	}
-	return vm_devices_random_mac(mac, err);
-}
+	int r = 0;
 
-int vm_devices_random_mac(uint8_t mac[6], struct err *err)
-{
-	if (getrandom(mac, 6, 0) != 6)
-		return err_set_errno(err, -errno, "random MAC address");
-	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02); /* local, unicast */
-	return 0;
+	if (given->set)
+		memcpy(mac, given->addr, MAC_BYTES);
+	else
+		r = mac_random(mac);
+	return r < 0 ? err_set_errno(err, r, "random MAC address") : 0;
 }
 
 static int create_net(struct vm *vm, unsigned int i, struct err *err)
 {
-	const struct net_config *cfg = &vm->cfg->nets[i];
+	const struct config_net *cfg = &vm->cfg->nets[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i, err);
-	uint8_t mac[6];
+	uint8_t mac[MAC_BYTES];
 	int r, mtu, tap = cfg->tap_fd;
 
 	if (!dev)
@@ -203,12 +195,10 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = make_mac(cfg, mac, err);
+	r = make_mac(&cfg->mac, mac, err);
 	if (r < 0)
 		return r;
-	(void)snprintf(dev->mac, sizeof(dev->mac),
-		       "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
-		       mac[3], mac[4], mac[5]);
+	mac_format(mac, dev->mac);
 	dev->plan.suspend = cfg->suspend;
 	/* The first: see keep_mac(). */
 	add_word(&dev->plan, "mac=%s", dev->mac);
@@ -240,7 +230,6 @@ static int create_console(struct vm *vm, unsigned int i, struct err *err)
 
 static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 {
-	static const char *const caches[] = { "never", "auto", "always" };
 	const struct share_config *cfg = &vm->cfg->shares[i];
 	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i, err);
 	_cleanup_fd_ int fd = -1;
@@ -254,7 +243,7 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 		return fd;
 	dev->plan.suspend = cfg->suspend;
 	add_word(&dev->plan, "tag=%s", cfg->tag);
-	add_word(&dev->plan, "cache=%s", caches[cfg->cache]);
+	add_word(&dev->plan, "cache=%s", fs_cache_words[cfg->cache]);
 	if (cfg->timeout_set)
 		add_word(&dev->plan, "timeout=%llu",
 			 (unsigned long long)cfg->timeout_s);

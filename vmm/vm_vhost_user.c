@@ -144,12 +144,12 @@ static int make_config(struct vm_virtio *dev, const struct foreign_config *cfg,
 		fs.num_request_queues = cfg->queues ? cfg->queues : 1;
 		memcpy(dev->foreign_config, &fs, sizeof(fs));
 	} else if (cfg->type == FOREIGN_NET) {
-		if (cfg->mac_set)
+		if (cfg->mac.set)
 			dev->foreign.fe.config_from = FRONTEND_CONFIG_OURS;
-		memcpy(net.mac, cfg->mac, 6);
-		r = cfg->mac_set ? 0 : vm_devices_random_mac(net.mac, err);
+		memcpy(net.mac, cfg->mac.addr, MAC_BYTES);
+		r = cfg->mac.set ? 0 : mac_random(net.mac);
 		if (r < 0)
-			return r;
+			return err_set_errno(err, r, "random MAC address");
 		memcpy(dev->foreign_config, &net, NET_CONFIG_BYTES);
 	}
 	return 0;

@@ -316,13 +316,14 @@ static int launch(struct vm_virtio *dev, struct err *err)
 static void keep_mac(struct vm_virtio *dev)
 {
 	const uint8_t *mac = dev->mmio.config;
+	char text[MAC_TEXT_BYTES];
 
 	/* A group address a captured process may have made up. */
-	if (!dev->mac[0] || mac[0] & 1)
+	if (!dev->mac[0] || mac_is_group(mac))
 		return;
-	(void)snprintf(dev->plan.words[0], sizeof(dev->plan.words[0]),
-		       "mac=%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
-		       mac[2], mac[3], mac[4], mac[5]);
+	mac_format(mac, text);
+	(void)snprintf(dev->plan.words[0], sizeof(dev->plan.words[0]), "mac=%s",
+		       text);
 }
 
 /*

@@ -43,8 +43,6 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 		     const struct device_type *type, int vhost_fd,
 		     struct err *err) must_check;
-/* A random one, local and unicast. */
-int vm_devices_random_mac(uint8_t mac[6], struct err *err) must_check;
 
 /* --- vm_ctl.c --- */
 /* @fd: of a new process, owned on success. Return: 0 or -errno. */

@@ -223,7 +223,7 @@ static void step(struct virtio_net *net, int *peer, struct fuzz_in *in)
 void fuzz_one(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
-	struct net_config cfg = { .has_mac = how & 1,
+	struct net_params cfg = { .has_mac = how & 1,
 				  .wake_unicast = how & 0x80,
 				  .tun_f = how & 2 ? TUN_ALL : 0 };
 	struct virtio_net *net;

@@ -52,7 +52,7 @@ struct nic {
 /* The device on one end of a datagram socket; the test has the other. */
 static void nic_create(struct nic *t, uint16_t mtu)
 {
-	struct net_config cfg = { .has_mac = true,
+	struct net_params cfg = { .has_mac = true,
 				  .tun_f = TUN_ALL,
 				  .mtu = mtu };
 	int pair[2], size = 4 << 20;

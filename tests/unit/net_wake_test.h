@@ -51,7 +51,7 @@ struct nic {
 
 static inline void nic_create(struct nic *t, bool unicast, bool has_mac)
 {
-	struct net_config cfg = { .has_mac = has_mac,
+	struct net_params cfg = { .has_mac = has_mac,
 				  .wake_unicast = unicast,
 				  .tun_f = TUN_F_CSUM | TUN_F_TSO4 |
 					   TUN_F_TSO6 };

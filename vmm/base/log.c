@@ -23,6 +23,14 @@ enum log_way {
 	LOG_WAY_NOWAIT, /* a description that others have as well */
 };
 
+const char *const log_level_words[] = {
+	[LOG_LEVEL_ERR] = "error",
+	[LOG_LEVEL_WARN] = "warn",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
+	NULL,
+};
+
 static char log_tag[16] = "torpor";
 static int log_fd = STDERR_FILENO;
 static enum log_way log_way = LOG_WAY_NOWAIT;

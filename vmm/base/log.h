@@ -29,6 +29,7 @@ enum log_level {
 	LOG_LEVEL_INFO,
 	LOG_LEVEL_DEBUG
 };
+extern const char *const log_level_words[];
 
 /**
  * log_open() - where to log, for a process that must not wait

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The address of a network card, as six bytes and as text. No state. */
+#ifndef TORPOR_BASE_MAC_H
+#define TORPOR_BASE_MAC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/util.h"
+
+#define MAC_BYTES      6
+#define MAC_TEXT_BYTES 18 /* with its NUL */
+
+/* "02:00:00:00:00:01", hex digits of either case. Return: 0 or -EINVAL. */
+int mac_parse(const char *text, uint8_t ret[MAC_BYTES]) must_check;
+void mac_format(const uint8_t mac[MAC_BYTES], char ret[MAC_TEXT_BYTES]);
+/* A random one, locally administered and of one card. Return: 0 or -errno. */
+int mac_random(uint8_t ret[MAC_BYTES]) must_check;
+/* Multicast or broadcast: not the address of one card. */
+bool mac_is_group(const uint8_t mac[MAC_BYTES]);
+bool mac_is_zero(const uint8_t mac[MAC_BYTES]);
+
+#endif
