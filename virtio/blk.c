@@ -35,12 +35,13 @@
 #include "virtio/blk_image.h"
 #include "virtio/choices.h"
 #include "virtio/devctl.h"
+#include "virtio/turn.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/words.h"
 
-/* Chains of one turn: a guest that never stops must not starve the loop. */
 #define TURN_CHAINS 256U
+#define TURN_BYTES  (4U << 20)
 #define SEG_MAX	    (BLK_QUEUE_SIZE - 2) /* header and status */
 #define PAGE_BYTES  4096U
 
@@ -60,14 +61,18 @@ static void signal_used(struct virtio_blk *blk)
 	blk->pushed = false;
 }
 
-/* Takes chains while there are free requests. Return: how many. */
-static unsigned int take_chains(struct virtio_blk *blk)
+/*
+ * Takes chains while there are free requests. An engine that finds the data in
+ * the page cache copies it when they are committed, so their bytes count.
+ * Return: how many.
+ */
+static unsigned int take_chains(struct virtio_blk *blk, struct turn *turn)
 {
 	struct virtq *vq = &blk->dev.queues[0];
 	struct virtq_chain chain;
 	unsigned int n = 0;
 
-	while (blk->free && n < TURN_CHAINS) {
+	while (blk->free && !turn_over(turn)) {
 		int r = virtq_pop(vq, &chain, blk->iov, VIRTQ_MAX_CHAIN);
 
 		if (r == -ENOBUFS) {
@@ -79,6 +84,7 @@ static unsigned int take_chains(struct virtio_blk *blk)
 		if (r <= 0)
 			break;
 		blk_request_begin(blk, &chain);
+		(void)turn_goes_on(turn, &chain);
 		n++;
 	}
 	return n;
@@ -92,7 +98,7 @@ static void on_again(struct loop_timer *timer)
 void blk_progress(struct virtio_blk *blk)
 {
 	struct virtq *vq = &blk->dev.queues[0];
-	unsigned int taken = 0;
+	struct turn turn;
 
 	if (blk->quiescing || !blk->serving) {
 		signal_used(blk);
@@ -100,13 +106,13 @@ void blk_progress(struct virtio_blk *blk)
 	}
 	/* Those who wait for what is done come first. */
 	signal_used(blk);
+	turn = turn_begin(TURN_CHAINS, TURN_BYTES);
 	virtq_disable_kick(vq);
 	while (blk->free) {
-		unsigned int n = take_chains(blk);
+		unsigned int n = take_chains(blk, &turn);
 
 		blk->engine_ops->commit(blk->engine);
-		taken += n;
-		if (taken >= TURN_CHAINS) {
+		if (turn_time_over(&turn)) {
 			loop_timer_set(blk->dev.loop, &blk->again, 0, on_again);
 			break;
 		}

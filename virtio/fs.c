@@ -269,7 +269,7 @@ static bool wants_no_reply(uint32_t opcode)
 
 /* Return: false: not done yet, and given back. */
 static bool serve(struct virtio_fs *fs, unsigned int queue,
-		  const struct virtq_chain *c, struct virtq_turn *turn)
+		  const struct virtq_chain *c, struct turn *turn)
 {
 	struct virtq *vq = &fs->dev.queues[queue];
 	struct fs_request req = {
@@ -303,11 +303,10 @@ static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 {
 	struct virtio_fs *fs = to_fs(dev);
 	struct virtq *vq = &dev->queues[queue];
-	struct virtq_turn turn;
+	struct turn turn = turn_begin(FS_QUEUE_SIZE, FS_TURN_BYTES);
 	struct virtq_chain c;
 	int r;
 
-	virtq_turn_begin(&turn);
 	/* A ring that was reset has forgotten what was in flight. */
 	if (vq->in_flight != fs_waits_count(fs, queue))
 		fs_waits_forget(fs, queue);
@@ -329,7 +328,7 @@ static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 			}
 			/* Who waits for it shall not wait for the next. */
 			(void)virtq_signal(vq);
-			if (virtq_turn_over(&turn, c.len_out + c.len_in)) {
+			if (!turn_goes_on(&turn, &c) || turn_time_over(&turn)) {
 				virtq_later(vq);
 				return;
 			}

@@ -27,7 +27,9 @@
 #include "virtio/choices.h"
 #include "virtio/device.h"
 #include "virtio/queues.h"
+#include "virtio/turn.h"
 
+#define FS_TURN_BYTES (4U << 20) /* moved in one turn of the loop */
 #define FS_TAG_MAX   36U
 #define FS_MAX_WRITE (1U << 20) /* bytes of one READ or WRITE */
 #define FS_NAME_MAX  255U
@@ -170,7 +172,7 @@ struct virtio_fs {
 struct fs_request {
 	struct virtio_fs *fs;
 	const struct virtq_chain *chain;
-	struct virtq_turn *turn;
+	struct turn *turn;
 	unsigned int queue;
 	struct fuse_in_header h;
 	struct fs_node *node; /* h.nodeid; NULL where none is needed */

@@ -459,7 +459,7 @@ int fs_op_fallocate(struct fs_request *req)
 	fs_dirty_add(req->fs, fs_handle_node(req->fs, handle));
 	do {
 		r = fallocate_step(req, handle, &in, &done);
-	} while (r == 0 && done < in.length && !virtq_turn_over(req->turn, 0));
+	} while (r == 0 && done < in.length && !turn_time_over(req->turn));
 	if (r < 0 || done == in.length)
 		return r;
 	*resume = (struct fs_resume){ req->h.unique, in.fh, done };

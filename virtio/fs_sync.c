@@ -115,7 +115,7 @@ int fs_op_syncfs(struct fs_request *req)
 			fs_node_free(fs, node);
 		if (error < 0)
 			fs->sync_error = error;
-		if (virtq_turn_over(req->turn, 0) && (fs->dirty || fs->orphans))
+		if (turn_time_over(req->turn) && (fs->dirty || fs->orphans))
 			return FS_AGAIN;
 	}
 	r = fs->sync_error;

@@ -34,6 +34,17 @@ static inline bool turn_over(const struct turn *t)
 	return !t->requests || !t->descriptors || !t->bytes;
 }
 
+/*
+ * For requests that may take long each. The first look that finds the time
+ * over ends the turn. Return: whether it is over.
+ */
+static inline bool turn_time_over(struct turn *t)
+{
+	if (time_boot_ns() >= t->end_ns)
+		t->requests = 0;
+	return turn_over(t);
+}
+
 /* One request is done. Return: whether there is time for another. */
 static inline bool turn_goes_on(struct turn *t, const struct virtq_chain *c)
 {
@@ -42,9 +53,8 @@ static inline bool turn_goes_on(struct turn *t, const struct virtq_chain *c)
 
 	t->descriptors -= MIN(t->descriptors, descriptors);
 	t->bytes -= MIN(t->bytes, bytes);
-	if (--t->requests % TURN_CLOCK_PERIOD == 0 &&
-	    time_boot_ns() >= t->end_ns)
-		t->requests = 0;
+	if (t->requests && --t->requests % TURN_CLOCK_PERIOD == 0)
+		return !turn_time_over(t);
 	return !turn_over(t);
 }
 

@@ -459,18 +459,6 @@ void virtq_later(struct virtq *vq)
 	fd_event_signal(vq->kick_fd);
 }
 
-void virtq_turn_begin(struct virtq_turn *turn)
-{
-	*turn = (struct virtq_turn){ .end_ns = time_boot_ns() + VIRTQ_TURN_NS };
-}
-
-bool virtq_turn_over(struct virtq_turn *turn, uint64_t bytes)
-{
-	turn->bytes += bytes;
-	return turn->bytes >= VIRTQ_TURN_BYTES ||
-	       time_boot_ns() >= turn->end_ns;
-}
-
 bool virtq_has_work(const struct virtq *vq)
 {
 	return !vq->broken && vq->running &&

@@ -135,23 +135,6 @@ bool virtq_signal(struct virtq *vq);
 void virtq_later(struct virtq *vq);
 
 /*
- * What one turn of the loop may do on a ring, so that no guest delays a message
- * of the VMM: bytes and time, since a request may be of any length. Begun in
- * the kick; asked after each chain, with the bytes it was about. Once it is
- * over the rest is for virtq_later().
- */
-#define VIRTQ_TURN_BYTES (4U << 20)
-#define VIRTQ_TURN_NS	 2000000U
-
-struct virtq_turn {
-	uint64_t end_ns; /* CLOCK_BOOTTIME */
-	uint64_t bytes;
-};
-
-void virtq_turn_begin(struct virtq_turn *turn);
-bool virtq_turn_over(struct virtq_turn *turn, uint64_t bytes) must_check;
-
-/*
  * Ask the driver to kick, or not to (a hint). virtq_enable_kick() returns true
  * if chains became available meanwhile: process them before sleeping.
  */

@@ -840,6 +840,26 @@ Test(blk, stop_waits_for_a_slow_back_end_and_holds_no_engine, .timeout = 120)
 	cr_assert(eq(int, slow_creates, 1));
 }
 
+/* An engine may copy all of it at once: the loop is not to wait for that. */
+Test(blk, a_turn_begins_so_many_bytes, .timeout = 120)
+{
+	uint64_t hdrs, stats;
+	struct disk d;
+
+	disk_open_slow(&d);
+	hdrs = guest_alloc(&d.f.g, 256 * 16, 16);
+	stats = guest_alloc(&d.f.g, 256 * 16, 16);
+	add_reads(&d, BLK_DEPTH, 128 << 10, hdrs, stats);
+	guest_ring_kick(&d.f.ring[0]);
+	cr_assert(zero(int, loop_turn(&d.f.loop, 0)));
+	cr_assert(gt(uint, slow.nr, 0));
+	cr_assert(le(uint, slow.nr, BLK_DEPTH / 2), "%u", slow.nr);
+	front_settle(&d.f);
+	cr_assert(eq(uint, slow.nr, BLK_DEPTH));
+	(void)front_stop(&d.f, 0);
+	disk_close(&d);
+}
+
 BOTH_ENGINES(stop_and_start_many_times_leaks_nothing)
 {
 	struct disk d;

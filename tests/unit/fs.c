@@ -434,7 +434,7 @@ Test(fs, a_turn_moves_so_many_bytes)
 		(void)guest_ring_add(ring, bufs, 2);
 	guest_ring_kick(ring);
 	cr_assert(zero(int, loop_turn(&f.loop, 0)));
-	cr_assert(le(int, ring->used->idx - before, VIRTQ_TURN_BYTES >> 20));
+	cr_assert(le(int, ring->used->idx - before, FS_TURN_BYTES >> 20));
 	front_settle(&f);
 	while (guest_ring_reap(ring, &head, &len))
 		done++;
