@@ -52,7 +52,7 @@ static bool no_args(struct control_request *req, json_t *args)
 
 /* ------------------------------------------------------------- commands */
 
-static void cmd_stop(struct control_request *req, json_t *args, void *ctx)
+static void request_stop(struct control_request *req, json_t *args, void *ctx)
 {
 	if (!no_args(req, args))
 		return;
@@ -252,7 +252,8 @@ static void suspend_done(struct power_request *power,
 	free(call);
 }
 
-static void cmd_suspend(struct control_request *req, json_t *args, void *ctx)
+static void request_suspend(struct control_request *req, json_t *args,
+			    void *ctx)
 {
 	static const char *const keys[] = { "timeout_ms", "full", "force",
 					    "freeze_clock", NULL };
@@ -312,7 +313,7 @@ static void reply_woken(struct control_request *req, struct vm *vm, int r)
 				power_sleeps_by_itself(&vm->power)));
 }
 
-static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
+static void request_wake(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = vm_of(ctx);
 
@@ -320,7 +321,7 @@ static void cmd_wake(struct control_request *req, json_t *args, void *ctx)
 		reply_woken(req, vm, power_wake_forced(&vm->power));
 }
 
-static void cmd_resume(struct control_request *req, json_t *args, void *ctx)
+static void request_resume(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "full", NULL };
 	struct vm *vm = vm_of(ctx);
@@ -357,14 +358,16 @@ static void press(struct control_request *req, json_t *args, struct vm *vm,
 				    bit);
 }
 
-static void cmd_powerbtn(struct control_request *req, json_t *args, void *ctx)
+static void request_powerbtn(struct control_request *req, json_t *args,
+			     void *ctx)
 {
 	struct vm *vm = vm_of(ctx);
 
 	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
 }
 
-static void cmd_sleepbtn(struct control_request *req, json_t *args, void *ctx)
+static void request_sleepbtn(struct control_request *req, json_t *args,
+			     void *ctx)
 {
 	struct vm *vm = vm_of(ctx);
 
@@ -463,7 +466,7 @@ static bool is_in(const struct vm *vm, int state)
 	return (int)vm->power.told == state;
 }
 
-static void cmd_wait(struct control_request *req, json_t *args, void *ctx)
+static void request_wait(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "state", "timeout_ms", NULL };
 	const char *name = json_string_value(json_object_get(args, "state"));
@@ -598,7 +601,7 @@ static json_t *last_wake_json(const struct vm *vm)
 				    : json_null());
 }
 
-static void cmd_state(struct control_request *req, json_t *args, void *ctx)
+static void request_state(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = vm_of(ctx);
 
@@ -624,15 +627,15 @@ static void cmd_state(struct control_request *req, json_t *args, void *ctx)
 }
 
 const struct control_command vm_commands[] = {
-	{ "stop", cmd_stop },
-	{ "state", cmd_state },
+	{ "stop", request_stop },
+	{ "state", request_state },
 	{ "stats", vm_cmd_stats }, /* commands_stats.c */
-	{ "suspend", cmd_suspend },
-	{ "resume", cmd_resume },
-	{ "wake", cmd_wake },
-	{ "wait", cmd_wait },
-	{ "powerbtn", cmd_powerbtn },
-	{ "sleepbtn", cmd_sleepbtn },
+	{ "suspend", request_suspend },
+	{ "resume", request_resume },
+	{ "wake", request_wake },
+	{ "wait", request_wait },
+	{ "powerbtn", request_powerbtn },
+	{ "sleepbtn", request_sleepbtn },
 	{ "trace", vm_command_trace }, /* commands_trace.c */
 	{ NULL, NULL },
 };
