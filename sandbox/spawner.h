@@ -82,12 +82,24 @@ struct spawn_result {
 /**
  * spawner_spawn() - create a device process
  *
- * Blocks until it has been executed (not until it serves): at start-up, and for
- * one in place of a dead one.
+ * Blocks until it has been executed (not until it serves): at start-up only.
  * Return: 0 or -errno with @err naming the step that failed.
  */
 int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
 		  struct spawn_result *ret, struct err *err) must_check;
+
+/**
+ * spawner_spawn_begin(), spawner_spawn_end() - the same, waiting for nothing
+ *
+ * The first sends the request, whose fds may be closed then. The second takes
+ * the answer when spawner_fd() has become readable; answers come in the order
+ * of the requests.
+ * Return: 0; -EAGAIN: no answer yet; or as spawner_spawn().
+ */
+int spawner_spawn_begin(struct spawner *sp, const struct spawn_request *req,
+			struct err *err) must_check;
+int spawner_spawn_end(struct spawner *sp, const char *name,
+		      struct spawn_result *ret, struct err *err) must_check;
 
 /**
  * spawner_seal() - no device from now on but those that there have been
@@ -97,7 +109,7 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
  */
 int spawner_seal(struct spawner *sp) must_check;
 
-/* The spawner's socket: readable at EOF when the spawner has died. */
+/* The spawner's socket: readable when it has answered, or has died (EOF). */
 int spawner_fd(const struct spawner *sp);
 pid_t spawner_pid(const struct spawner *sp);
 

@@ -86,11 +86,13 @@ static void destroyp(struct spawner **sp)
 }
 
 /* Return: 0 or -errno; a reply whose error is set is a reply. */
-static int reply_recv(int sock, struct wire_reply *reply, int *ret_pidfd)
+static int reply_recv(int sock, struct wire_reply *reply, int *ret_pidfd,
+		      int flags)
 {
 	size_t n_fds = 0;
 	int fd = -1;
-	ssize_t n = fd_recvmsg(sock, reply, sizeof(*reply), &fd, 1, &n_fds, 0);
+	ssize_t n =
+		fd_recvmsg(sock, reply, sizeof(*reply), &fd, 1, &n_fds, flags);
 
 	if (n == (ssize_t)sizeof(*reply)) {
 		reply->step[sizeof(reply->step) - 1] = '\0';
@@ -102,7 +104,7 @@ static int reply_recv(int sock, struct wire_reply *reply, int *ret_pidfd)
 	if (n == (ssize_t)sizeof(*reply))
 		return 0;
 	if (n == -EAGAIN)
-		return -ETIMEDOUT;
+		return flags & MSG_DONTWAIT ? -EAGAIN : -ETIMEDOUT;
 	if (n == 0 || n == -ECONNRESET)
 		return -EPIPE;
 	return n < 0 ? (int)n : -EPROTO;
@@ -131,7 +133,7 @@ static int handshake(const struct spawner *sp, const struct ns_ids *ids,
 		     enum sandbox_mode mode, struct err *err)
 {
 	struct wire_reply reply;
-	int r = reply_recv(sp->sock, &reply, NULL);
+	int r = reply_recv(sp->sock, &reply, NULL, 0);
 
 	if (r < 0)
 		return err_set_errno(err, r, "sandbox: start the spawner");
@@ -145,7 +147,7 @@ static int handshake(const struct spawner *sp, const struct ns_ids *ids,
 	}
 	r = (int)fd_sendmsg(sp->sock, "", 1, NULL, 0);
 	if (r >= 0)
-		r = reply_recv(sp->sock, &reply, NULL);
+		r = reply_recv(sp->sock, &reply, NULL, 0);
 	if (r < 0)
 		return err_set_errno(err, r, "sandbox: start the spawner");
 	if (!reply.error)
@@ -293,14 +295,12 @@ static const char *exec_hint(const struct spawner *sp, int error)
 	return "";
 }
 
-int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
-		  struct spawn_result *ret, struct err *err)
+int spawner_spawn_begin(struct spawner *sp, const struct spawn_request *req,
+			struct err *err)
 {
 	_cleanup_free_ struct wire_request *wire = calloc(1, sizeof(*wire));
-	_cleanup_fd_ int pidfd = -1;
-	struct wire_reply reply;
 	int fds[WIRE_MAX_FDS];
-	int r, n_fds;
+	int n_fds;
 	ssize_t n;
 
 	if (!wire)
@@ -309,20 +309,47 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
 	if (n_fds < 0)
 		return n_fds;
 	n = fd_sendmsg(sp->sock, wire, sizeof(*wire), fds, (size_t)n_fds);
-	r = n < 0 ? (int)n : reply_recv(sp->sock, &reply, &pidfd);
+	return n < 0 ? err_set_errno(err, (int)n,
+				     "start device %s: the spawner", req->name)
+		     : 0;
+}
+
+static int spawn_end(struct spawner *sp, const char *name, int flags,
+		     struct spawn_result *ret, struct err *err)
+{
+	_cleanup_fd_ int pidfd = -1;
+	struct wire_reply reply;
+	int r = reply_recv(sp->sock, &reply, &pidfd, flags);
+
+	if (r == -EAGAIN)
+		return r;
 	if (r < 0)
 		return err_set_errno(err, r, "start device %s: the spawner",
-				     req->name);
+				     name);
 	if (reply.error)
 		return err_set(err, reply.error, "start device %s: %s: %s%s",
-			       req->name, reply.step, strerror(-reply.error),
+			       name, reply.step, strerror(-reply.error),
 			       exec_hint(sp, reply.error));
 	if (pidfd < 0)
 		return err_set(err, -EPROTO,
 			       "start device %s: no pidfd came with the reply",
-			       req->name);
+			       name);
 	*ret = (struct spawn_result){ reply.pid, TAKE_FD(pidfd) };
 	return 0;
+}
+
+int spawner_spawn_end(struct spawner *sp, const char *name,
+		      struct spawn_result *ret, struct err *err)
+{
+	return spawn_end(sp, name, MSG_DONTWAIT, ret, err);
+}
+
+int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
+		  struct spawn_result *ret, struct err *err)
+{
+	int r = spawner_spawn_begin(sp, req, err);
+
+	return r < 0 ? r : spawn_end(sp, req->name, 0, ret, err);
 }
 
 int spawner_seal(struct spawner *sp)

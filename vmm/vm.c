@@ -326,10 +326,15 @@ static int watch_signals(struct vm *vm, struct err *err)
 	return r < 0 ? err_set_errno(err, r, "signals") : 0;
 }
 
-static void on_spawner_end(struct loop_source *src, uint32_t events)
+static void on_spawner(struct loop_source *src, uint32_t events)
 {
 	struct vm *vm = container_of(src, struct vm, spawner_src);
 
+	/* It speaks when it is asked. */
+	if (!(events & EPOLLHUP) && vm->spawns) {
+		vm_virtio_on_spawner(vm);
+		return;
+	}
 	loop_remove(&vm->loop, src);
 	/* Its children, the devices, die with it. */
 	log_err("the spawner process has died");
@@ -417,7 +422,7 @@ int vm_create(struct vm *vm, const struct vm_config *cfg,
 int vm_run(struct vm *vm, struct err *err)
 {
 	int r = loop_add(&vm->loop, &vm->spawner_src, spawner_fd(vm->spawner),
-			 0, on_spawner_end);
+			 EPOLLIN, on_spawner);
 
 	if (r < 0)
 		return err_set_errno(err, r, "event loop");

@@ -135,6 +135,9 @@ struct vm_virtio {
 	struct loop_source wake_src, pid_src;
 	struct loop_timer fence_timer;
 	uint64_t fence_deadline_ns;
+	/* Its process was asked for; the spawner has not answered yet. */
+	bool spawning;
+	struct vm_virtio *next_spawn; /* of struct vm's spawns */
 	struct device_plan plan;
 	struct wake_source wake;
 	const char *moving; /* down or up, in the words of the trace; or NULL */
@@ -156,6 +159,7 @@ struct vm {
 	struct loop loop;
 	struct mailbox mailbox;
 	struct loop_source signal_src, spawner_src;
+	struct vm_virtio *spawns; /* whose answers are to come, in order */
 	int signal_fd;
 	struct spawner *spawner;
 	struct vm_listener *listener; /* borrowed; or NULL */
@@ -233,6 +237,8 @@ int vm_virtio_create(struct vm *vm, struct err *err) must_check;
 /* Runs the loop until every handshake is done. */
 int vm_virtio_wait_ready(struct vm *vm, struct err *err) must_check;
 void vm_virtio_destroy(struct vm *vm);
+/* vm->spawner has answered the first of vm->spawns. */
+void vm_virtio_on_spawner(struct vm *vm);
 /*
  * The first device for whose sake a Linux guest refuses to sleep: its driver
  * cannot suspend it, and would lose what it keeps by a reset. Or NULL.

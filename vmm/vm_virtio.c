@@ -97,33 +97,18 @@ static void kill_process(struct vm_virtio *dev)
 			      0);
 }
 
-static void op_failed(struct virtio_mmio *mmio, const char *why)
-{
-	struct vm_virtio *dev = owner(mmio);
-
-	if (dev->is_foreign)
-		log_err("%s: back end: %s", dev->name, why);
-	else
-		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
-	kill_process(dev);
-	vm_ctl_close(dev);
-	vm_tell(dev->vm, device, dev, VM_DEVICE_DIED, why);
-	/*
-	 * It may live on with all of the guest's memory, and what it has in
-	 * flight has no fence: nobody can ever say that it is over.
-	 */
-	if (dev->is_foreign)
-		virtio_mmio_fenced(mmio, false);
-}
-
 /* ------------------------------------------------------ death and fence */
 
 static void look_at_fence(struct loop_timer *timer)
 {
 	struct vm_virtio *dev =
 		container_of(timer, struct vm_virtio, fence_timer);
-	int r = dev->has_image ? disk_image_fenced(&dev->image) : 1;
+	int r = 1;
 
+	if (dev->spawning)
+		r = 0;
+	else if (dev->has_image)
+		r = disk_image_fenced(&dev->image);
 	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
 		loop_timer_set(&dev->vm->loop, timer, FENCE_POLL_NS,
 			       look_at_fence);
@@ -136,19 +121,51 @@ static void look_at_fence(struct loop_timer *timer)
 	virtio_mmio_fenced(&dev->mmio, r == 1);
 }
 
-/* The process is gone, so nothing of it but in-flight I/O is left. */
+static void begin_fence(struct vm_virtio *dev)
+{
+	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
+	look_at_fence(&dev->fence_timer);
+}
+
+static void op_failed(struct virtio_mmio *mmio, const char *why)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	if (dev->is_foreign)
+		log_err("%s: back end: %s", dev->name, why);
+	else
+		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
+	kill_process(dev);
+	vm_ctl_close(dev);
+	vm_tell(dev->vm, device, dev, VM_DEVICE_DIED, why);
+	/* No end of a process will tell. */
+	if (dev->spawning)
+		begin_fence(dev);
+	/*
+	 * It may live on with all of the guest's memory, and what it has in
+	 * flight has no fence: nobody can ever say that it is over.
+	 */
+	if (dev->is_foreign)
+		virtio_mmio_fenced(mmio, false);
+}
+
+/* There is no process, so nothing of it but in-flight I/O is left. */
+static void process_gone(struct vm_virtio *dev, const char *why)
+{
+	virtio_mmio_died(&dev->mmio, why);
+	/* So that who connects is told, and does not wait for nobody. */
+	if (dev->vsock && !dev->mmio.respawning)
+		vsock_socket_close(dev->vsock);
+	begin_fence(dev);
+}
+
 static void on_process_end(struct loop_source *src, uint32_t events)
 {
 	struct vm_virtio *dev = container_of(src, struct vm_virtio, pid_src);
 
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
-	virtio_mmio_died(&dev->mmio, "died");
-	/* So that who connects is told, and does not wait for nobody. */
-	if (dev->vsock && !dev->mmio.respawning)
-		vsock_socket_close(dev->vsock);
-	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
-	look_at_fence(&dev->fence_timer);
+	process_gone(dev, "died");
 }
 
 /* ------------------------------------------------------------------ wake */
@@ -264,15 +281,15 @@ static void on_ready(struct virtio_mmio *mmio, int r)
 }
 
 /*
- * Makes a process by dev->plan and watches it. Return: the VMM's end of its
- * vhost-user socket, or -errno with @err.
+ * Asks the spawner for a process by dev->plan, @wait: and waits for it. Return:
+ * the VMM's end of its vhost-user socket, or -errno with @err.
  */
-static int launch(struct vm_virtio *dev, struct err *err)
+static int launch(struct vm_virtio *dev, bool wait, struct spawn_result *res,
+		  struct err *err)
 {
 	struct spawn_request *req = &dev->plan.req;
 	struct vm *vm = dev->vm;
 	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
-	struct spawn_result res = { .pidfd = -1 };
 	_cleanup_fd_ int dial = -1;
 	int r = 0;
 
@@ -289,26 +306,79 @@ static int launch(struct vm_virtio *dev, struct err *err)
 		req->backend_fds[req->nr_backend_fds - 1] = dial;
 	}
 	if (r >= 0)
-		r = spawner_spawn(vm->spawner, req, &res, err);
+		r = wait ? spawner_spawn(vm->spawner, req, res, err)
+			 : spawner_spawn_begin(vm->spawner, req, err);
 	if (r == 0) {
-		dev->pid = res.pid;
-		dev->pidfd = res.pidfd;
 		r = vm_ctl_open(dev, ctl[0]);
-		if (r == 0) {
-			ctl[0] = -1;
-			r = loop_add(&vm->loop, &dev->pid_src, dev->pidfd,
-				     EPOLLIN, on_process_end);
-		}
-		if (r < 0)
+		if (r < 0) {
 			(void)err_set_errno(err, r, "device %s", dev->name);
-		else
+		} else {
+			ctl[0] = -1;
 			r = TAKE_FD(vhost[0]);
+		}
 	}
 	for (int i = 0; i < 2; i++) {
 		fd_close(&vhost[i]);
 		fd_close(&ctl[i]);
 	}
 	return r;
+}
+
+/* Watches it. @res: owned from here on. */
+static int launched(struct vm_virtio *dev, const struct spawn_result *res)
+{
+	dev->pid = res->pid;
+	dev->pidfd = res->pidfd;
+	return loop_add(&dev->vm->loop, &dev->pid_src, dev->pidfd, EPOLLIN,
+			on_process_end);
+}
+
+/* ------------------------------------------------------- another process */
+
+static void spawn_add(struct vm_virtio *dev)
+{
+	struct vm_virtio **at = &dev->vm->spawns;
+
+	while (*at)
+		at = &(*at)->next_spawn;
+	*at = dev;
+	dev->next_spawn = NULL;
+	dev->spawning = true;
+}
+
+static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
+{
+	if (launched(dev, res) < 0) {
+		kill_process(dev);
+		fd_close(&dev->pidfd);
+		process_gone(dev, "cannot be watched");
+	} else if (dev->mmio.dead) {
+		/* It came too late. */
+		kill_process(dev);
+	} else {
+		log_warn("%s: another process, %d, in its place", dev->name,
+			 dev->pid);
+		vm_tell(dev->vm, device, dev, VM_DEVICE_RESPAWNED, NULL);
+	}
+}
+
+void vm_virtio_on_spawner(struct vm *vm)
+{
+	struct vm_virtio *dev = vm->spawns;
+	struct spawn_result res;
+	struct err err;
+	int r = spawner_spawn_end(vm->spawner, dev->name, &res, &err);
+
+	if (r == -EAGAIN)
+		return;
+	vm->spawns = dev->next_spawn;
+	dev->spawning = false;
+	if (r == 0) {
+		spawned(dev, &res);
+		return;
+	}
+	log_err("%s: %s", dev->name, err.msg);
+	process_gone(dev, "could not be made anew");
 }
 
 /* The address of a card is what its driver has set, not what we once gave it.
@@ -335,6 +405,9 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 	_cleanup_fd_ int image_fd = -1;
 	int r, vhost_fd;
 
+	if (dev->spawning)
+		return err_set(err, -EBUSY,
+			       "the spawner has not answered for it yet");
 	if (dev->has_image) {
 		r = image_fd = disk_image_open(&dev->image, dev->name, err);
 		if (r < 0)
@@ -342,9 +415,10 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 		dev->plan.req.backend_fds[0] = image_fd;
 	}
 	keep_mac(dev);
-	vhost_fd = launch(dev, err);
+	vhost_fd = launch(dev, false, NULL, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
+	spawn_add(dev);
 	r = virtio_mmio_respawn(&dev->mmio, vhost_fd);
 	if (r < 0) {
 		fd_close(&vhost_fd);
@@ -368,11 +442,9 @@ static int op_respawn(struct virtio_mmio *mmio)
 			vsock_socket_close(dev->vsock);
 		return r;
 	}
-	log_warn("%s: another process, %d, in its place", dev->name, dev->pid);
 	/* What the guest has armed it watches for, and what came meanwhile. */
 	if (dev->wake.armed)
 		vm_ctl_arm(dev, NULL);
-	vm_tell(dev->vm, device, dev, VM_DEVICE_RESPAWNED, NULL);
 	return 0;
 }
 
@@ -478,6 +550,7 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 {
+	struct spawn_result res;
 	int r, vhost_fd;
 
 	r = map_page(vm, dev);
@@ -489,9 +562,14 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
 	loop_pace(&dev->wake_src);
-	vhost_fd = launch(dev, err);
+	vhost_fd = launch(dev, true, &res, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
+	r = launched(dev, &res);
+	if (r < 0) {
+		fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
+	}
 	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
 	if (r < 0) {
 		if (!dev->in_set)

@@ -212,6 +212,29 @@ respawned() { # NAME PID
 	pid=$(state_of pid "$1") && [ -n "$pid" ] && [ "$pid" != "$2" ]
 }
 
+# The spawner is stopped when another process is wanted: nobody else waits.
+spawner_stopped() {
+	local what="a stopped spawner" pid spawner
+	with_devices --params "suspended=1" "$payloads/survivor.elf"
+	vm_line "READY *" 30 || not_ok "$what" "not ready"
+	pid=$(state_of pid net0)
+	read -r spawner _ </proc/$vm_pid/task/$vm_pid/children
+	kill -STOP "$spawner"
+	kill -9 "$pid"
+	expect "$what: torpor sees the death" "it does not" \
+		within 5 grep -q "net0: device process $pid" "$dir/run/err"
+	expect "$what: and goes on to answer" "it does not" \
+		within 2 ctl state
+	kill -CONT "$spawner"
+	expect "$what: the process is made when it goes on" "it is not" \
+		within 20 respawned net0 "$pid"
+	printf x >&9
+	vm_line "DONE *" 60
+	expect_eq "$what: the guest has lost nothing" \
+		"$(grep ^FAIL "$dir/run/out"),$line" ",DONE passed=5 failed=0"
+	vm_end 30
+}
+
 # A client that has nothing more to do than to wait for an event.
 sleeping_in_poll() {
 	local nr
@@ -275,6 +298,7 @@ kill_tests() {
 		device_death_seen $device
 	done
 	suspended_card_death
+	spawner_stopped
 }
 
 for_each_user kill_tests
