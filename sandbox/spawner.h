@@ -94,7 +94,7 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *req,
  * The first sends the request, whose fds may be closed then. The second takes
  * the answer when spawner_fd() has become readable; answers come in the order
  * of the requests.
- * Return: 0; -EAGAIN: no answer yet; or as spawner_spawn().
+ * Return: 0; -EINPROGRESS: no answer yet; or as spawner_spawn().
  */
 int spawner_spawn_begin(struct spawner *sp, const struct spawn_request *req,
 			struct err *err) must_check;

@@ -321,8 +321,9 @@ static int spawn_end(struct spawner *sp, const char *name, int flags,
 	struct wire_reply reply;
 	int r = reply_recv(sp->sock, &reply, &pidfd, flags);
 
+	/* No answer; -EAGAIN can be one: no more processes for this user. */
 	if (r == -EAGAIN)
-		return r;
+		return -EINPROGRESS;
 	if (r < 0)
 		return err_set_errno(err, r, "start device %s: the spawner",
 				     name);

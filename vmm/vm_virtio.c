@@ -369,7 +369,7 @@ void vm_virtio_on_spawner(struct vm *vm)
 	struct err err;
 	int r = spawner_spawn_end(vm->spawner, dev->name, &res, &err);
 
-	if (r == -EAGAIN)
+	if (r == -EINPROGRESS)
 		return;
 	vm->spawns = dev->next_spawn;
 	dev->spawning = false;

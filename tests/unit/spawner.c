@@ -730,6 +730,41 @@ static void refused(struct bench *b, const struct spawn_request *req, int error,
 	cr_assert(eq(int, res.pidfd, -7));
 }
 
+static int answer(struct bench *b, struct spawn_result *res)
+{
+	struct pollfd pfd = { .fd = spawner_fd(b->sp), .events = POLLIN };
+
+	cr_assert(eq(int, poll(&pfd, 1, -1), 1));
+	return spawner_spawn_end(b->sp, "device", res, &b->err);
+}
+
+/* Whoever asks does not wait: not for a spawner that is stopped either. */
+AS_BOTH_USERS(spawner, answers_come_in_the_order_of_the_requests)
+{
+	struct spawn_request good = plain_request(), bad = plain_request();
+	struct spawn_result res[2] = { { .pidfd = -1 }, { .pidfd = -1 } };
+	struct bench b;
+
+	bench_start(&b, *who, SANDBOX_FULL);
+	bad.share = "/share"; /* but no fd of it */
+	cr_assert(zero(int, kill(spawner_pid(b.sp), SIGSTOP)));
+	cr_assert(zero(int, spawner_spawn_begin(b.sp, &good, &b.err)));
+	cr_assert(zero(int, spawner_spawn_begin(b.sp, &bad, &b.err)));
+	cr_assert(zero(int, spawner_spawn_begin(b.sp, &good, &b.err)));
+	cr_assert(eq(int, spawner_spawn_end(b.sp, "device", &res[0], &b.err),
+		     -EINPROGRESS));
+	cr_assert(zero(int, kill(spawner_pid(b.sp), SIGCONT)));
+	cr_assert(zero(int, answer(&b, &res[0])), "%s", b.err.msg);
+	cr_assert(lt(int, answer(&b, &res[1]), 0));
+	cr_assert(zero(int, answer(&b, &res[1])), "%s", b.err.msg);
+	cr_assert(eq(int, spawner_spawn_end(b.sp, "device", &res[1], &b.err),
+		     -EINPROGRESS));
+	cr_assert(ne(int, res[0].pid, res[1].pid));
+	fd_close(&res[0].pidfd);
+	fd_close(&res[1].pidfd);
+	bench_finish(&b);
+}
+
 AS_BOTH_USERS(spawner, bad_request_is_refused_and_leaves_nothing)
 {
 	char long_word[SPAWN_MAX_ARG_BYTES + 1];
