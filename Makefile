@@ -3,6 +3,7 @@
 # torpor: one non-recursive Makefile. Everything built goes to build/.
 #
 #   make            the two programs
+#   make help       this text
 #   make demo       boot a stock Debian guest, put it to sleep, wake it
 #   make check      all tests that a change must pass
 #   make check-all  these and the long ones
@@ -33,171 +34,30 @@ say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 .SECONDARY:
 all: programs
 
+help:
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
+
 # ---------------------------------------------------------------- sources
 
-BASE_SRC = \
-	vmm/base/err.c \
-	vmm/base/fd.c \
-	vmm/base/log.c \
-	vmm/base/loop.c \
-	vmm/base/mac.c \
-	vmm/base/unix_socket.c \
-	vmm/base/words.c
+BASE_SRC = $(wildcard vmm/base/*.c)
 
 # What a device process is made of.
-VIRTIO_SRC = \
-	virtio/backend.c \
-	virtio/backend_request.c \
-	virtio/backend_ring.c \
-	virtio/blk.c \
-	virtio/blk_image.c \
-	virtio/blk_request.c \
-	virtio/blk_ring.c \
-	virtio/blk_threads.c \
-	virtio/blk_uring.c \
-	virtio/choices.c \
-	virtio/console.c \
-	virtio/fs.c \
-	virtio/fs_attr.c \
-	virtio/fs_cred.c \
-	virtio/fs_dir.c \
-	virtio/fs_file.c \
-	virtio/fs_lock.c \
-	virtio/fs_session.c \
-	virtio/fs_sync.c \
-	virtio/gmem.c \
-	virtio/iov.c \
-	virtio/net.c \
-	virtio/net_ctrl.c \
-	virtio/net_filter.c \
-	virtio/net_rx.c \
-	virtio/net_tap.c \
-	virtio/net_tx.c \
-	virtio/net_wake.c \
-	virtio/rng.c \
-	virtio/roles.c \
-	virtio/socket_server.c \
-	virtio/vhost_user.c \
-	virtio/virtq.c \
-	virtio/vsock.c \
-	virtio/vsock_bytes.c \
-	virtio/vsock_conn.c \
-	virtio/vsock_dial.c \
-	virtio/vsock_rx.c \
-	virtio/vsock_tx.c
+VIRTIO_SRC = $(filter-out $(TRANSPORT_SRC) virtio/torpor_device.c, \
+	$(wildcard virtio/*.c))
 
-SANDBOX_SRC = \
-	sandbox/caps.c \
-	sandbox/device_log.c \
-	sandbox/jail.c \
-	sandbox/jail_vmm.c \
-	sandbox/landlock.c \
-	sandbox/launch.c \
-	sandbox/namespaces.c \
-	sandbox/policy.c \
-	sandbox/policy_roles.c \
-	sandbox/policy_spawner.c \
-	sandbox/policy_vmm.c \
-	sandbox/spawner_client.c \
-	sandbox/spawner_server.c \
-	sandbox/violation.c
+SANDBOX_SRC = $(wildcard sandbox/*.c)
 
 # What the VMM is made of.
-VMM_SRC = \
-	virtio/frontend.c \
-	virtio/frontend_settle.c \
-	virtio/mmio.c \
-	virtio/mmio_page.c \
-	virtio/mmio_relay.c \
-	virtio/mmio_queue.c \
-	virtio/mmio_quiesce.c \
-	virtio/mmio_respawn.c \
-	virtio/mmio_suspend.c \
-	vmm/bus.c \
-	vmm/cgroup.c \
-	vmm/char_fd.c \
-	vmm/cli.c \
-	vmm/cli_commands.c \
-	vmm/cli_print.c \
-	vmm/cli_trace.c \
-	vmm/commands.c \
-	vmm/commands_stats.c \
-	vmm/commands_trace.c \
-	vmm/config.c \
-	vmm/config_args.c \
-	vmm/config_cmdline.c \
-	vmm/config_devices.c \
-	vmm/config_file.c \
-	vmm/config_foreign.c \
-	vmm/config_options.c \
-	vmm/config_pairs.c \
-	vmm/config_share.c \
-	vmm/config_value.c \
-	vmm/config_vhost_user.c \
-	vmm/config_vsock.c \
-	vmm/control.c \
-	vmm/control_client.c \
-	vmm/control_events.c \
-	vmm/control_reply.c \
-	vmm/control_socket.c \
-	vmm/disk_image.c \
-	vmm/guest_clock.c \
-	vmm/ioapic.c \
-	vmm/irqchip.c \
-	vmm/kvm.c \
-	vmm/mailbox.c \
-	vmm/power.c \
-	vmm/power_park.c \
-	vmm/power_pause.c \
-	vmm/power_request.c \
-	vmm/power_wake.c \
-	vmm/power_stats.c \
-	vmm/prometheus.c \
-	vmm/run.c \
-	vmm/shared_dir.c \
-	vmm/terminal.c \
-	vmm/trace.c \
-	vmm/trace_json.c \
-	vmm/trace_layout.c \
-	vmm/trace_svg.c \
-	vmm/trace_table.c \
-	vmm/trace_view.c \
-	vmm/vcpu.c \
-	vmm/vm.c \
-	vmm/vm_ctl.c \
-	vmm/vm_devices.c \
-	vmm/vm_halt.c \
-	vmm/vm_jail.c \
-	vmm/vm_power.c \
-	vmm/vm_vhost_user.c \
-	vmm/vm_virtio.c \
-	vmm/vsock_socket.c
+TRANSPORT_SRC = $(wildcard virtio/frontend*.c virtio/mmio*.c)
+VMM_SRC = $(TRANSPORT_SRC) \
+	$(filter-out vmm/main.c $(CLIENT_SRC),$(wildcard vmm/*.c))
 
-DEVICES_SRC = \
-	devices/acpi_pm.c \
-	devices/i8042.c \
-	devices/pci_conf.c \
-	devices/pmc.c \
-	devices/pvpanic.c \
-	devices/rtc.c \
-	devices/serial.c
+DEVICES_SRC = $(wildcard devices/*.c)
 
-ARCH_SRC = \
-	arch/x86_64/acpi.c \
-	arch/x86_64/boot_tables.c \
-	arch/x86_64/bzimage.c \
-	arch/x86_64/cpuid.c \
-	arch/x86_64/elf.c \
-	arch/x86_64/image.c \
-	arch/x86_64/load.c \
-	arch/x86_64/memory_map.c \
-	arch/x86_64/pvh.c \
-	arch/x86_64/vcpu_setup.c \
-	arch/x86_64/zero_page.c
+ARCH_SRC = $(wildcard arch/x86_64/*.c)
 
 # The client library and what the CLI needs.
-CLIENT_SRC = \
-	vmm/client.c
+CLIENT_SRC = vmm/client.c
 
 # Bare-metal guests: a program each, and what all of them stand on.
 PAYLOADS = \
@@ -238,93 +98,11 @@ SUSPEND_TESTS = \
 	suspend_load \
 	suspend_states
 
-CONTRACT_SRC = \
-	tests/contract/rig.c \
-	tests/contract/rig_process.c \
-	tests/contract/stores.c \
-	tests/contract/type_blk.c \
-	tests/contract/type_console.c \
-	tests/contract/type_fs.c \
-	tests/contract/type_net.c \
-	tests/contract/type_rng.c \
-	tests/contract/type_vsock.c \
-	tests/contract/types.c
+CONTRACT_SRC = $(wildcard tests/contract/*.c)
 
 # One Criterion program a file; each is linked with all libraries.
-UNIT_TESTS = \
-	acpi \
-	acpi_pm \
-	backend \
-	blk \
-	bus \
-	captured_vmm \
-	char_fd \
-	cli \
-	client \
-	config \
-	config_words \
-	console \
-	contract_device \
-	control \
-	control_socket \
-	cpuid \
-	device_log \
-	device_socket \
-	disk_image \
-	err \
-	fd \
-	frontend \
-	frontend_foreign \
-	fs \
-	fs_escape \
-	fs_file \
-	fs_limits \
-	fs_list \
-	gmem \
-	ioapic \
-	iov \
-	jail \
-	jail_attempts \
-	loader \
-	loader_elf \
-	loop \
-	mailbox \
-	memory_map \
-	mmio \
-	mmio_foreign \
-	mmio_blocking \
-	mmio_life \
-	mmio_quiesce \
-	mmio_respawn \
-	mmio_suspend \
-	net \
-	net_ctrl \
-	net_wake \
-	net_wake_arm \
-	pmc \
-	policy \
-	policy_filter \
-	power \
-	power_pause \
-	power_request \
-	power_transitions \
-	power_stats \
-	prometheus \
-	rng \
-	rtc \
-	serial \
-	small_devices \
-	spawner \
-	$(SUSPEND_TESTS) \
-	trace \
-	trace_view \
-	unix_socket \
-	virtq \
-	virtq_fetch \
-	vm_ctl \
-	vsock \
-	vsock_life \
-	vsock_socket
+UNIT_TESTS = $(filter-out guest_ring,$(basename $(notdir \
+	$(wildcard tests/unit/*.c))))
 
 # Linked into every unit test.
 UNIT_HELPERS = $(call obj,tests/unit/guest_ring.c)
@@ -339,24 +117,10 @@ BENCH = \
 	sleep_cycles
 
 # Programs of `make fuzz`; each has one file in tests/fuzz.
-FUZZERS = \
-	backend \
-	blk \
-	config \
-	control \
-	devices \
-	frontend \
-	fs \
-	kernel \
-	mmio \
-	net \
-	virtq \
-	vsock
+FUZZERS = $(basename $(notdir $(filter-out $(FUZZ_HELPERS), \
+	$(wildcard tests/fuzz/*.c))))
 
-FUZZ_HELPERS = \
-	tests/fuzz/fuzz.c \
-	tests/fuzz/fuzz_peer.c \
-	tests/fuzz/fuzz_ring.c
+FUZZ_HELPERS = $(wildcard tests/fuzz/fuzz*.c)
 
 # ---------------------------------------------------------------- flags
 
@@ -909,7 +673,7 @@ clean:
 
 .PHONY: all baremetal-tools bench bench-programs boot-tools check \
 	check-baremetal check-guest-suspend clean demo fuzz fuzzers guest guest-suspend \
-	guest-suspend-kernel install lint lint-all payloads programs san \
+	guest-suspend-kernel help install lint lint-all payloads programs san \
 	shell-nested tsan tsan-programs unit-tests
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

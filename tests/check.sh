@@ -109,6 +109,7 @@ make_part tsan tsan
 make_part clang B="$B/clang" CC=clang all unit-tests payloads baremetal-tools \
 	boot-tools
 make_part clean B="$B/clang" clean
+make_part help help
 part install tests/install.sh
 if [ "${LONG-0}" = 1 ]; then
 	make_part lint lint
