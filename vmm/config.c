@@ -32,12 +32,6 @@ const char *const foreign_type_words[] = {
 	[FOREIGN_RNG] = "rng", NULL,
 };
 
-const char *const irqchip_mode_words[] = {
-	[IRQCHIP_SPLIT] = "split",
-	[IRQCHIP_KERNEL] = "kernel",
-	NULL,
-};
-
 const char *const tristate_words[] = {
 	[TRISTATE_AUTO] = "auto",
 	[TRISTATE_ON] = "on",

@@ -17,6 +17,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/mac.h"
 #include "vmm/base/util.h"
+#include "vmm/irqchip.h"
 
 #define CONFIG_MAX_BLOCKS   32
 #define CONFIG_MAX_NETS	    8
@@ -110,12 +111,6 @@ struct vsock_config { /* --vsock */
 	char *path;   /* of its socket; NULL: see config_vsock_path() */
 	enum suspend_mode suspend;
 };
-
-enum irqchip_mode {
-	IRQCHIP_SPLIT,
-	IRQCHIP_KERNEL
-};
-extern const char *const irqchip_mode_words[];
 
 #define CONFIG_MAX_WAKES  40
 #define CONFIG_NAME_BYTES 16

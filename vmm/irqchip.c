@@ -10,6 +10,12 @@
 
 #define KERNEL_NR_PINS 24U /* KVM_IOAPIC_NUM_PINS */
 
+const char *const irqchip_mode_words[] = {
+	[IRQCHIP_SPLIT] = "split",
+	[IRQCHIP_KERNEL] = "kernel",
+	NULL,
+};
+
 int irqchip_virtio_gsi(enum irqchip_mode mode, unsigned int index)
 {
 	/* With 24 pins: those above the ISA range, then the free ISA ones. */

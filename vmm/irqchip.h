@@ -8,10 +8,19 @@
 #ifndef TORPOR_VMM_IRQCHIP_H
 #define TORPOR_VMM_IRQCHIP_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/util.h"
 #include "vmm/bus.h"
-#include "vmm/config.h"
 #include "vmm/ioapic.h"
 #include "vmm/irq_line.h"
+
+enum irqchip_mode {
+	IRQCHIP_SPLIT,
+	IRQCHIP_KERNEL
+};
+extern const char *const irqchip_mode_words[];
 
 struct irqchip;
 
