@@ -32,6 +32,7 @@
 #include "vmm/base/util.h"
 #include "vmm/power_stats.h"
 #include "vmm/trace.h"
+#include "vmm/vcpu.h"
 
 /* What clients are told. */
 enum power_state {
@@ -92,12 +93,6 @@ enum power_sleep {
 	POWER_SLEEP_SHALLOW, /* halted without C2: MONOTONIC goes on */
 	POWER_SLEEP_S1,
 };
-
-/* What a vCPU thread finds when it looks at itself. */
-#define POWER_VCPU_OFFLINE (1U << 0) /* local APIC software-disabled */
-#define POWER_VCPU_DOWN	   (1U << 1) /* never started, or waits for SIPI */
-#define POWER_VCPU_HALTED  (1U << 2) /* KVM_MP_STATE_HALTED */
-#define POWER_VCPU_PENDING (1U << 3) /* interrupt, NMI or SMI deliverable */
 
 enum power_timer {
 	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */

@@ -187,7 +187,7 @@ static bool census_wants(const struct power *power, unsigned int cpu)
 	       power->vcpus[cpu].report_round != power->census_round;
 }
 
-/* Unlocked around the ioctls. Return: POWER_VCPU_* bits. */
+/* Unlocked around the ioctls. Return: VCPU_* bits. */
 static unsigned int inspect(struct power *power, unsigned int cpu)
 {
 	unsigned int bits;
@@ -219,7 +219,7 @@ static bool wait_recheck(struct power *power)
  */
 static bool deliverable(unsigned int bits)
 {
-	return bits & POWER_VCPU_PENDING && !(bits & POWER_VCPU_OFFLINE);
+	return bits & VCPU_PENDING && !(bits & VCPU_OFFLINE);
 }
 
 /* Waits, parked, until this generation is unparked. Lock held. */
@@ -270,10 +270,10 @@ void power_c2_read(struct power *power, unsigned int cpu)
 	 * kernel, where it costs nothing either. Halted before it counts as
 	 * down, so that a census finds it so.
 	 */
-	if (bits & POWER_VCPU_OFFLINE)
+	if (bits & VCPU_OFFLINE)
 		power->ops->vcpu_halt(power->ctx, cpu);
 	power_lock(power);
-	if (bits & POWER_VCPU_OFFLINE) {
+	if (bits & VCPU_OFFLINE) {
 		set_up(power, cpu, false);
 		maybe_census(power);
 		power_unlock(power);
@@ -321,13 +321,13 @@ void power_s1(struct power *power, unsigned int cpu)
 
 static enum power_report classify(const struct power *power, unsigned int bits)
 {
-	if (bits & POWER_VCPU_DOWN)
+	if (bits & VCPU_DOWN)
 		return POWER_REPORT_DOWN;
-	if (bits & POWER_VCPU_OFFLINE && bits & POWER_VCPU_HALTED)
+	if (bits & VCPU_OFFLINE && bits & VCPU_HALTED)
 		return POWER_REPORT_DOWN;
-	if (power->census_shallow && bits & POWER_VCPU_HALTED)
-		return bits & POWER_VCPU_PENDING ? POWER_REPORT_PENDING
-						 : POWER_REPORT_QUIET;
+	if (power->census_shallow && bits & VCPU_HALTED)
+		return bits & VCPU_PENDING ? POWER_REPORT_PENDING
+					   : POWER_REPORT_QUIET;
 	return POWER_REPORT_RUNNING;
 }
 

@@ -14,7 +14,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/kvm.h"
-#include "vmm/power.h"
 
 /* Interrupts KVM_RUN and a blocking write; its handler does nothing. */
 #define KICK_SIGNAL	   SIGUSR1
@@ -405,20 +404,20 @@ unsigned int vcpu_inspect(struct vcpu *vcpu)
 	if (kvm_get_lapic(vcpu->fd, &lapic) < 0 ||
 	    kvm_get_vcpu_events(vcpu->fd, &events) < 0 ||
 	    kvm_get_mp_state(vcpu->fd, &mp) < 0)
-		return POWER_VCPU_PENDING;
+		return VCPU_PENDING;
 	memcpy(&spiv, lapic.regs + LAPIC_SPIV, sizeof(spiv));
 	/* Linux disables its local APIC by software before it goes offline. */
 	if (!(spiv & LAPIC_SPIV_ENABLED))
-		bits |= POWER_VCPU_OFFLINE;
+		bits |= VCPU_OFFLINE;
 	if (mp.mp_state == KVM_MP_STATE_UNINITIALIZED ||
 	    mp.mp_state == KVM_MP_STATE_INIT_RECEIVED)
-		bits |= POWER_VCPU_DOWN;
+		bits |= VCPU_DOWN;
 	if (mp.mp_state == KVM_MP_STATE_HALTED)
-		bits |= POWER_VCPU_HALTED;
+		bits |= VCPU_HALTED;
 	if (lapic_irr_set(&lapic) || events.nmi.pending ||
 	    events.nmi.injected || events.smi.pending ||
 	    events.interrupt.injected || events.exception.injected)
-		bits |= POWER_VCPU_PENDING;
+		bits |= VCPU_PENDING;
 	return bits;
 }
 
@@ -427,10 +426,10 @@ bool vcpu_is_stuck(struct vcpu *vcpu)
 	unsigned int bits = vcpu_inspect(vcpu);
 	struct kvm_regs regs;
 
-	if (bits & POWER_VCPU_DOWN)
+	if (bits & VCPU_DOWN)
 		return true;
 	/* An interrupt that is pending does not end it, an NMI would. */
-	return bits & POWER_VCPU_HALTED && kvm_get_regs(vcpu->fd, &regs) == 0 &&
+	return bits & VCPU_HALTED && kvm_get_regs(vcpu->fd, &regs) == 0 &&
 	       !(regs.rflags & RFLAGS_IF);
 }
 

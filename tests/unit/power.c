@@ -170,7 +170,7 @@ Test(power, a_guest_without_lps0_that_runs_on_is_running)
 	power_ran(&m.power, 1);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 0));
-	model_set_bits(&m, 0, POWER_VCPU_PENDING);
+	model_set_bits(&m, 0, VCPU_PENDING);
 	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
 	model_fire(&m, POWER_TIMER_SHALLOW);
@@ -185,8 +185,8 @@ Test(power, a_guest_without_lps0_that_runs_on_is_running)
 Test(power, a_vcpu_that_never_started_counts_as_parked)
 {
 	begin(3);
-	model_set_bits(&m, 1, POWER_VCPU_DOWN);
-	model_set_bits(&m, 2, POWER_VCPU_DOWN | POWER_VCPU_OFFLINE);
+	model_set_bits(&m, 1, VCPU_DOWN);
+	model_set_bits(&m, 2, VCPU_DOWN | VCPU_OFFLINE);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -195,8 +195,8 @@ Test(power, a_vcpu_that_never_started_counts_as_parked)
 Test(power, a_vcpu_that_is_down_is_held_as_long_as_the_guest_sleeps)
 {
 	begin(3);
-	model_set_bits(&m, 1, POWER_VCPU_DOWN);
-	model_set_bits(&m, 2, POWER_VCPU_OFFLINE | POWER_VCPU_HALTED);
+	model_set_bits(&m, 1, VCPU_DOWN);
+	model_set_bits(&m, 2, VCPU_OFFLINE | VCPU_HALTED);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 	MODEL_UNTIL(&m, model_parked(&m, 1) && model_parked(&m, 2));
@@ -208,11 +208,11 @@ Test(power, a_vcpu_that_is_down_is_held_as_long_as_the_guest_sleeps)
 Test(power, an_offline_vcpu_is_halted_and_not_held)
 {
 	begin(2);
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
+	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
 	cr_assert(eq(u32, atomic_load(&m.cpus[1].bits),
-		     POWER_VCPU_OFFLINE | POWER_VCPU_HALTED));
+		     VCPU_OFFLINE | VCPU_HALTED));
 	cr_assert(eq(int, state(), POWER_RUNNING), "hotplug is no sleep");
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
@@ -230,7 +230,7 @@ Test(power, a_vcpu_going_offline_last_completes_the_sleep)
 	m.now_ns += 2 * SECOND;
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 0));
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
+	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -238,9 +238,7 @@ Test(power, a_vcpu_going_offline_last_completes_the_sleep)
 Test(power, a_pending_interrupt_of_a_disabled_apic_is_none)
 {
 	begin(2);
-	model_set_bits(&m, 1,
-		       POWER_VCPU_OFFLINE | POWER_VCPU_HALTED |
-			       POWER_VCPU_PENDING);
+	model_set_bits(&m, 1, VCPU_OFFLINE | VCPU_HALTED | VCPU_PENDING);
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -272,7 +270,7 @@ Test(power, a_vcpu_that_went_down_unseen_is_found_by_a_look)
 	model_order(&m, 0, ORDER_C2);
 	MODEL_UNTIL(&m, m.armed[POWER_TIMER_SHALLOW]);
 	MODEL_UNTIL(&m, model_parked(&m, 0));
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE | POWER_VCPU_HALTED);
+	model_set_bits(&m, 1, VCPU_OFFLINE | VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -311,7 +309,7 @@ Test(power,
      a_vcpu_that_goes_offline_before_the_census_is_over_is_not_waited_for)
 {
 	found_running();
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
+	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 	cr_assert(eq(u32, m.power.census_round, 3));
@@ -344,7 +342,7 @@ Test(power, the_last_to_park_with_an_interrupt_pending_lets_all_go)
 	power_ran(&m.power, 0);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 1));
-	model_set_bits(&m, 0, POWER_VCPU_PENDING);
+	model_set_bits(&m, 0, VCPU_PENDING);
 	model_order(&m, 0, ORDER_C2);
 	all_back(1);
 	cr_assert(eq(u32, m.quiesces, 0));
@@ -361,7 +359,7 @@ Test(power, an_interrupt_ends_a_hold_while_others_still_run)
 	power_ran(&m.power, 1);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 1));
-	model_set_bits(&m, 1, POWER_VCPU_PENDING); /* an IPI of vCPU 0 */
+	model_set_bits(&m, 1, VCPU_PENDING); /* an IPI of vCPU 0 */
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
 	cr_assert(not(model_parked(&m, 1)));
 	cr_assert(eq(int, state(), POWER_SUSPENDING));
@@ -369,7 +367,7 @@ Test(power, an_interrupt_ends_a_hold_while_others_still_run)
 
 static void irq_in_quiesce(struct model *model)
 {
-	model_set_bits(model, 1, POWER_VCPU_PENDING);
+	model_set_bits(model, 1, VCPU_PENDING);
 	model->in_quiesce = NULL;
 }
 
@@ -456,7 +454,7 @@ Test(power, a_wake_before_the_census_is_found_by_it)
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
 	power_lps0(&m.power, true);
 	power_wake(&m.power, &m.power.powerbtn);
-	model_set_bits(&m, 0, POWER_VCPU_PENDING); /* the SCI */
+	model_set_bits(&m, 0, VCPU_PENDING); /* the SCI */
 	model_order(&m, 0, ORDER_C2);
 	all_back(1);
 	model_set_bits(&m, 0, 0);
@@ -642,7 +640,7 @@ Test(power, a_guest_without_c2_sleeps_shallowly)
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
 	power_lps0(&m.power, true);
 	for (unsigned int i = 0; i < 2; i++)
-		model_set_bits(&m, i, POWER_VCPU_HALTED);
+		model_set_bits(&m, i, VCPU_HALTED);
 	MODEL_UNTIL(&m, m.armed[POWER_TIMER_SHALLOW]);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, a.calls == 1);
@@ -657,7 +655,7 @@ Test(power, a_shallow_census_that_finds_one_running_holds_nobody)
 {
 	begin(2);
 	power_lps0(&m.power, true);
-	model_set_bits(&m, 0, POWER_VCPU_HALTED);
+	model_set_bits(&m, 0, VCPU_HALTED);
 	MODEL_UNTIL(&m, m.armed[POWER_TIMER_SHALLOW]);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, __atomic_load_n(&m.power.census_missing,
@@ -665,7 +663,7 @@ Test(power, a_shallow_census_that_finds_one_running_holds_nobody)
 	MODEL_UNTIL(&m, !model_parked(&m, 0));
 	cr_assert(not(saw(POWER_SUSPENDED)));
 	/* And looks again. */
-	model_set_bits(&m, 1, POWER_VCPU_HALTED);
+	model_set_bits(&m, 1, VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }
@@ -674,13 +672,13 @@ Test(power, a_halted_vcpu_with_an_interrupt_pending_is_not_asleep)
 {
 	begin(1);
 	power_lps0(&m.power, true);
-	model_set_bits(&m, 0, POWER_VCPU_HALTED | POWER_VCPU_PENDING);
+	model_set_bits(&m, 0, VCPU_HALTED | VCPU_PENDING);
 	MODEL_UNTIL(&m, m.armed[POWER_TIMER_SHALLOW]);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, __atomic_load_n(&m.power.census_missing,
 					__ATOMIC_RELAXED) == 0);
 	cr_assert(not(saw(POWER_SUSPENDED)));
-	model_set_bits(&m, 0, POWER_VCPU_HALTED);
+	model_set_bits(&m, 0, VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }

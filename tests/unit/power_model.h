@@ -110,7 +110,7 @@ static void model_halt(void *ctx, unsigned int cpu)
 {
 	struct model *m = ctx;
 
-	(void)atomic_fetch_or(&m->cpus[cpu].bits, POWER_VCPU_HALTED);
+	(void)atomic_fetch_or(&m->cpus[cpu].bits, VCPU_HALTED);
 }
 
 static void model_kick(void *ctx, unsigned int cpu)

@@ -16,7 +16,7 @@ static atomic_uint cpus_awake; /* vCPUs out of the port in this cycle */
 
 static inline void ipi(struct model *model, unsigned int cpu)
 {
-	(void)atomic_fetch_or(&model->cpus[cpu].bits, POWER_VCPU_PENDING);
+	(void)atomic_fetch_or(&model->cpus[cpu].bits, VCPU_PENDING);
 }
 
 /* Interrupts are taken: vCPU 0's are the SCI, the others' an IPI. */
@@ -24,7 +24,7 @@ static inline void take(struct model_cpu *c, unsigned int now)
 {
 	struct model *model = c->m;
 
-	(void)atomic_fetch_and(&c->bits, ~POWER_VCPU_PENDING);
+	(void)atomic_fetch_and(&c->bits, ~VCPU_PENDING);
 	if (c->index != 0 || !atomic_load(&model->sci_level))
 		return;
 	model_pm1_clear(model, ACPI_PM1_PWRBTN);

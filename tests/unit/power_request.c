@@ -13,7 +13,7 @@ TestSuite(power_request, .fini = teardown, .timeout = 120);
 Test(power_request, s1_sleeps_and_wakes_with_wak_sts)
 {
 	begin(2);
-	model_set_bits(&m, 1, POWER_VCPU_OFFLINE);
+	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
 	model_order(&m, 0, ORDER_S1);
@@ -48,7 +48,7 @@ Test(power_request, s1_let_go_early_has_wak_sts_too)
 	begin(1);
 	ask(&a, 10 * SECOND);
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_set_bits(&m, 0, POWER_VCPU_PENDING);
+	model_set_bits(&m, 0, VCPU_PENDING);
 	model_order(&m, 0, ORDER_S1);
 	all_back(1);
 	cr_assert(status(ACPI_PM1_WAK));
@@ -75,7 +75,7 @@ Test(power_request, s1_with_a_device_that_does_not_stop_has_wak_sts_too)
 Test(power_request, s1_of_a_cpu_whose_apic_is_disabled_is_not_held_up)
 {
 	begin(1);
-	model_set_bits(&m, 0, POWER_VCPU_OFFLINE | POWER_VCPU_PENDING);
+	model_set_bits(&m, 0, VCPU_OFFLINE | VCPU_PENDING);
 	model_order(&m, 0, ORDER_S1);
 	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
 }

@@ -77,7 +77,7 @@ static void quiesce_fails(void)
 
 static void late_irq(struct model *model)
 {
-	model_set_bits(model, 1, POWER_VCPU_PENDING);
+	model_set_bits(model, 1, VCPU_PENDING);
 	model->in_quiesce = NULL;
 }
 
