@@ -16,6 +16,8 @@
 #include "vmm/base/util.h"
 
 #define ARCH_MAX_RAM_RANGES 2
+#define ARCH_MAX_VCPUS	    64
+#define ARCH_CMDLINE_MAX    0x10000 /* bytes, with the NUL */
 
 struct arch_ram_range {
 	uint64_t gpa;  /* bytes */
@@ -42,7 +44,7 @@ struct arch_config {
 	const char *initrd_path; /* NULL = none */
 	const char *cmdline;
 	uint64_t mem_bytes;
-	unsigned int nr_vcpus; /* 1 .. LAYOUT_MAX_VCPUS */
+	unsigned int nr_vcpus; /* 1 .. ARCH_MAX_VCPUS */
 	const struct arch_virtio_slot *virtio;
 	unsigned int nr_virtio; /* 0 .. LAYOUT_MAX_VIRTIO */
 	unsigned int nr_ioapic_pins;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "arch/x86_64/layout.h"
+#include "arch/arch.h"
 #include "vmm/config_foreign.h"
 #include "vmm/control_socket.h"
 
@@ -50,12 +50,12 @@ static int parse_params(const struct config_key *key, const char *value,
 		     *params && *value ? " " : "", value);
 	if (n < 0)
 		return err_set_errno(err, -ENOMEM, "cannot keep it");
-	if (n >= LAYOUT_CMDLINE_MAX) {
+	if (n >= ARCH_CMDLINE_MAX) {
 		free(joined);
 		return err_set(err, -EINVAL,
 			       "the kernel command line would be %d bytes; "
 			       "at most %d fit",
-			       n, LAYOUT_CMDLINE_MAX - 1);
+			       n, ARCH_CMDLINE_MAX - 1);
 	}
 	free(*params);
 	*params = joined;
@@ -161,7 +161,7 @@ const struct config_option config_options[] = {
 	  "(16 MiB to 64 GiB, default 256)",
 	  VALUE(parse_mem, mem_mib) },
 	{ "cpus", 'c', false, "N", "virtual CPUs (1 to 64, default 1)",
-	  VALUE(config_value_number, cpus, .min = 1, .max = LAYOUT_MAX_VCPUS) },
+	  VALUE(config_value_number, cpus, .min = 1, .max = ARCH_MAX_VCPUS) },
 	{ "params", 'p', true, "TEXT",
 	  "kernel command line; several are joined by a space.\n"
 	  "console=ttyS0 and panic=-1 are added where it has none",

@@ -200,7 +200,7 @@ _Static_assert(sizeof(struct acpi_gas) == 12, "ACPI");
 _Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 6.4");
 _Static_assert(sizeof(struct acpi_facs) == 64, "ACPI");
 _Static_assert(sizeof(struct madt_override) == 10, "ACPI");
-_Static_assert(LAYOUT_MAX_VCPUS < MADT_ALL_PROCESSORS,
+_Static_assert(ARCH_MAX_VCPUS < MADT_ALL_PROCESSORS,
 	       "beyond that MADT needs x2APIC entries");
 
 /* --- writing them --- */

@@ -12,8 +12,7 @@
 #define LAYOUT_BOOT_STACK    0x8ff0
 #define LAYOUT_PAGE_TABLES   0x9000 /* 6 pages */
 #define LAYOUT_PVH_INFO	     0x6000
-#define LAYOUT_CMDLINE	     0x20000
-#define LAYOUT_CMDLINE_MAX   0x10000
+#define LAYOUT_CMDLINE	     0x20000 /* ARCH_CMDLINE_MAX bytes */
 #define LAYOUT_EBDA	     0x9fc00 /* end of low RAM in e820 */
 #define LAYOUT_ACPI_BASE     0xe0000 /* RSDP, config block, then the tables */
 #define LAYOUT_ACPI_CONFIG   0xe0100 /* struct acpi_config_block, 768 bytes */
@@ -31,7 +30,6 @@
 #define LAYOUT_IDENTITY_MAP  0xfffbc000
 
 /* --- limits --- */
-#define LAYOUT_MAX_VCPUS  64
 #define LAYOUT_MAX_VIRTIO 31 /* one GPE each */
 #define LAYOUT_GPE_WAKE	  31 /* wakes, and nothing else */
 

@@ -69,11 +69,14 @@ static int load_initrd(const struct arch_config *cfg, const struct gmem *gm,
 	return 0;
 }
 
+_Static_assert(LAYOUT_CMDLINE + ARCH_CMDLINE_MAX <= LAYOUT_EBDA,
+	       "the command line is in low RAM");
+
 static int write_cmdline(const struct arch_config *cfg, const struct gmem *gm,
 			 const struct boot_kernel *kernel, struct err *err)
 {
 	const char *cmdline = cfg->cmdline ? cfg->cmdline : "";
-	uint64_t max = MIN(kernel->cmdline_max, LAYOUT_CMDLINE_MAX - 1ULL);
+	uint64_t max = MIN(kernel->cmdline_max, ARCH_CMDLINE_MAX - 1ULL);
 	size_t len = strlen(cmdline);
 	void *hva;
 
@@ -114,7 +117,7 @@ int arch_load(const struct arch_config *cfg, const struct gmem *gm,
 	struct boot_initrd initrd = { 0 };
 	int r;
 
-	assert(cfg->nr_vcpus >= 1 && cfg->nr_vcpus <= LAYOUT_MAX_VCPUS);
+	assert(cfg->nr_vcpus >= 1 && cfg->nr_vcpus <= ARCH_MAX_VCPUS);
 	assert(cfg->nr_virtio <= LAYOUT_MAX_VIRTIO);
 	if (cfg->mem_bytes < MEMORY_MAP_MIN_RAM)
 		return err_usage(err, -ENOMEM,

@@ -50,7 +50,7 @@ void fuzz_one(struct fuzz_in *in)
 		{ LAYOUT_VIRTIO_BASE, 16 },
 		{ LAYOUT_VIRTIO_BASE + LAYOUT_VIRTIO_STRIDE, 17 },
 	};
-	static char cmdline[LAYOUT_CMDLINE_MAX + 16];
+	static char cmdline[ARCH_CMDLINE_MAX + 16];
 	char kernel_path[40], initrd_path[40];
 	uint8_t how = fuzz_u8(in);
 	size_t params = fuzz_u8(in) * 256U;

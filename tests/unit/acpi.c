@@ -137,7 +137,7 @@ Test(acpi, every_checksum_is_right_and_tables_stay_in_their_area)
 	const uint8_t *t, *base = at(LAYOUT_ACPI_BASE, 1);
 	uint32_t len;
 
-	build(LAYOUT_MAX_VCPUS, LAYOUT_MAX_VIRTIO, false);
+	build(ARCH_MAX_VCPUS, LAYOUT_MAX_VIRTIO, false);
 	t = table("FACP", &len);
 	cr_assert(eq(u8, sum(t, len), 0));
 	t = table("APIC", &len);

@@ -335,7 +335,7 @@ Test(loader, initrd_problems_name_the_initrd)
 
 Test(loader, command_line_of_exactly_the_limit_fits)
 {
-	static char line[LAYOUT_CMDLINE_MAX + 2];
+	static char line[ARCH_CMDLINE_MAX + 2];
 
 	make_bzimage();
 	file_write(&kernel);
@@ -348,9 +348,9 @@ Test(loader, command_line_of_exactly_the_limit_fits)
 	/* What a kernel claims does not make our own buffer longer. */
 	bz_header()->cmdline_size = UINT32_MAX;
 	file_write(&kernel);
-	memset(line, 'x', LAYOUT_CMDLINE_MAX);
+	memset(line, 'x', ARCH_CMDLINE_MAX);
 	cr_assert(eq(int, load_with(NULL, line), -E2BIG));
-	line[LAYOUT_CMDLINE_MAX - 1] = '\0';
+	line[ARCH_CMDLINE_MAX - 1] = '\0';
 	cr_assert(eq(int, load_with(NULL, line), 0), "%s", err.msg);
 }
 
