@@ -300,7 +300,7 @@ $(B)/tests/unit/net_ctrl: private WRAP = -Wl,--wrap=iov_read
 # speed of methods that make names.
 DSDT = $(B)/arch/x86_64/dsdt.h
 
-$(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h
+$(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h devices/pmc_codes.h
 	$(call say,ASL,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -E -P -undef -w -x c -I. \
 		-o $(B)/arch/x86_64/dsdt.asl $<

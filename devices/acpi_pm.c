@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#include "arch/x86_64/layout.h"
-
 #define PM1_TMR 1U
 #define PM1_EN_MASK                                                   \
 	(PM1_TMR | ACPI_PM1_GBL | ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN | \
@@ -174,18 +172,15 @@ static const struct bus_ops gpe_ops = {
 	.write = gpe_write,
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct irq_line *sci)
+void acpi_pm_init(struct acpi_pm *pm, uint64_t evt, uint64_t cnt, uint64_t gpe,
+		  struct irq_line *sci)
 {
 	*pm = (struct acpi_pm){
-		.evt_bus = { .ops = &evt_ops,
-			     .base = LAYOUT_PORT_PM1A_EVT,
-			     .size = 4 },
-		.cnt_bus = { .ops = &cnt_ops,
-			     .base = LAYOUT_PORT_PM1A_CNT,
-			     .size = 2 },
+		.evt_bus = { .ops = &evt_ops, .base = evt, .size = 4 },
+		.cnt_bus = { .ops = &cnt_ops, .base = cnt, .size = 2 },
 		.gpe_bus = { .ops = &gpe_ops,
-			     .base = LAYOUT_PORT_GPE0,
-			     .size = LAYOUT_PORT_GPE0_LEN },
+			     .base = gpe,
+			     .size = ACPI_GPE0_PORTS },
 		.sci = sci,
 	};
 	pthread_mutex_init(&pm->lock, NULL);

@@ -25,7 +25,8 @@
 #define ACPI_PM1_RTC	(1U << 10)
 #define ACPI_PM1_WAK	(1U << 15) /* status only */
 
-#define ACPI_NR_GPES 32
+#define ACPI_NR_GPES	32
+#define ACPI_GPE0_PORTS (ACPI_NR_GPES / 8 * 2) /* status, then enable */
 
 struct acpi_pm_regs {
 	uint16_t pm1_sts, pm1_en;
@@ -33,9 +34,9 @@ struct acpi_pm_regs {
 };
 
 struct acpi_pm {
-	struct bus_dev evt_bus; /* LAYOUT_PORT_PM1A_EVT, 4 ports */
-	struct bus_dev cnt_bus; /* LAYOUT_PORT_PM1A_CNT, 2 ports */
-	struct bus_dev gpe_bus; /* LAYOUT_PORT_GPE0, 8 ports */
+	struct bus_dev evt_bus; /* 4 ports */
+	struct bus_dev cnt_bus; /* 2 ports */
+	struct bus_dev gpe_bus; /* ACPI_GPE0_PORTS */
 	pthread_mutex_t lock;
 	struct irq_line *sci; /* borrowed, level */
 	struct acpi_pm_regs regs;
@@ -59,7 +60,9 @@ struct acpi_pm {
 	void (*on_enable)(struct acpi_pm *pm);
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct irq_line *sci);
+/* @evt, @cnt: first ports of the PM1 blocks; @gpe: of the GPE0 block. */
+void acpi_pm_init(struct acpi_pm *pm, uint64_t evt, uint64_t cnt, uint64_t gpe,
+		  struct irq_line *sci);
 void acpi_pm_finish(struct acpi_pm *pm);
 
 /* Sets status bits and updates the SCI before returning. Any thread. */

@@ -6,8 +6,6 @@
  */
 #include "devices/i8042.h"
 
-#include "arch/x86_64/layout.h"
-
 #define CMD_PULSE_RESET 0xfeU
 
 static void cmd_write(struct bus_dev *dev, uint64_t offset, const void *data,
@@ -22,14 +20,10 @@ static void cmd_write(struct bus_dev *dev, uint64_t offset, const void *data,
 static const struct bus_ops data_ops = { .name = "i8042 data" };
 static const struct bus_ops cmd_ops = { .name = "i8042", .write = cmd_write };
 
-void i8042_init(struct i8042 *i8042)
+void i8042_init(struct i8042 *i8042, uint64_t data, uint64_t cmd)
 {
 	*i8042 = (struct i8042){
-		.data_bus = { .ops = &data_ops,
-			      .base = LAYOUT_PORT_I8042_DATA,
-			      .size = 1 },
-		.cmd_bus = { .ops = &cmd_ops,
-			     .base = LAYOUT_PORT_I8042_CMD,
-			     .size = 1 },
+		.data_bus = { .ops = &data_ops, .base = data, .size = 1 },
+		.cmd_bus = { .ops = &cmd_ops, .base = cmd, .size = 1 },
 	};
 }

@@ -6,15 +6,18 @@
 #ifndef TORPOR_DEVICES_I8042_H
 #define TORPOR_DEVICES_I8042_H
 
+#include <stdint.h>
+
 #include "vmm/bus.h"
 
 struct i8042 {
-	struct bus_dev data_bus; /* LAYOUT_PORT_I8042_DATA, 1 port */
-	struct bus_dev cmd_bus;	 /* LAYOUT_PORT_I8042_CMD, 1 port */
+	struct bus_dev data_bus; /* 1 port */
+	struct bus_dev cmd_bus;	 /* 1 port */
 	/* The guest asks for a reset, on a vCPU thread. */
 	void (*on_reset)(struct i8042 *i8042);
 };
 
-void i8042_init(struct i8042 *i8042);
+/* @data, @cmd: ports. */
+void i8042_init(struct i8042 *i8042, uint64_t data, uint64_t cmd);
 
 #endif

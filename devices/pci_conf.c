@@ -5,10 +5,8 @@
 
 #include <string.h>
 
-#include "arch/x86_64/layout.h"
-
-#define DATA_OFFSET  (LAYOUT_PORT_PCI_DATA - LAYOUT_PORT_PCI_ADDRESS)
-#define RESET_OFFSET (LAYOUT_PORT_RESET - LAYOUT_PORT_PCI_ADDRESS)
+#define DATA_OFFSET  4U
+#define RESET_OFFSET 1U
 /* Reset control register: bit 2 starts what bit 1 (hard or soft) chose. */
 #define RESET_CPU 0x04U
 
@@ -74,11 +72,9 @@ static const struct bus_ops conf_ops = {
 	.write = conf_write,
 };
 
-void pci_conf_init(struct pci_conf *conf)
+void pci_conf_init(struct pci_conf *conf, uint64_t base)
 {
 	*conf = (struct pci_conf){
-		.bus = { .ops = &conf_ops,
-			 .base = LAYOUT_PORT_PCI_ADDRESS,
-			 .size = 8 },
+		.bus = { .ops = &conf_ops, .base = base, .size = 8 },
 	};
 }

@@ -12,15 +12,17 @@
 #ifndef TORPOR_DEVICES_PCI_CONF_H
 #define TORPOR_DEVICES_PCI_CONF_H
 
+#include <stdint.h>
+
 #include "vmm/bus.h"
 
 struct pci_conf {
-	struct bus_dev bus; /* LAYOUT_PORT_PCI_ADDRESS, 8 ports */
+	struct bus_dev bus; /* 8 ports */
 	uint32_t address;   /* CONFIG_ADDRESS */
 	/* The guest asks for a reset, on a vCPU thread. Optional. */
 	void (*on_reset)(struct pci_conf *conf);
 };
 
-void pci_conf_init(struct pci_conf *conf);
+void pci_conf_init(struct pci_conf *conf, uint64_t base);
 
 #endif

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "arch/x86_64/layout.h"
-
 /*
  * Function numbers of entry and exit by _DSM UUID (Linux drivers/acpi/x86/
  * s2idle.c is their caller). The others tell of displays and modern standby.
@@ -47,12 +45,10 @@ static const struct bus_ops lps0_ops = { .name = "pmc-lps0",
 					 .write = lps0_write };
 static const struct bus_ops dsw_ops = { .name = "pmc-dsw", .write = dsw_write };
 
-void pmc_init(struct pmc *pmc)
+void pmc_init(struct pmc *pmc, uint64_t lps0, uint64_t dsw)
 {
-	pmc->lps0_bus = (struct bus_dev){ .ops = &lps0_ops,
-					  .base = LAYOUT_PORT_PMC_LPS0,
-					  .size = 1 };
-	pmc->dsw_bus = (struct bus_dev){ .ops = &dsw_ops,
-					 .base = LAYOUT_PORT_PMC_DSW,
-					 .size = 4 };
+	pmc->lps0_bus =
+		(struct bus_dev){ .ops = &lps0_ops, .base = lps0, .size = 1 };
+	pmc->dsw_bus =
+		(struct bus_dev){ .ops = &dsw_ops, .base = dsw, .size = 4 };
 }

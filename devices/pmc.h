@@ -11,17 +11,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "devices/pmc_codes.h"
 #include "vmm/bus.h"
 
 struct pmc {
-	struct bus_dev lps0_bus; /* LAYOUT_PORT_PMC_LPS0, 1 port */
-	struct bus_dev dsw_bus;	 /* LAYOUT_PORT_PMC_DSW, 4 ports */
+	struct bus_dev lps0_bus; /* 1 port */
+	struct bus_dev dsw_bus;	 /* 4 ports */
 	/* Low-power S0 entry or exit, in any of the three dialects. */
 	void (*on_lps0)(struct pmc *pmc, bool entry);
 	/* _DSW: virtio device @index may wake the guest, or not. */
 	void (*on_arm)(struct pmc *pmc, unsigned int index, bool armed);
 };
 
-void pmc_init(struct pmc *pmc);
+/* @lps0, @dsw: ports. */
+void pmc_init(struct pmc *pmc, uint64_t lps0, uint64_t dsw);
 
 #endif

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "arch/x86_64/layout.h"
-
 #define EVENTS (PVPANIC_PANICKED | PVPANIC_CRASH_LOADED)
 
 static void port_read(struct bus_dev *dev, uint64_t offset, void *data,
@@ -31,11 +29,9 @@ static const struct bus_ops pvpanic_ops = {
 	.write = port_write,
 };
 
-void pvpanic_init(struct pvpanic *pvpanic)
+void pvpanic_init(struct pvpanic *pvpanic, uint64_t port)
 {
 	*pvpanic = (struct pvpanic){
-		.bus = { .ops = &pvpanic_ops,
-			 .base = LAYOUT_PORT_PVPANIC,
-			 .size = 1 },
+		.bus = { .ops = &pvpanic_ops, .base = port, .size = 1 },
 	};
 }

@@ -6,6 +6,8 @@
 #ifndef TORPOR_DEVICES_PVPANIC_H
 #define TORPOR_DEVICES_PVPANIC_H
 
+#include <stdint.h>
+
 #include "vmm/bus.h"
 
 #define PVPANIC_PANICKED     1U
@@ -17,6 +19,6 @@ struct pvpanic {
 	void (*on_event)(struct pvpanic *pvpanic, uint8_t events);
 };
 
-void pvpanic_init(struct pvpanic *pvpanic);
+void pvpanic_init(struct pvpanic *pvpanic, uint64_t port);
 
 #endif

@@ -18,7 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "arch/x86_64/layout.h"
 #include "vmm/base/fd.h"
 
 #define REG_SEC	      0x00U
@@ -454,12 +453,13 @@ static const struct bus_ops rtc_ops = {
 	.write = port_write,
 };
 
-int rtc_init(struct rtc *rtc, struct loop *loop, struct irq_line *irq)
+int rtc_init(struct rtc *rtc, struct loop *loop, uint64_t base,
+	     struct irq_line *irq)
 {
 	int r;
 
 	*rtc = (struct rtc){
-		.bus = { .ops = &rtc_ops, .base = LAYOUT_PORT_RTC, .size = 2 },
+		.bus = { .ops = &rtc_ops, .base = base, .size = 2 },
 		.irq = irq,
 		.loop = loop,
 		.alarm_src.fd = -1,

@@ -41,7 +41,7 @@ struct rtc {
 	uint8_t cmos[128];
 };
 
-int rtc_init(struct rtc *rtc, struct loop *loop,
+int rtc_init(struct rtc *rtc, struct loop *loop, uint64_t base,
 	     struct irq_line *irq) must_check;
 void rtc_finish(struct rtc *rtc);
 

@@ -225,25 +225,33 @@ static int make_serial(struct vm *vm, struct err *err)
 	return r < 0 ? err_set_errno(err, r, "--serial: terminal") : 0;
 }
 
+_Static_assert(LAYOUT_PORT_GPE0_LEN == ACPI_GPE0_PORTS,
+	       "what the FADT says of GPE0");
+_Static_assert(LAYOUT_PORT_RESET - LAYOUT_PORT_PCI_ADDRESS == 1 &&
+		       LAYOUT_PORT_PCI_DATA - LAYOUT_PORT_PCI_ADDRESS == 4,
+	       "where devices/pci_conf.c has them");
+
 static int make_platform(struct vm *vm, struct err *err)
 {
 	int r = make_serial(vm, err);
 
 	if (r < 0)
 		return r;
-	r = rtc_init(&vm->rtc, &vm->loop,
+	r = rtc_init(&vm->rtc, &vm->loop, LAYOUT_PORT_RTC,
 		     irqchip_line(&vm->irqchip, LAYOUT_GSI_RTC));
 	if (r < 0)
 		return err_set_errno(err, r, "real-time clock");
 	vm->rtc_made = true;
-	acpi_pm_init(&vm->pm, irqchip_line(&vm->irqchip, LAYOUT_GSI_SCI));
-	i8042_init(&vm->i8042);
+	acpi_pm_init(&vm->pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
+		     LAYOUT_PORT_GPE0,
+		     irqchip_line(&vm->irqchip, LAYOUT_GSI_SCI));
+	i8042_init(&vm->i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
 	vm->i8042.on_reset = i8042_reset;
-	pci_conf_init(&vm->pci_conf);
+	pci_conf_init(&vm->pci_conf, LAYOUT_PORT_PCI_ADDRESS);
 	vm->pci_conf.on_reset = register_reset;
-	pvpanic_init(&vm->pvpanic);
+	pvpanic_init(&vm->pvpanic, LAYOUT_PORT_PVPANIC);
 	vm->pvpanic.on_event = panicked;
-	pmc_init(&vm->pmc);
+	pmc_init(&vm->pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 
 	struct bus_dev *const ports[] = {
 		&vm->serial.bus,    &vm->rtc.bus,      &vm->pm.evt_bus,

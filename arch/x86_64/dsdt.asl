@@ -5,6 +5,7 @@
 // GSIs, is read at run time from struct acpi_config_block (acpi.h), which the
 // VMM writes to LAYOUT_ACPI_CONFIG. ACPI 6.4.
 #include "arch/x86_64/layout.h"
+#include "devices/pmc_codes.h"
 
 DefinitionBlock ("", "DSDT", 2, "TORPOR", "TORPORVM", 1)
 {

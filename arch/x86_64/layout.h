@@ -47,10 +47,10 @@
 #define LAYOUT_PORT_RESET	0xcf9 /* a byte among those */
 #define LAYOUT_PORT_PCI_DATA	0xcfc /* 4 ports */
 #define LAYOUT_RESET_VALUE	6
-/* The virtual PMC (devices/pmc.h). */
+/* The virtual PMC (devices/pmc.h, pmc_codes.h). */
 #define LAYOUT_PORT_PMC_C2   0x640 /* read: this CPU is in C2 */
 #define LAYOUT_PORT_PMC_LPS0 0x644 /* write: byte, PMC_LPS0_* */
-#define LAYOUT_PORT_PMC_DSW  0x648 /* write: dword, PMC_DSW_* */
+#define LAYOUT_PORT_PMC_DSW  0x648 /* write: dword, PMC_DSW_ARMED */
 
 /* --- interrupts (GSI) --- */
 #define LAYOUT_GSI_SERIAL    4
@@ -61,20 +61,6 @@
 /* PM1_CNT.SLP_TYP values of \_S1 and \_S5. */
 #define LAYOUT_SLP_TYP_S1 1
 #define LAYOUT_SLP_TYP_S5 5
-
-/*
- * What _DSM of the LPS0 device writes to LAYOUT_PORT_PMC_LPS0: the UUID in the
- * high nibble, the function in the low one.
- */
-#define PMC_LPS0_INTEL	   0x10
-#define PMC_LPS0_AMD	   0x20
-#define PMC_LPS0_MICROSOFT 0x30
-
-/*
- * What _DSW of a virtio device writes to LAYOUT_PORT_PMC_DSW: the device's
- * index in the low byte, armed in bit 8.
- */
-#define PMC_DSW_ARMED 0x100
 
 /*
  * Above what any program may ask of PM QoS (a signed 32 bit number of us), so

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "arch/x86_64/layout.h"
+#include "devices/pmc_codes.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -120,17 +120,18 @@ static void board_init(int in_fd, int out_fd, uint8_t how)
 			       in_fd, out_fd) == 0);
 	serial.filter = how & 1 ? swallow : NULL;
 	serial.on_held_input = on_held;
-	fuzz_check(rtc_init(&rtc, &loop, &rtc_irq) == 0);
-	acpi_pm_init(&pm, &sci_irq);
+	fuzz_check(rtc_init(&rtc, &loop, LAYOUT_PORT_RTC, &rtc_irq) == 0);
+	acpi_pm_init(&pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
+		     LAYOUT_PORT_GPE0, &sci_irq);
 	pm.on_sleep = on_sleep;
 	pm.on_clear = on_clear;
 	pmc = (struct pmc){ .on_lps0 = on_lps0, .on_arm = on_arm };
-	pmc_init(&pmc);
+	pmc_init(&pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	i8042.on_reset = on_reset;
-	i8042_init(&i8042);
-	pci_conf_init(&pci_conf);
+	i8042_init(&i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
+	pci_conf_init(&pci_conf, LAYOUT_PORT_PCI_ADDRESS);
 	pvpanic.on_event = on_panic;
-	pvpanic_init(&pvpanic);
+	pvpanic_init(&pvpanic, LAYOUT_PORT_PVPANIC);
 	ioapic.send = msi_send;
 	ioapic.route = msi_route;
 	ioapic_init(&ioapic);

@@ -436,8 +436,9 @@ static void make_vm(const char *socket)
 		       mailbox_init(&vm.mailbox, &vm.loop) == 0,
 	       "event loop");
 	sci.set = set_sci;
-	acpi_pm_init(&vm.pm, &sci);
-	pmc_init(&vm.pmc);
+	acpi_pm_init(&vm.pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
+		     LAYOUT_PORT_GPE0, &sci);
+	pmc_init(&vm.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	device_bus = (struct bus_dev){ .ops = &device_ops,
 				       .base = GUEST_DEVICE_GPA,
 				       .size = 4 };

@@ -72,7 +72,8 @@ static void on_enable(struct acpi_pm *pm)
 static void setup(void)
 {
 	m.sci.set = sci_set;
-	acpi_pm_init(&m.pm, &m.sci);
+	acpi_pm_init(&m.pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
+		     LAYOUT_PORT_GPE0, &m.sci);
 	m.pm.on_sleep = on_sleep;
 	m.pm.on_clear = on_clear;
 	m.pm.on_enable = on_enable;

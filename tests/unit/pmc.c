@@ -28,7 +28,7 @@ static void on_arm(struct pmc *p, unsigned int index, bool on)
 
 static void setup(void)
 {
-	pmc_init(&pmc);
+	pmc_init(&pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	pmc.on_lps0 = on_lps0;
 	pmc.on_arm = on_arm;
 	cr_assert(eq(int, bus_add(&bus, &pmc.lps0_bus), 0));

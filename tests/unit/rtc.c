@@ -49,7 +49,8 @@ static void setup(void)
 {
 	m.irq.set = irq_set;
 	cr_assert(eq(int, loop_init(&m.loop), 0));
-	cr_assert(eq(int, rtc_init(&m.rtc, &m.loop, &m.irq), 0));
+	cr_assert(
+		eq(int, rtc_init(&m.rtc, &m.loop, LAYOUT_PORT_RTC, &m.irq), 0));
 	m.rtc.on_alarm = on_alarm;
 	m.rtc.on_alarm_taken = on_alarm_taken;
 	cr_assert(eq(int, bus_add(&m.bus, &m.rtc.bus), 0));

@@ -23,7 +23,7 @@ static void on_event(struct pvpanic *pvpanic, uint8_t events)
 
 static void make_i8042(struct bus *bus, struct i8042 *i8042)
 {
-	i8042_init(i8042);
+	i8042_init(i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
 	i8042->on_reset = on_reset;
 	cr_assert(eq(int, bus_add(bus, &i8042->data_bus), 0));
 	cr_assert(eq(int, bus_add(bus, &i8042->cmd_bus), 0));
@@ -83,7 +83,7 @@ static void on_register(struct pci_conf *conf)
 
 static void make_pci_conf(struct bus *bus, struct pci_conf *conf)
 {
-	pci_conf_init(conf);
+	pci_conf_init(conf, LAYOUT_PORT_PCI_ADDRESS);
 	conf->on_reset = on_register;
 	cr_assert(eq(int, bus_add(bus, &conf->bus), 0));
 }
@@ -168,7 +168,7 @@ Test(pvpanic, tells_the_events_it_understands, .timeout = 120)
 	struct bus bus = { 0 };
 	struct pvpanic pvpanic;
 
-	pvpanic_init(&pvpanic);
+	pvpanic_init(&pvpanic, LAYOUT_PORT_PVPANIC);
 	cr_assert(eq(int, bus_add(&bus, &pvpanic.bus), 0));
 	cr_assert(eq(u8, inb(&bus, LAYOUT_PORT_PVPANIC), 3));
 	outb(&bus, LAYOUT_PORT_PVPANIC, 1); /* nobody listens yet */
