@@ -43,21 +43,22 @@ BASE_SRC = $(wildcard vmm/base/*.c)
 
 # What a device process is made of.
 VIRTIO_SRC = $(filter-out $(TRANSPORT_SRC) virtio/torpor_device.c, \
-	$(wildcard virtio/*.c))
+	$(wildcard virtio/*.c virtio/*/*.c))
 
 SANDBOX_SRC = $(wildcard sandbox/*.c)
 
 # What the VMM is made of.
-TRANSPORT_SRC = $(wildcard virtio/frontend*.c virtio/mmio*.c)
+TRANSPORT_SRC = $(wildcard virtio/mmio/*.c virtio/vhost_user/frontend*.c)
 VMM_SRC = $(TRANSPORT_SRC) \
-	$(filter-out vmm/main.c $(CLIENT_SRC),$(wildcard vmm/*.c))
+	$(filter-out vmm/cli/main.c $(CLIENT_SRC) $(BASE_SRC), \
+	$(wildcard vmm/*/*.c))
 
 DEVICES_SRC = $(wildcard devices/*.c)
 
 ARCH_SRC = $(wildcard arch/x86_64/*.c)
 
 # The client library and what the CLI needs.
-CLIENT_SRC = vmm/client.c
+CLIENT_SRC = vmm/control/client.c
 
 # Bare-metal guests: a program each, and what all of them stand on.
 PAYLOADS = \
@@ -232,7 +233,7 @@ $(LIB_VMM): $(call obj,$(VMM_SRC) $(DEVICES_SRC) $(ARCH_SRC))
 $(LIB_CLIENT): $(call obj,$(CLIENT_SRC))
 $(LIBS):
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) qcs $@ $^
 
 # The flags of the last build: with others everything is built anew.
 FLAGS = $(strip $(CC) $(ALL_CFLAGS) $(PAYLOAD_CFLAGS) $(ALL_LDFLAGS))
@@ -251,7 +252,7 @@ $(B)/obj/%.o: %.c $(B)/flags
 
 programs: $(B)/torpor $(B)/torpor-device
 
-$(B)/torpor: $(call obj,vmm/main.c) $(LIBS)
+$(B)/torpor: $(call obj,vmm/cli/main.c) $(LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< \
 		-Wl,--start-group $(LIBS) -Wl,--end-group $(VMM_LIBS)
@@ -344,9 +345,9 @@ $(B)/guest/payloads/%.elf: $(B)/obj/guest/payloads/%.o $(PAYLOAD_LIB) \
 PROBE = $(B)/tests/sandbox/probe-device
 PROBE_SRC = tests/sandbox/probe_device.c tests/sandbox/attempts.c \
 	$(BASE_SRC) sandbox/caps.c sandbox/jail.c sandbox/landlock.c sandbox/policy.c \
-	sandbox/policy_roles.c sandbox/policy_vmm.c virtio/blk_ring.c
+	sandbox/policy_roles.c sandbox/policy_vmm.c virtio/blk/ring.c
 
-$(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h)
+$(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h virtio/*/*.h)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -I. -fPIE -static-pie -O2 \
 		$(HARDEN) $(WARN) -o $@ $(PROBE_SRC) -l:libseccomp.a \

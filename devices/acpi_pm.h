@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "vmm/bus.h"
-#include "vmm/irq_line.h"
+#include "vmm/machine/bus.h"
+#include "vmm/machine/irq_line.h"
 
 #define ACPI_PM1_GBL	(1U << 5)
 #define ACPI_PM1_PWRBTN (1U << 8)

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "vmm/bus.h"
+#include "vmm/machine/bus.h"
 
 struct i8042 {
 	struct bus_dev data_bus; /* 1 port */

@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#include "vmm/bus.h"
+#include "vmm/machine/bus.h"
 
 struct pci_conf {
 	struct bus_dev bus; /* 8 ports */

@@ -3,7 +3,7 @@
  * The virtual power management controller: what the DSDT writes when Linux
  * calls _DSM of the LPS0 device and _DSW of a virtio device. Its third port,
  * the C2 register, is read per vCPU and answered by the coordinator
- * (vmm/power.h) before the bus. Stateless; vCPU threads.
+ * (vmm/power/power.h) before the bus. Stateless; vCPU threads.
  */
 #ifndef TORPOR_DEVICES_PMC_H
 #define TORPOR_DEVICES_PMC_H
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "devices/pmc_codes.h"
-#include "vmm/bus.h"
+#include "vmm/machine/bus.h"
 
 struct pmc {
 	struct bus_dev lps0_bus; /* 1 port */

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "vmm/bus.h"
+#include "vmm/machine/bus.h"
 
 #define PVPANIC_PANICKED     1U
 #define PVPANIC_CRASH_LOADED 2U

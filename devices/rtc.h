@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 #include "vmm/base/loop.h"
-#include "vmm/bus.h"
-#include "vmm/irq_line.h"
+#include "vmm/machine/bus.h"
+#include "vmm/machine/irq_line.h"
 
 #define RTC_REG_DAY_ALARM   0x0d
 #define RTC_REG_MONTH_ALARM 0x0e

@@ -25,8 +25,8 @@
 
 #include "vmm/base/log.h"
 #include "vmm/base/loop.h"
-#include "vmm/bus.h"
-#include "vmm/irq_line.h"
+#include "vmm/machine/bus.h"
+#include "vmm/machine/irq_line.h"
 
 #define SERIAL_FIFO_SIZE    16
 #define SERIAL_BACKLOG_SIZE 256U

@@ -52,7 +52,7 @@ void jail_limit_file_size(uint64_t bytes);
 void jail_limit_files(int dir);
 
 /*
- * The helper of a vsock device by hand (virtio/vsock_dial.h): answers on the
+ * The helper of a vsock device by hand (virtio/vsock/dial.h): answers on the
  * sockets it has, connects to UNIX sockets, and nothing else. Exits if that
  * fails.
  */

@@ -103,7 +103,7 @@ static const struct policy_rule common[] = {
 static const struct policy_rule blk[] = {
 	/* What is in a ring no filter sees. The process has the one that it
 	 * made before, which refuses all but READV, WRITEV, FSYNC and
-	 * FALLOCATE (virtio/blk_ring.c); it can make and register none. */
+	 * FALLOCATE (virtio/blk/ring.c); it can make and register none. */
 	POLICY_ALLOW(io_uring_enter),
 	/* The thread engine, where io_uring is off. */
 	POLICY_ALLOW(preadv),

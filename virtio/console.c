@@ -22,11 +22,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "virtio/backend.h"
 #include "virtio/devctl.h"
 #include "virtio/queues.h"
 #include "virtio/roles.h"
 #include "virtio/turn.h"
+#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

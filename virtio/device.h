@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a device type implements, inside its own process (torpor-device). The
- * vhost-user back end (virtio/backend.c) owns the rings and the socket and
- * calls these slots on the process's only loop thread. Spec: virtio 1.x,
- * chapters 2 and 5.
+ * vhost-user back end (virtio/vhost_user/backend.c) owns the rings and the
+ * socket and calls these slots on the process's only loop thread. Spec:
+ * virtio 1.x, chapters 2 and 5.
  *
  * Life of a device: create -> serve { start -> kick* -> stop_queue -> stop }*
  * -> destroy. It starts again after every reset or quiesce of the guest's

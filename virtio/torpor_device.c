@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #include "sandbox/jail.h"
-#include "virtio/backend.h"
 #include "virtio/devctl.h"
 #include "virtio/device.h"
 #include "virtio/socket_server.h"
+#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

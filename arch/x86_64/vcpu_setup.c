@@ -7,7 +7,7 @@
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/layout.h"
 #include "vmm/base/log.h"
-#include "vmm/kvm.h"
+#include "vmm/machine/kvm.h"
 
 #define CR0_PE	     (1ULL << 0)
 #define CR0_ET	     (1ULL << 4)

@@ -24,9 +24,9 @@
 #include "tests/bench/sample.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/irqchip.h"
-#include "vmm/kvm.h"
-#include "vmm/vcpu.h"
+#include "vmm/machine/irqchip.h"
+#include "vmm/machine/kvm.h"
+#include "vmm/machine/vcpu.h"
 
 #define RAM_BYTES (16ULL << 20)
 #define BLOCK	  50 /* samples of one VM before it is the other's turn */

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "vmm/trace.h"
+#include "vmm/trace/trace.h"
 
 struct reader {
 	struct sleep_trace *s;

@@ -14,7 +14,7 @@
 #include "tests/contract/rig.h"
 #include "virtio/queues.h"
 #include "vmm/base/fd.h"
-#include "vmm/disk_image.h"
+#include "vmm/vm/disk_image.h"
 
 #define DEPTH	  64U /* as many as the device takes */
 #define SLOTS	  80U /* requests at a time, and parts of the image */

@@ -18,7 +18,7 @@
 #include "tests/contract/rig.h"
 #include "tests/contract/stream.h"
 #include "virtio/queues.h"
-#include "virtio/vsock.h"
+#include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
 

@@ -5,7 +5,7 @@
  * sets up. Half of the messages are sensible, or no ring would ever run.
  */
 #define _GNU_SOURCE
-#include "virtio/backend.h"
+#include "virtio/vhost_user/backend.h"
 
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -19,7 +19,7 @@
 #include "tests/fuzz/fuzz_ring.h"
 #include "virtio/devctl.h"
 #include "virtio/roles.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"
 
 #define MAX_OPS	    100

@@ -4,7 +4,7 @@
  * input says: late, out of order, short, failed.
  */
 #define _GNU_SOURCE
-#include "virtio/blk.h"
+#include "virtio/blk/blk.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * one option. The first byte says which.
  */
 #define _GNU_SOURCE
-#include "vmm/config.h"
+#include "vmm/config/config.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/fd.h"
-#include "vmm/config_options.h"
+#include "vmm/config/options.h"
 
 #define MAX_WORDS 40
 

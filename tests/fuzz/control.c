@@ -4,7 +4,7 @@
  * it says, read or do not. Whatever comes back is one JSON object a line.
  */
 #define _GNU_SOURCE
-#include "vmm/control.h"
+#include "vmm/control/control.h"
 
 #include <stdio.h>
 #include <string.h>

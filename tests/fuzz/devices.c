@@ -19,7 +19,7 @@
 #include "devices/serial.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/fd.h"
-#include "vmm/ioapic.h"
+#include "vmm/machine/ioapic.h"
 
 #define MAX_OPS 400
 

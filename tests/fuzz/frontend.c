@@ -5,7 +5,7 @@
  * call that began it.
  */
 #define _GNU_SOURCE
-#include "virtio/frontend.h"
+#include "virtio/vhost_user/frontend.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * reached or changed, every chain is used or held, and no fd is left.
  */
 #define _GNU_SOURCE
-#include "virtio/fs.h"
+#include "virtio/fs/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #define TORPOR_TESTS_FUZZ_PEER_H
 
 #include "tests/fuzz/fuzz.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/vhost_user.h"
 
 #define FUZZ_PEER_FEATURES \
 	(1ULL << 32 | 1ULL << 29 | 1ULL << 28 | 1ULL << 30 | 0xffULL)

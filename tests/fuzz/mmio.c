@@ -9,7 +9,7 @@
  * write of another vCPU.
  */
 #define _GNU_SOURCE
-#include "virtio/mmio.h"
+#include "virtio/mmio/mmio.h"
 
 #include <linux/virtio_config.h>
 #include <string.h>

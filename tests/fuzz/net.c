@@ -4,7 +4,7 @@
  * datagram socket in place of the tap.
  */
 #define _GNU_SOURCE
-#include "virtio/net.h"
+#include "virtio/net/net.h"
 
 #include <linux/if_tun.h>
 #include <linux/virtio_config.h>

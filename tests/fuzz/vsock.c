@@ -4,7 +4,7 @@
  * end of its listening sockets' connections, and who dials for it.
  */
 #define _GNU_SOURCE
-#include "virtio/vsock.h"
+#include "virtio/vsock/vsock.h"
 
 #include <fcntl.h>
 #include <linux/virtio_config.h>

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "virtio/devctl.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"
 
 #define FEATURES (1ULL << 32 | 1ULL << VHOST_USER_F_PROTOCOL_FEATURES)

@@ -33,7 +33,7 @@
 
 #include "sandbox/jail.h"
 #include "tests/sandbox/attempts.h"
-#include "virtio/blk_ring.h"
+#include "virtio/blk/ring.h"
 #include "virtio/devctl.h"
 #include "vmm/base/log.h"
 

@@ -18,9 +18,9 @@
 
 #include "tests/stress/clients.h"
 #include "tests/tsan/sleepy_guest.h"
-#include "vmm/commands.h"
-#include "vmm/power_int.h"
-#include "vmm/vm.h"
+#include "vmm/control/commands.h"
+#include "vmm/power/internal.h"
+#include "vmm/vm/vm.h"
 
 #define NS_PER_MS 1000000ULL
 #define BOUND_MS  60000
@@ -333,7 +333,7 @@ static void set_sci(struct irq_line *line, bool level)
 	guest_set_sci(level);
 }
 
-/* As vmm/vm_power.c: what the guest takes event by event is taken. */
+/* As vmm/vm/power_ops.c: what the guest takes event by event is taken. */
 static void pm_cleared(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
 		       bool bulk)
 {
@@ -503,7 +503,7 @@ static void check_end(void)
 	       "sleeps that began and ended");
 }
 
-/* In the order of vmm/vm.c. */
+/* In the order of vmm/vm/vm.c. */
 static void unmake_vm(void)
 {
 	power_stop(&vm.power);

@@ -13,7 +13,7 @@
 
 #include "arch/x86_64/layout.h"
 #include "devices/pmc.h"
-#include "vmm/kvm.h"
+#include "vmm/machine/kvm.h"
 
 #define RUN_BYTES   8192
 #define DATA_OFFSET 4096 /* of an exit's data in struct kvm_run */

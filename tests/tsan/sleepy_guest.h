@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A KVM that is none, with a guest in it: the functions of vmm/kvm.h that vCPU
- * threads (vmm/vcpu.c) and clocks (vmm/guest_clock.c) call. KVM_RUN is a small
- * state machine that does what Linux does around its sleeps, as far as torpor
- * sees it: s2idle with and without LPS0 notices, S1 with its CPUs taken
- * offline, refusals, buttons, interrupts between CPUs.
+ * A KVM that is none, with a guest in it: the functions of vmm/machine/kvm.h
+ * that vCPU threads (vmm/machine/vcpu.c) and clocks (vmm/machine/guest_clock.c)
+ * call. KVM_RUN is a small state machine that does what Linux does around its
+ * sleeps, as far as torpor sees it: s2idle with and without LPS0 notices, S1
+ * with its CPUs taken offline, refusals, buttons, interrupts between CPUs.
  *
  * kvm_run() is called by the vCPU threads; the rest by the main thread unless
  * it says otherwise.
@@ -13,7 +13,7 @@
 #define TORPOR_TESTS_TSAN_SLEEPY_GUEST_H
 
 #include "devices/acpi_pm.h"
-#include "vmm/vcpu.h"
+#include "vmm/machine/vcpu.h"
 
 /* A register of a device; writing it is an exit. 1: reset, 2: live. */
 #define GUEST_DEVICE_GPA 0xd0000000ULL

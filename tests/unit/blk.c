@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
-#include "virtio/blk.h"
-#include "virtio/blk_image.h"
+#include "virtio/blk/blk.h"
+#include "virtio/blk/image.h"
 #include "vmm/base/fd.h"
 
 #define IMAGE_BYTES (1U << 20)
@@ -1113,7 +1113,7 @@ Test(blk, raw_disks_are_taken_for_what_they_are, .timeout = 120)
 	cr_assert(blk_image_format(buf, 0) == NULL);
 }
 
-/* As under the VMM: vmm/disk_image.h. */
+/* As under the VMM: vmm/vm/disk_image.h. */
 Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 120)
 {
 	static char word[] = "ro";

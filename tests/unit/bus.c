@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/bus.h: adding, overlaps, dispatch, unclaimed addresses. */
-#include "vmm/bus.h"
+/* vmm/machine/bus.h: adding, overlaps, dispatch, unclaimed addresses. */
+#include "vmm/machine/bus.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

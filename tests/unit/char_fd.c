@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/char_fd.h: what a line of bytes comes from and goes to. */
+/* vmm/vm/char_fd.h: what a line of bytes comes from and goes to. */
 #define _GNU_SOURCE
-#include "vmm/char_fd.h"
+#include "vmm/vm/char_fd.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -4,7 +4,7 @@
  * tests choose: what is printed, where, and with which exit status.
  */
 #define _GNU_SOURCE
-#include "vmm/cli.h"
+#include "vmm/cli/cli.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "vmm/base/util.h"
-#include "vmm/control.h"
-#include "vmm/run.h"
+#include "vmm/cli/run.h"
+#include "vmm/control/control.h"
 
 static char dir[64], path[108];
 static struct loop loop;

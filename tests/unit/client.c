@@ -19,7 +19,7 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/util.h"
-#include "vmm/control.h"
+#include "vmm/control/control.h"
 
 #define LONG_MS 20000
 

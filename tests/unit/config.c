@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Options of `torpor run`: command line, JSON file, checks, help. */
 #define _GNU_SOURCE
-#include "vmm/config.h"
+#include "vmm/config/config.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/base/log.h"
-#include "vmm/config_options.h"
+#include "vmm/config/options.h"
 
 #define MAX_ARGS 8
 
@@ -164,9 +164,10 @@ Test(config, cards_by_name_and_by_fd)
 	cr_assert(eq(int, cfg.nets[0].wake_unicast, 0));
 	cr_assert(eq(int, cfg.nets[1].wake_unicast, 1));
 	cr_assert(eq(int, cfg.nets[1].tap_fd, fd));
-	cr_assert(eq(int,
-		     memcmp(cfg.nets[1].mac.addr, "\x02\xab\xcd\x00\x11\xff", 6),
-		     0));
+	cr_assert(
+		eq(int,
+		   memcmp(cfg.nets[1].mac.addr, "\x02\xab\xcd\x00\x11\xff", 6),
+		   0));
 	cr_assert(eq(int, fcntl(fd, F_GETFD), FD_CLOEXEC));
 	config_finish(&cfg);
 	cr_assert(eq(int, fcntl(fd, F_GETFD), -1), "the fd is owned");

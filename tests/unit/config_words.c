@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vmm/config.h, vmm/config_foreign.h: the kernel command line that --params
- * makes, and what users of other VMMs are told.
+ * vmm/config/config.h, vmm/config/foreign.h: the kernel command line that
+ * --params makes, and what users of other VMMs are told.
  */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/config_foreign.h"
-#include "vmm/config_options.h"
+#include "vmm/config/foreign.h"
+#include "vmm/config/options.h"
 
 static struct vm_config cfg;
 

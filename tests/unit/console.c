@@ -381,7 +381,8 @@ Test(console_create, refuses_bad_words_and_files, .timeout = 120)
 	virtio_console_role.destroy(NULL);
 }
 
-Test(console_create, input_that_cannot_be_waited_for_is_no_input, .timeout = 120)
+Test(console_create, input_that_cannot_be_waited_for_is_no_input,
+     .timeout = 120)
 {
 	char i[] = "in=/dev/null", o[] = "out=/dev/null";
 	char *const args[] = { i, o, NULL };

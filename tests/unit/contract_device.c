@@ -18,7 +18,7 @@
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/roles.h"
-#include "virtio/vsock.h"
+#include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
 #define FEATURES (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_EVENT_IDX)
@@ -199,18 +199,18 @@ static struct criterion_test_params all(void)
 	return cr_make_param_array(int, indexes, ARRAY_SIZE(indexes));
 }
 
-#define CONTRACT(name)                                           \
-	static void name(void);                                  \
-	ParameterizedTestParameters(contract, name)              \
-	{                                                        \
-		return all();                                    \
-	}                                                        \
+#define CONTRACT(name)                                            \
+	static void name(void);                                   \
+	ParameterizedTestParameters(contract, name)               \
+	{                                                         \
+		return all();                                     \
+	}                                                         \
 	ParameterizedTest(int *i, contract, name, .timeout = 120) \
-	{                                                        \
-		begin(*i);                                       \
-		name();                                          \
-		end();                                           \
-	}                                                        \
+	{                                                         \
+		begin(*i);                                        \
+		name();                                           \
+		end();                                            \
+	}                                                         \
 	static void name(void)
 
 static void begin(int i)

@@ -4,7 +4,7 @@
  * so that every step is in a known order.
  */
 #define _GNU_SOURCE
-#include "vmm/control.h"
+#include "vmm/control/control.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

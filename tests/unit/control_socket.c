@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The file of the control socket: taken, stale, foreign, forbidden. */
 #define _GNU_SOURCE
-#include "vmm/control_socket.h"
+#include "vmm/base/socket_file.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The program torpor-device with --socket, as another front end meets it: its
- * console, which no front end of QEMU 7.2 drives, over virtio/frontend.c. Real
- * process, real jail.
+ * console, which no front end of QEMU 7.2 drives, over
+ * virtio/vhost_user/frontend.c. Real process, real jail.
  */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
@@ -25,8 +25,8 @@
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
-#include "virtio/frontend.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/frontend.h"
+#include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"
 
 #define RX 0

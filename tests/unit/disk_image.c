@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/disk_image.h: locks, and the fence a left-over description holds up. */
+/* vmm/vm/disk_image.h: locks, and the fence a left-over description holds up.
+ */
 #define _GNU_SOURCE
-#include "vmm/disk_image.h"
+#include "vmm/vm/disk_image.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"
 
 #define FAKE_MAX_LOG 256

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/frontend.h against good, bad, slow and dead back ends. */
+/* virtio/vhost_user/frontend.h against good, bad, slow and dead back ends. */
 #include "tests/unit/frontend_test.h"
 
 TestSuite(frontend, .init = setup, .fini = teardown, .timeout = 120);

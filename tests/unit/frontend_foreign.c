@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/frontend.h with back ends that are no processes of ours. */
+/* virtio/vhost_user/frontend.h with back ends that are no processes of ours. */
 #include "tests/unit/frontend_test.h"
 
 static struct frontend_foreign foreign;

@@ -8,7 +8,7 @@
 #include <linux/virtio_config.h>
 
 #include "tests/unit/fake_backend.h"
-#include "virtio/frontend.h"
+#include "virtio/vhost_user/frontend.h"
 
 #define MS	    1000000ULL
 #define CONFIG_SIZE 24
@@ -58,8 +58,8 @@ static inline void setup(void)
 	for (unsigned int i = 0; i < CONFIG_SIZE; i++)
 		fb.config[i] = (uint8_t)i;
 	fake_start(&fb);
-	cr_assert(
-		eq(int, frontend_init(&fe, &loop, fb.peer, &gm, 20000 * MS), 0));
+	cr_assert(eq(int, frontend_init(&fe, &loop, fb.peer, &gm, 20000 * MS),
+		     0));
 	fe.on_failed = on_failed;
 }
 

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
-#include "virtio/fs.h"
+#include "virtio/fs/fs.h"
 #include "virtio/queues.h"
 #include "virtio/roles.h"
 #include "vmm/base/fd.h"

@@ -29,10 +29,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/backend.h"
 #include "virtio/devctl.h"
 #include "virtio/device.h"
-#include "virtio/vhost_user.h"
+#include "virtio/vhost_user/backend.h"
+#include "virtio/vhost_user/vhost_user.h"
 
 /* RAM starts here, so that address 0 is never valid. */
 #define GUEST_RAM_GPA 0x100000ULL

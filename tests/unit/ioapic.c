@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/ioapic.h: registers, edge and level pins, EOIs, routes. */
-#include "vmm/ioapic.h"
+/* vmm/machine/ioapic.h: registers, edge and level pins, EOIs, routes. */
+#include "vmm/machine/ioapic.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

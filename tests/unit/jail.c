@@ -28,7 +28,7 @@
 
 #include "sandbox/caps.h"
 #include "sandbox/jail.h"
-#include "virtio/blk_ring.h"
+#include "virtio/blk/ring.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

@@ -13,7 +13,7 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/mailbox.h"
+#include "vmm/machine/mailbox.h"
 
 #define MS 1000000ULL
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/mailbox.h: posts coalesce, calls wait, nobody is starved or left. */
-#include "vmm/mailbox.h"
+/* vmm/machine/mailbox.h: posts coalesce, calls wait, nobody is starved or left.
+ */
+#include "vmm/machine/mailbox.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio.h: what the page shows after what the driver writes. */
+/* virtio/mmio/mmio.h: what the page shows after what the driver writes. */
 #include "tests/unit/mmio_test.h"
 
 TestSuite(mmio, .init = setup_ready, .fini = teardown, .timeout = 120);

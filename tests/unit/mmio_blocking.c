@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * virtio/mmio.h with a back end that takes O_NONBLOCK off every descriptor it
- * was given, and fills them: the loop goes on. A transport that waits ends by
- * the suite's time limit.
+ * virtio/mmio/mmio.h with a back end that takes O_NONBLOCK off every descriptor
+ * it was given, and fills them: the loop goes on. A transport that waits ends
+ * by the suite's time limit.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio.h on a back end that is no process of ours. */
+/* virtio/mmio/mmio.h on a back end that is no process of ours. */
 #include "tests/unit/mmio_test.h"
 
 #define OURS   (1ULL << 5)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio.h: reset, faults and death of the back end. */
+/* virtio/mmio/mmio.h: reset, faults and death of the back end. */
 #include "tests/unit/mmio_test.h"
 
 TestSuite(mmio_life, .init = setup_ready, .fini = teardown, .timeout = 120);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio.h: stopped for a sleep or a pause, and started again. */
+/* virtio/mmio/mmio.h: stopped for a sleep or a pause, and started again. */
 #include "tests/unit/mmio_test.h"
 
 TestSuite(mmio_quiesce, .init = setup_ready, .fini = teardown, .timeout = 120);

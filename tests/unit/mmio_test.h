@@ -3,7 +3,7 @@
 #ifndef TORPOR_TESTS_MMIO_TEST_H
 #define TORPOR_TESTS_MMIO_TEST_H
 
-#include "virtio/mmio.h"
+#include "virtio/mmio/mmio.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

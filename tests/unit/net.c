@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
-#include "virtio/net.h"
-#include "virtio/net_tap.h"
+#include "virtio/net/net.h"
+#include "virtio/net/tap.h"
 #include "vmm/base/fd.h"
 
 #define BIT(n)	(1ULL << (n))
@@ -737,7 +737,8 @@ Test(net, a_frame_beyond_the_agreed_mtu_is_dropped, .timeout = 120)
 
 /* ------------------------------------------------------------------ wake */
 
-Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet, .timeout = 120)
+Test(net, armed_without_rings_it_wakes_once_and_keeps_the_packet,
+     .timeout = 120)
 {
 	struct nic t;
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "tests/unit/guest_ring.h"
-#include "virtio/net.h"
+#include "virtio/net/net.h"
 #include "vmm/base/fd.h"
 
 #define BIT(n) (1ULL << (n))

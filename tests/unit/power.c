@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/power.h: the ways down and up, the census, wakes, shallow sleep. */
+/* vmm/power/power.h: the ways down and up, the census, wakes, shallow sleep. */
 #include "tests/unit/power_race.h"
 #include "tests/unit/power_test.h"
 

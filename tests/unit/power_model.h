@@ -16,7 +16,7 @@
 
 #include "arch/x86_64/layout.h"
 #include "devices/pmc.h"
-#include "vmm/power_int.h"
+#include "vmm/power/internal.h"
 
 #define MODEL_CPUS   4
 #define MODEL_EVENTS 64

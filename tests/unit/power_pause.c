@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/power.h: pauses, forced sleeps, what is taken back, storms. */
+/* vmm/power/power.h: pauses, forced sleeps, what is taken back, storms. */
 #include "tests/unit/power_test.h"
 
 #include <criterion/criterion.h>

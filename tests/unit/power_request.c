@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/power.h: S1, suspend requests, the dialects of LPS0. */
+/* vmm/power/power.h: S1, suspend requests, the dialects of LPS0. */
 #include "tests/unit/power_test.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/power_stats.h: histograms, names, and what the coordinator counts. */
-#include "vmm/power_stats.h"
+/* vmm/power/stats.h: histograms, names, and what the coordinator counts. */
 #include "tests/unit/power_test.h"
+#include "vmm/power/stats.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

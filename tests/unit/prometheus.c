@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "include/torpor.h"
-#include "vmm/commands.h"
-#include "vmm/prometheus.h"
-#include "vmm/vm.h"
+#include "vmm/control/commands.h"
+#include "vmm/control/prometheus.h"
+#include "vmm/vm/vm.h"
 
 #define MS	   1000000ULL
 #define MAX_LABELS 4

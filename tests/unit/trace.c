@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The flight recorder and its Chrome trace. */
 #define _GNU_SOURCE
-#include "vmm/trace.h"
+#include "vmm/trace/trace.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -14,9 +14,9 @@
 #include "tests/unit/trace_fixture.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/util.h"
-#include "vmm/commands.h"
-#include "vmm/control.h"
-#include "vmm/vm.h"
+#include "vmm/control/commands.h"
+#include "vmm/control/control.h"
+#include "vmm/vm/vm.h"
 
 static struct trace t;
 static struct trace_event events[TRACE_MAX_EVENTS];

@@ -3,7 +3,7 @@
 #ifndef TORPOR_TESTS_UNIT_TRACE_FIXTURE_H
 #define TORPOR_TESTS_UNIT_TRACE_FIXTURE_H
 
-#include "vmm/trace_json.h"
+#include "vmm/trace/json.h"
 
 #define FIXTURE_ORIGIN_NS 5000000000ULL /* the test's time 0 */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table and the picture of a trace; see vmm/trace_view.h. */
+/* The table and the picture of a trace; see vmm/trace/view.h. */
 #define _GNU_SOURCE
-#include "vmm/trace_view.h"
+#include "vmm/trace/view.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -9,7 +9,7 @@
 
 #include "virtio/devctl.h"
 #include "vmm/base/fd.h"
-#include "vmm/vm_virtio.h"
+#include "vmm/vm/device.h"
 
 static struct vm vm;
 static struct vm_virtio *dev;

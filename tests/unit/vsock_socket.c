@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The VMM's part of a vsock device: its sockets, and whom it connects to. */
 #define _GNU_SOURCE
-#include "vmm/vsock_socket.h"
+#include "vmm/vm/vsock_socket.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -21,7 +21,7 @@
 
 #include "tests/unit/guest_ring.h"
 #include "virtio/roles.h"
-#include "virtio/vsock.h"
+#include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
 #define CID	   5U

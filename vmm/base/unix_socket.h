@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Whether anybody listens at a path; and listening UNIX sockets of programs
- * that are started by hand. (The VMM's are made by vmm/control_socket.c, which
- * is more careful.) Any thread.
+ * that are started by hand. (The VMM's are made by vmm/base/socket_file.c,
+ * which is more careful.) Any thread.
  */
 #ifndef TORPOR_BASE_UNIX_SOCKET_H
 #define TORPOR_BASE_UNIX_SOCKET_H

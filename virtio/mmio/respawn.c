@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A process that dies while its driver has the device suspended had nothing in
+ * flight: if its type keeps nothing but what is in the rings (blk, net,
+ * console, rng), another takes its place and the driver never knows. See
+ * virtio/mmio/mmio.h.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "virtio/mmio/internal.h"
+#include "virtio/mmio/page.h"
+#include "vmm/base/log.h"
+
+/*
+ * A guest that suspends a device whose process dies of it would have one made
+ * each time, as fast as it can.
+ */
+static bool draw_respawn(struct virtio_mmio *dev)
+{
+	uint64_t now = time_boot_ns();
+
+	while (dev->respawns_used > 0 && now >= dev->respawn_back_ns) {
+		dev->respawns_used--;
+		dev->respawn_back_ns += VIRTIO_MMIO_RESPAWN_BACK_NS;
+	}
+	if (dev->respawns_used == VIRTIO_MMIO_MAX_RESPAWNS) {
+		log_warn("%s: its process dies too often: it stays dead",
+			 dev->name);
+		return false;
+	}
+	if (dev->respawns_used++ == 0)
+		dev->respawn_back_ns = now + VIRTIO_MMIO_RESPAWN_BACK_NS;
+	return true;
+}
+
+bool mmio_respawn_begin(struct virtio_mmio *dev)
+{
+	/* One that dies again before it was of use would do so for ever. */
+	if (!dev->ops->respawn || dev->respawned || !mmio_is_suspended(dev) ||
+	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET || !draw_respawn(dev))
+		return false;
+	dev->respawning = true;
+	return true;
+}
+
+static void give_up(struct virtio_mmio *dev, const char *why)
+{
+	dev->respawning = false;
+	if (mmio_is_up(dev))
+		mmio_needs_reset(dev, why);
+}
+
+void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok)
+{
+	if (!dev->respawning)
+		return;
+	if (!ok)
+		give_up(dev, "its dead process still has I/O in flight");
+	else if (dev->ops->respawn(dev) < 0)
+		give_up(dev, "its process could not be made anew");
+	mmio_next_work(dev);
+}
+
+int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd)
+{
+	struct frontend old = dev->fe;
+	int r;
+
+	frontend_finish(&dev->fe);
+	r = frontend_init(&dev->fe, dev->loop, vhost_fd, dev->gm,
+			  old.deadline_ns);
+	dev->fe.on_failed = old.on_failed;
+	dev->fe.messages = old.messages;
+	memcpy(dev->fe.config, old.config, sizeof(old.config));
+	/* Where each ring was stopped. */
+	memcpy(dev->fe.rings, old.rings, sizeof(old.rings));
+	if (r < 0)
+		return r;
+	dev->dead = false;
+	dev->fenced = false;
+	dev->used = false;
+	dev->respawned = true;
+	mmio_handshake(dev, VIRTIO_OP_RESPAWN);
+	return 0;
+}
+
+void mmio_respawn_done(struct virtio_mmio *dev, int r)
+{
+	uint64_t wanted = dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH;
+
+	dev->respawning = false;
+	if (r < 0) {
+		give_up(dev, "its new process did not answer");
+	} else if (!mmio_is_up(dev)) { /* reset meanwhile */
+		mmio_publish_config(dev, false);
+	} else if (wanted & ~dev->fe.features) {
+		give_up(dev, "its new process is another device");
+	} else {
+		/* Told on resume, if it is not what the driver knows. */
+		dev->config_read_wanted = true;
+	}
+}

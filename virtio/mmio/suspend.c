@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VIRTIO_F_SUSPEND (virtio 1.4, 2.1 and 3.4; and the draft of 2024 before it):
+ * the driver stops a device and finds it as it was, by one bit of Status.
+ *
+ *	          SUSPEND=1                 drained
+ *	LIVE ----------------> QUIESCING ------------> SUSPENDED
+ *	 ^  <- - - - - - - - - - - - '                     |
+ *	 |     draft: SUSPEND=0                            |
+ *	 '-------------------------------------------------'
+ *	     1.4: DRIVER_OK=1, draft: SUSPEND=0
+ *
+ *	Status      LIVE   QUIESCING   SUSPENDED
+ *	1.4         0x0f   0x0f        0x1b
+ *	draft       0x0f   0x0f        0x1f
+ *
+ * Suspended is what vhost-user calls so: every ring was stopped by
+ * GET_VRING_BASE, so that whatever was in flight is used and told of, and
+ * nothing is touched any more. The process keeps all it has.
+ *
+ * The write of SUSPEND waits for the drain, for a moment, so that the driver's
+ * first look finds it suspended. That of resume does not wait: Status says
+ * that the device is live, config changes that came meanwhile are told, and
+ * only then its rings are started; what the driver kicks until then is in the
+ * eventfds. If that fails it is a live device that needs a reset.
+ *
+ * A drain that was begun cannot be taken back. A driver that changes its mind
+ * changes what is @wanted, and that is done next: at most one operation is in
+ * progress however often it does.
+ */
+#include "virtio/mmio/internal.h"
+#include "virtio/mmio/page.h"
+#include "vmm/base/fd.h"
+
+#define NS_PER_MS 1000000ULL
+
+/* So long a vCPU is kept in the write; after that the driver polls. */
+#define INLINE_NS (10 * NS_PER_MS)
+
+static bool is_draft(const struct virtio_mmio *dev)
+{
+	return dev->acked & VIRTIO_MMIO_SUSPEND_DRAFT;
+}
+
+bool mmio_suspend_features_ok(const struct virtio_mmio *dev)
+{
+	/* One who looks for 0x1f would wait for ever at 0x1b. */
+	return (dev->acked & VIRTIO_MMIO_SUSPEND_BOTH) !=
+	       VIRTIO_MMIO_SUSPEND_BOTH;
+}
+
+bool mmio_suspend_moving(const struct virtio_mmio *dev)
+{
+	return dev->op == VIRTIO_OP_SUSPEND || dev->op == VIRTIO_OP_RESUME;
+}
+
+/* Lets the vCPU go on. */
+static void answer(struct virtio_mmio *dev)
+{
+	struct mailbox_item *item = dev->suspend.item;
+
+	dev->suspend.item = NULL;
+	if (item)
+		mailbox_complete(item);
+}
+
+void mmio_suspend_forget(struct virtio_mmio *dev)
+{
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
+	dev->suspend.wanted = false;
+	dev->suspend.stopped = false;
+	dev->suspend.reset_waits = false;
+	answer(dev);
+}
+
+/* ---------------------------------------------------------- way down */
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct virtio_mmio *dev =
+		container_of(timer, struct virtio_mmio, suspend.timer);
+
+	mmio_needs_reset(dev, "it did not suspend in time");
+	mmio_next_work(dev);
+}
+
+static void on_inline_end(struct loop_timer *timer)
+{
+	struct virtio_mmio *dev =
+		container_of(timer, struct virtio_mmio, suspend.timer);
+
+	loop_timer_set(dev->loop, timer, dev->suspend.deadline_ns, on_deadline);
+	answer(dev);
+}
+
+static void want_down(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	dev->suspend.wanted = true;
+	dev->suspend.item = item;
+	loop_timer_set(dev->loop, &dev->suspend.timer, INLINE_NS,
+		       on_inline_end);
+	dev->ops->event(dev, VIRTIO_MMIO_SUSPENDING);
+}
+
+/* Of no use any more: every ring is looked at when it starts. */
+static uint64_t forget_kicks(struct virtio_mmio *dev)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		n += fd_event_drain(dev->kick_fds[i]);
+	return n;
+}
+
+bool mmio_suspend_go_down(struct virtio_mmio *dev)
+{
+	uint32_t status = dev->status | MMIO_S_SUSPEND;
+
+	if (!dev->suspend.wanted || mmio_is_suspended(dev))
+		return false;
+	if (mmio_any_started(dev)) {
+		mmio_stop_rings(dev, VIRTIO_OP_SUSPEND);
+		return true;
+	}
+	dev->suspend.stopped = true;
+	dev->suspend.count++;
+	(void)forget_kicks(dev);
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
+	if (!is_draft(dev))
+		status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
+	mmio_publish_status(dev, status);
+	dev->ops->event(dev, VIRTIO_MMIO_SUSPENDED);
+	answer(dev);
+	return true;
+}
+
+/* The draft's driver takes it back before it was acknowledged. */
+static void want_no_more(struct virtio_mmio *dev)
+{
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
+	dev->suspend.wanted = false;
+	answer(dev);
+	dev->ops->event(dev, VIRTIO_MMIO_RESUMED);
+}
+
+void mmio_suspend_reset_waits(struct virtio_mmio *dev)
+{
+	mmio_suspend_forget(dev);
+	dev->suspend.reset_waits = true;
+}
+
+/* ------------------------------------------------------------ way up */
+
+static void want_up(struct virtio_mmio *dev)
+{
+	uint32_t status = dev->status & ~MMIO_S_SUSPEND;
+
+	dev->suspend.kicks += forget_kicks(dev);
+	dev->suspend.wanted = false;
+	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	dev->ops->event(dev, VIRTIO_MMIO_RESUMED);
+}
+
+bool mmio_suspend_go_up(struct virtio_mmio *dev)
+{
+	if (dev->suspend.wanted || !dev->suspend.stopped || dev->dead ||
+	    dev->frozen || dev->suspend.reset_waits ||
+	    !virtio_mmio_is_live(dev))
+		return false;
+	dev->suspend.stopped = false;
+	mmio_start_rings(dev, VIRTIO_OP_RESUME, NULL);
+	return true;
+}
+
+/* ------------------------------------------------------------- both */
+
+void mmio_suspend_done(struct virtio_mmio *dev, enum virtio_mmio_op op, int r)
+{
+	if (r < 0)
+		mmio_needs_reset(dev, op == VIRTIO_OP_SUSPEND
+					      ? "it did not suspend"
+					      : "it did not resume");
+	else if (op == VIRTIO_OP_SUSPEND)
+		dev->suspend.stopped = true;
+	else
+		dev->respawned = false;
+}
+
+void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,
+			struct mailbox_item *item)
+{
+	bool suspend = value & MMIO_S_SUSPEND;
+	bool ok = dev->acked & VIRTIO_MMIO_SUSPEND_BOTH &&
+		  !(dev->status &
+		    (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED));
+
+	if (ok && !mmio_is_suspended(dev)) {
+		if (suspend && !dev->suspend.wanted) {
+			want_down(dev, item);
+			return;
+		}
+		if (!suspend && is_draft(dev) && dev->suspend.wanted)
+			want_no_more(dev);
+	} else if (ok) {
+		if (is_draft(dev) ? !suspend
+				  : value & VIRTIO_CONFIG_S_DRIVER_OK)
+			want_up(dev);
+	}
+	mailbox_complete(item);
+}

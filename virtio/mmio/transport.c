@@ -1,0 +1,759 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtio/mmio/mmio.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <string.h>
+
+#include "virtio/mmio/internal.h"
+#include "virtio/mmio/page.h"
+#include "virtio/mmio/queue.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+
+/* What a driver may set; it may not clear (virtio 2.1.1). */
+#define STATUS_DRIVER_BITS                                         \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |    \
+	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
+	 VIRTIO_CONFIG_S_FAILED)
+
+/*
+ * Bits of a back end that are not the guest's: between it and us (24, 26, 30),
+ * or of what this transport does not do: an IOMMU (33), packed rings (34),
+ * SR-IOV (37), notification data (38, 39), ring reset (40), administration
+ * (41); or what it does itself: suspend (42, 43).
+ */
+#define FEATURES_HIDDEN                                                     \
+	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24 | \
+	 1ULL << 33 | 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 |   \
+	 1ULL << 40 | 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
+
+/* A guest write on its way to the main loop; on the vCPU thread's stack. */
+struct reg_write {
+	struct mailbox_item item;
+	struct virtio_mmio *dev;
+	uint32_t offset;
+	uint32_t len;
+	uint8_t data[8];
+};
+
+static void op_done(struct frontend *fe, int r);
+
+/* --------------------------------------------------------- state */
+
+bool virtio_mmio_is_live(const struct virtio_mmio *dev)
+{
+	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !(dev->status & (VIRTIO_CONFIG_S_NEEDS_RESET | MMIO_S_SUSPEND));
+}
+
+static uint32_t ready_mask(const struct virtio_mmio *dev)
+{
+	uint32_t mask = 0;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		mask |= (uint32_t)dev->queues[i].ready << i;
+	return mask;
+}
+
+bool mmio_any_started(const struct virtio_mmio *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (dev->fe.rings[i].started)
+			return true;
+	}
+	return false;
+}
+
+void mmio_needs_reset(struct virtio_mmio *dev, const char *why)
+{
+	static struct log_limit limit;
+
+	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	log_limited(&limit, "%s needs reset: %s", dev->name, why);
+	mmio_publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
+	/* A suspended one must not notify; its driver looks when it resumes. */
+	if (!mmio_is_suspended(dev) && mmio_is_up(dev))
+		mmio_raise_config(dev);
+	mmio_suspend_forget(dev);
+	dev->break_wanted = true;
+}
+
+static void clear_state(struct virtio_mmio *dev)
+{
+	bool was_up = mmio_is_up(dev);
+
+	mmio_suspend_forget(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		dev->queues[i] = (struct virtio_mmio_queue){ 0 };
+		dev->fe.rings[i].base = 0;
+		(void)fd_event_drain(dev->kick_fds[i]);
+	}
+	(void)fd_event_drain(dev->err_fd);
+	dev->acked = 0;
+	dev->acked_unknown = false;
+	dev->device_sel = 0;
+	dev->driver_sel = 0;
+	dev->queue_sel = 0;
+	dev->break_wanted = false;
+	dev->respawned = false;
+	mmio_publish_features(dev);
+	mmio_publish_queue(dev);
+	regpage_ack(dev->page, UINT32_MAX);
+	/* Last: a driver that sees 0 may reuse the rings' memory. */
+	mmio_publish_status(dev, 0);
+	if (was_up) {
+		dev->resets++;
+		dev->ops->event(dev, VIRTIO_MMIO_WAS_RESET);
+	}
+}
+
+static void begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		  struct mailbox_item *item)
+{
+	dev->op = op;
+	dev->op_item = item;
+}
+
+void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		      struct mailbox_item *item)
+{
+	begin(dev, op, item);
+	dev->used = true;
+	frontend_start(&dev->fe,
+		       dev->acked & ~(VIRTIO_MMIO_SUSPEND_BOTH |
+				      mmio_foreign_ours(dev)),
+		       ready_mask(dev), op_done);
+}
+
+void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
+{
+	begin(dev, op, NULL);
+	frontend_stop(&dev->fe, UINT32_MAX, op_done);
+}
+
+/* --------------------------------------------------------- Status writes */
+
+static bool features_ok(const struct virtio_mmio *dev)
+{
+	return !dev->acked_unknown && !(dev->acked & ~dev->offered) &&
+	       dev->acked >> VIRTIO_F_VERSION_1 & 1 &&
+	       mmio_suspend_features_ok(dev);
+}
+
+static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		const struct virtio_mmio_queue *q = &dev->queues[i];
+		struct frontend_ring *ring = &dev->fe.rings[i];
+
+		if (!q->ready)
+			continue;
+		ring->size = (uint16_t)q->size;
+		ring->base = 0;
+		ring->desc_gpa = q->desc_gpa;
+		ring->avail_gpa = q->driver_gpa;
+		ring->used_gpa = q->device_gpa;
+	}
+	mmio_start_rings(dev, VIRTIO_OP_START, item);
+}
+
+static void finish_reset(struct virtio_mmio *dev)
+{
+	if (dev->dead && !dev->fenced) {
+		/*
+		 * A killed process may still have I/O in flight that writes to
+		 * guest memory. If that cannot be ruled out the reset is never
+		 * acknowledged: Status stays as it is.
+		 */
+		return;
+	}
+	mmio_publish_config(dev, false);
+	clear_state(dev);
+}
+
+static void write_zero(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	if (dev->dead && !dev->fenced && !dev->unfenced_forever) {
+		begin(dev, VIRTIO_OP_RESET, item); /* until the fence */
+		return;
+	}
+	if (dev->used && !dev->dead) {
+		begin(dev, VIRTIO_OP_RESET, item);
+		dev->used = false;
+		frontend_reset(&dev->fe, op_done);
+		return;
+	}
+	finish_reset(dev);
+	mailbox_complete(item);
+}
+
+static void write_status(struct virtio_mmio *dev, uint32_t value,
+			 struct mailbox_item *item)
+{
+	uint32_t set = value & STATUS_DRIVER_BITS & ~dev->status;
+	uint32_t status = dev->status;
+	bool live = false;
+
+	if (value == 0) {
+		write_zero(dev, item);
+		return;
+	}
+	if (mmio_is_up(dev)) {
+		if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET))
+			mmio_publish_status(
+				dev, status | (set & VIRTIO_CONFIG_S_FAILED));
+		mmio_suspend_write(dev, value, item);
+		return;
+	}
+	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+		status |=
+			set & (VIRTIO_CONFIG_S_ACKNOWLEDGE |
+			       VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED);
+		if (set & VIRTIO_CONFIG_S_FEATURES_OK &&
+		    status & VIRTIO_CONFIG_S_DRIVER && features_ok(dev))
+			status |= VIRTIO_CONFIG_S_FEATURES_OK;
+		live = set & VIRTIO_CONFIG_S_DRIVER_OK &&
+		       status & VIRTIO_CONFIG_S_FEATURES_OK &&
+		       !(status & VIRTIO_CONFIG_S_FAILED);
+		mmio_publish_status(dev, status);
+	}
+	if (!live) {
+		mailbox_complete(item);
+		return;
+	}
+	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	if (dev->dead) {
+		mmio_needs_reset(dev, "its process has died");
+		mailbox_complete(item);
+		return;
+	}
+	go_live(dev, item);
+}
+
+/* --------------------------------------------------------- other registers */
+
+/* QueueReady reads 0 only once nothing of the ring is in flight. */
+static void finish_ring(struct virtio_mmio *dev)
+{
+	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
+
+	if (q && !(dev->dead && !dev->fenced && mmio_is_up(dev)))
+		q->ready = false;
+	mmio_publish_queue(dev);
+}
+
+static void write_ready(struct virtio_mmio *dev, uint32_t value,
+			struct mailbox_item *item)
+{
+	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
+	uint32_t index = dev->queue_sel;
+
+	if (q && value == 0 && q->ready) {
+		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
+		    mmio_is_up(dev)) {
+			begin(dev, VIRTIO_OP_RING, item); /* until the fence */
+			return;
+		}
+		if (!dev->dead && dev->fe.rings[index].started) {
+			begin(dev, VIRTIO_OP_RING, item);
+			frontend_stop(&dev->fe, 1U << index, op_done);
+			return;
+		}
+		finish_ring(dev);
+	} else if (q && value == 1 && !q->ready &&
+		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
+		   !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
+		   !mmio_is_up(dev) && mmio_queue_valid(dev, q)) {
+		q->ready = true;
+		mmio_publish_queue(dev);
+	}
+	mailbox_complete(item);
+}
+
+static void write_driver_features(struct virtio_mmio *dev, uint32_t value)
+{
+	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
+		return;
+	if (dev->driver_sel < 2)
+		mmio_set_half(&dev->acked, dev->driver_sel == 1, value);
+	else if (value)
+		dev->acked_unknown = true;
+}
+
+/* Registers whose effect is over when this returns. */
+static void write_simple(struct virtio_mmio *dev, uint32_t offset,
+			 uint32_t value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG:
+		dev->device_sel = value;
+		mmio_publish_features(dev);
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG:
+		dev->driver_sel = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_REG:
+		write_driver_features(dev, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_SEL_REG:
+		dev->queue_sel = value;
+		mmio_publish_queue(dev);
+		break;
+	case VIRTIO_MMIO_QUEUE_SIZE_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
+	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
+	case VIRTIO_MMIO_QUEUE_DEVICE_LO_REG:
+	case VIRTIO_MMIO_QUEUE_DEVICE_HI_REG:
+		if (!mmio_is_suspended(dev))
+			mmio_queue_write(dev, offset, value);
+		break;
+	default: /* QueueNotify of no queue, read-only or unknown: ignored */
+		break;
+	}
+}
+
+static void write_config(struct virtio_mmio *dev, const struct reg_write *w,
+			 struct mailbox_item *item)
+{
+	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
+
+	if (dev->dead || offset >= dev->config_size ||
+	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
+	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) {
+		mailbox_complete(item);
+		return;
+	}
+	begin(dev, VIRTIO_OP_CONFIG, item);
+	dev->used = true;
+	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
+}
+
+static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
+{
+	struct reg_write *w = container_of(item, struct reg_write, item);
+	uint32_t value;
+
+	if (w->offset >= VIRTIO_MMIO_CONFIG_SPACE) {
+		write_config(dev, w, item);
+		return;
+	}
+	memcpy(&value, w->data, sizeof(value));
+	if (w->offset == VIRTIO_MMIO_STATUS_REG) {
+		write_status(dev, value, item);
+	} else if (w->offset == VIRTIO_MMIO_QUEUE_READY_REG) {
+		write_ready(dev, value, item);
+	} else {
+		write_simple(dev, w->offset, value);
+		mailbox_complete(item);
+	}
+}
+
+/* --------------------------------------------------------- scheduling */
+
+/* Config space stays as it is while the guest or the VMM has it stopped. */
+static bool may_read_config(const struct virtio_mmio *dev)
+{
+	return !dev->dead && !dev->quiesced && !dev->suspend.wanted;
+}
+
+/* Begins one thing that is due. Return: false if there is none. */
+static bool one_work(struct virtio_mmio *dev)
+{
+	struct mailbox_item *item = dev->waiting;
+
+	if (dev->break_wanted && !dev->dead && mmio_any_started(dev)) {
+		dev->break_wanted = false;
+		mmio_stop_rings(dev, VIRTIO_OP_BREAK);
+		return true;
+	}
+	if (mmio_suspend_go_down(dev))
+		return true;
+	if (dev->config_read_wanted && may_read_config(dev)) {
+		dev->config_read_wanted = false;
+		begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
+		frontend_get_config(&dev->fe, op_done);
+		return true;
+	}
+	/* After that: the driver hears of the change before any buffer. */
+	if (mmio_suspend_go_up(dev))
+		return true;
+	if (dev->quiesce_wanted) {
+		dev->quiesce_wanted = false;
+		virtio_mmio_quiesce(dev, dev->moved);
+		return true;
+	}
+	if (!item || dev->frozen)
+		return false;
+	dev->waiting = item->next;
+	if (!dev->waiting)
+		dev->waiting_tail = &dev->waiting;
+	run_write(dev, item);
+	return true;
+}
+
+void mmio_next_work(struct virtio_mmio *dev)
+{
+	while (dev->op == VIRTIO_OP_NONE && one_work(dev))
+		;
+}
+
+/* Status, while it suspends or resumes: the driver may change its mind. */
+static bool overtakes(struct virtio_mmio *dev, const struct reg_write *w)
+{
+	uint32_t value;
+
+	if (w->offset != VIRTIO_MMIO_STATUS_REG || dev->frozen ||
+	    !mmio_suspend_moving(dev))
+		return false;
+	memcpy(&value, w->data, sizeof(value));
+	if (value == 0)
+		mmio_suspend_reset_waits(dev);
+	return value != 0;
+}
+
+static void on_write(struct mailbox_item *item)
+{
+	struct reg_write *w = container_of(item, struct reg_write, item);
+	struct virtio_mmio *dev = w->dev;
+
+	if (overtakes(dev, w)) {
+		run_write(dev, item);
+		return;
+	}
+	item->next = NULL;
+	*dev->waiting_tail = item;
+	dev->waiting_tail = &item->next;
+	mmio_next_work(dev);
+}
+
+void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op)
+{
+	begin(dev, op, NULL);
+	frontend_handshake(&dev->fe, dev->config_size, op_done);
+}
+
+static void handshake_done(struct virtio_mmio *dev, int r)
+{
+	void (*ready)(struct virtio_mmio * dev, int r) = dev->ready;
+
+	dev->ready = NULL;
+	dev->offered =
+		(dev->fe.features & ~FEATURES_HIDDEN) | dev->suspend.offered;
+	if (dev->foreign)
+		r = mmio_foreign_check(dev, r);
+	if (r == 0 && !(dev->offered >> VIRTIO_F_VERSION_1 & 1))
+		r = -EPROTONOSUPPORT;
+	mmio_publish_features(dev);
+	mmio_publish_config(dev, false);
+	if (ready)
+		ready(dev, r);
+}
+
+static void op_done(struct frontend *fe, int r)
+{
+	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
+	enum virtio_mmio_op op = dev->op;
+	struct mailbox_item *item = dev->op_item;
+
+	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) &&
+	    (fe->failed || dev->dead) && !dev->unfenced_forever) {
+		/*
+		 * The process is being killed, or died after it had answered:
+		 * the fence ends the write.
+		 */
+		return;
+	}
+	dev->op = VIRTIO_OP_NONE;
+	dev->op_item = NULL;
+	if (dev->foreign)
+		mmio_relay_moved(dev, op);
+	switch (op) {
+	case VIRTIO_OP_HANDSHAKE:
+		handshake_done(dev, r);
+		break;
+	case VIRTIO_OP_START:
+		if (r < 0)
+			mmio_needs_reset(dev, "its rings were refused");
+		else
+			dev->ops->event(dev, VIRTIO_MMIO_WENT_LIVE);
+		break;
+	case VIRTIO_OP_RESET:
+		finish_reset(dev);
+		break;
+	case VIRTIO_OP_CONFIG:
+		mmio_publish_config(dev, false);
+		break;
+	case VIRTIO_OP_CONFIG_READ:
+		mmio_publish_config(dev, true);
+		/* Or it was told of another meanwhile, and reads again. */
+		if (!dev->config_read_wanted && dev->ops->config_published)
+			dev->ops->config_published(dev);
+		break;
+	case VIRTIO_OP_QUIESCE:
+		mmio_quiesce_done(dev, r);
+		break;
+	case VIRTIO_OP_RESTART:
+		mmio_restart_done(dev, r);
+		break;
+	case VIRTIO_OP_RING:
+		finish_ring(dev);
+		break;
+	case VIRTIO_OP_SUSPEND:
+	case VIRTIO_OP_RESUME:
+		mmio_suspend_done(dev, op, r);
+		break;
+	case VIRTIO_OP_RESPAWN:
+		mmio_respawn_done(dev, r);
+		break;
+	case VIRTIO_OP_BREAK:
+	case VIRTIO_OP_NONE:
+		break;
+	}
+	if (item)
+		mailbox_complete(item);
+	mmio_next_work(dev);
+}
+
+/* --------------------------------------------------------- vCPU threads */
+
+static bool register_aligned(uint64_t offset, uint32_t len)
+{
+	if (offset < VIRTIO_MMIO_CONFIG_SPACE)
+		return len == 4 && !(offset & 3);
+	return !(offset & (len - 1)) && len <= 4;
+}
+
+static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
+			   const void *data, uint32_t len)
+{
+	struct virtio_mmio *dev = container_of(bus, struct virtio_mmio, bus);
+	struct reg_write w = { .item.fn = on_write,
+			       .item.what = dev->name,
+			       .dev = dev,
+			       .offset = (uint32_t)offset,
+			       .len = len };
+	static struct log_limit limit;
+	uint32_t value = 0;
+
+	(void)__atomic_fetch_add(&dev->writes, 1, __ATOMIC_RELAXED);
+	if (!register_aligned(offset, len)) {
+		log_limited(&limit, "%s: %u-byte write at %#llx, ignored",
+			    dev->name, len, (unsigned long long)offset);
+		return;
+	}
+	memcpy(w.data, data, len);
+	if (offset == VIRTIO_MMIO_INT_ACK_REG) {
+		memcpy(&value, data, len);
+		regpage_ack(dev->page, value);
+		return;
+	}
+	mailbox_call(dev->mailbox, &w.item);
+}
+
+/* Only where the page is not mapped into the guest: it is plain memory. */
+static void mmio_bus_read(struct bus_dev *bus, uint64_t offset, void *data,
+			  uint32_t len)
+{
+	struct virtio_mmio *dev = container_of(bus, struct virtio_mmio, bus);
+
+	memcpy(data, dev->page->bytes + offset, len);
+}
+
+static const struct bus_ops mmio_bus_ops = {
+	.name = "virtio-mmio",
+	.read = mmio_bus_read,
+	.write = mmio_bus_write,
+};
+
+/* --------------------------------------------------------- faults */
+
+static void on_ring_error(struct loop_source *src, uint32_t events)
+{
+	struct virtio_mmio *dev =
+		container_of(src, struct virtio_mmio, err_src);
+
+	(void)fd_event_drain(dev->err_fd);
+	/* A stale one, of rings that were reset since, means nothing. */
+	if (!mmio_is_up(dev))
+		return;
+	/* Only its process says so: whose fault it is we do not know. */
+	mmio_needs_reset(dev, "its process says that a ring is broken");
+	mmio_next_work(dev);
+}
+
+static void on_frontend_failed(struct frontend *fe, const char *why)
+{
+	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
+
+	virtio_mmio_died(dev, why);
+}
+
+void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
+{
+	if (dev->dead)
+		return;
+	dev->dead = true;
+	if (mmio_respawn_begin(dev)) {
+		dev->ops->failed(dev, why);
+		return;
+	}
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		dev->fe.rings[i].started = false;
+	if (mmio_is_up(dev)) {
+		mmio_needs_reset(dev, why);
+		/* Its last completions may lack their interrupt. */
+		if (!mmio_is_suspended(dev))
+			mmio_raise_used(dev);
+	}
+	dev->ops->failed(dev, why);
+}
+
+void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
+{
+	bool waits = dev->op == VIRTIO_OP_RESET || dev->op == VIRTIO_OP_RING;
+
+	dev->fenced = ok;
+	dev->unfenced_forever = !ok;
+	if (dev->op == VIRTIO_OP_RESET)
+		finish_reset(dev);
+	else if (dev->op == VIRTIO_OP_RING)
+		finish_ring(dev);
+	if (waits) {
+		dev->op = VIRTIO_OP_NONE;
+		mailbox_complete(dev->op_item);
+		dev->op_item = NULL;
+		mmio_next_work(dev);
+	}
+	mmio_respawn_fenced(dev, ok);
+}
+
+void virtio_mmio_config_changed(struct virtio_mmio *dev)
+{
+	dev->config_read_wanted = true;
+	mmio_next_work(dev);
+}
+
+/* --------------------------------------------------------- life */
+
+static int make_fds(struct virtio_mmio *dev)
+{
+	int r;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		r = dev->kick_fds[i] = fd_event_create();
+		if (r < 0)
+			return r;
+	}
+	r = dev->irq_fd = fd_event_create();
+	if (r < 0)
+		return r;
+	r = dev->err_fd = fd_event_create();
+	if (r < 0)
+		return r;
+	if (dev->foreign)
+		r = mmio_relay_init(dev);
+	else
+		r = dev->used_irq_fd = fd_event_create();
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		dev->fe.rings[i].kick_fd = dev->kick_fds[i];
+		dev->fe.rings[i].call_fd =
+			dev->foreign ? dev->call_fd : dev->used_irq_fd;
+		dev->fe.rings[i].err_fd = dev->err_fd;
+	}
+	r = loop_add(dev->loop, &dev->err_src, dev->err_fd, EPOLLIN,
+		     on_ring_error);
+	if (r == 0)
+		loop_pace(&dev->err_src);
+	return r;
+}
+
+int virtio_mmio_init(struct virtio_mmio *dev,
+		     const struct virtio_mmio_config *cfg, struct loop *loop,
+		     struct mailbox *mailbox, const struct gmem *gm,
+		     void (*ready)(struct virtio_mmio *dev, int r))
+{
+	const struct virtio_mmio_ops *ops = dev->ops;
+	void *owner = dev->owner;
+	int r;
+
+	*dev = (struct virtio_mmio){
+		.bus = { .ops = &mmio_bus_ops,
+			 .base = cfg->gpa,
+			 .size = VIRTIO_REGPAGE_SIZE },
+		.name = cfg->name,
+		.ops = ops,
+		.owner = owner,
+		.loop = loop,
+		.mailbox = mailbox,
+		.gm = gm,
+		.page = cfg->page,
+		.queue_size_max = cfg->queue_size,
+		.nr_queues = cfg->nr_queues,
+		.config_size = cfg->config_size,
+		.irq_fd = -1,
+		.used_irq_fd = -1,
+		.err_fd = -1,
+		.call_fd = -1,
+		.err_src.fd = -1,
+		.call_src.fd = -1,
+		.foreign = cfg->foreign,
+		.ready = ready,
+		.suspend = { .offered = cfg->suspend,
+			     .deadline_ns = cfg->suspend_deadline_ns },
+	};
+	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
+		dev->kick_fds[i] = -1;
+	dev->waiting_tail = &dev->waiting;
+	r = frontend_init(&dev->fe, loop, cfg->vhost_fd, gm, cfg->deadline_ns);
+	if (r == 0)
+		r = make_fds(dev);
+	if (r < 0) {
+		dev->fe.fd = -1; /* stays the caller's */
+		virtio_mmio_finish(dev);
+		return r;
+	}
+	dev->fe.on_failed = on_frontend_failed;
+	mmio_page_init(dev, cfg->device_id);
+	if (dev->foreign)
+		mmio_foreign_prepare(dev);
+	mmio_handshake(dev, VIRTIO_OP_HANDSHAKE);
+	return 0;
+}
+
+void virtio_mmio_release_waiters(struct virtio_mmio *dev)
+{
+	mmio_suspend_forget(dev);
+	if (dev->op_item)
+		mailbox_complete(dev->op_item);
+	dev->op_item = NULL;
+	while (dev->waiting) {
+		struct mailbox_item *item = dev->waiting;
+
+		dev->waiting = item->next;
+		mailbox_complete(item);
+	}
+	dev->waiting_tail = &dev->waiting;
+}
+
+void virtio_mmio_finish(struct virtio_mmio *dev)
+{
+	if (!dev->loop)
+		return;
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
+	frontend_finish(&dev->fe);
+	loop_remove(dev->loop, &dev->err_src);
+	mmio_relay_finish(dev);
+	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
+		fd_close(&dev->kick_fds[i]);
+	fd_close(&dev->irq_fd);
+	fd_close(&dev->used_irq_fd);
+	fd_close(&dev->err_fd);
+	dev->loop = NULL;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The options that make a device: --block, --net, --serial, --console, --rng.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/config/options.h"
+
+/* Of a value that was taken apart at its commas. */
+#define COMMA_HINT "a comma in a path: path=\"a,b\""
+
+static int parse_id(const struct config_key *key, const char *value,
+		    void *field, struct err *err)
+{
+	size_t n = strlen(value);
+
+	if (n == 0 || n > 20)
+		return err_set(err, -EINVAL, "use 1 to 20 characters");
+	for (size_t i = 0; i < n; i++) {
+		if (value[i] < 0x21 || value[i] > 0x7e)
+			return err_set(err, -EINVAL,
+				       "use printable ASCII without spaces");
+	}
+	memcpy(field, value, n + 1);
+	return 0;
+}
+
+/* There is one format, and whoever names it means it. */
+static int parse_format(const struct config_key *key, const char *value,
+			void *field, struct err *err)
+{
+	int i = config_parse_word(value, key->words, err);
+
+	if (i < 0)
+		return i;
+	*(bool *)field = true;
+	return 0;
+}
+
+#define BLOCK(field) offsetof(struct block_config, field)
+
+static const char *const format_words[] = { "raw", NULL };
+
+const struct config_key config_block_keys[] = {
+	{ "path", config_value_string, BLOCK(path), .arg = "\"FILE\"",
+	  .help = "a path that holds a comma" },
+	{ "ro", config_value_bool, BLOCK(ro),
+	  .help = "the guest cannot write (\"ro\" will do)" },
+	{ "o_direct", config_value_bool, BLOCK(o_direct),
+	  .help = "past the host's page cache" },
+	{ "sparse", config_value_bool, BLOCK(sparse),
+	  .help = "discard punches holes (default true)" },
+	{ "format", parse_format, BLOCK(raw), format_words,
+	  .help = "raw, even if it looks like qcow2 or the like" },
+	{ "id", parse_id, BLOCK(id), .arg = "TEXT",
+	  .help = "serial number, at most 20 characters" },
+	{ "engine", config_value_word, BLOCK(engine), blk_engine_words,
+	  .help = "what does the I/O (default auto)" },
+	{ "suspend", config_value_word, BLOCK(suspend), suspend_mode_words,
+	  .help = "VIRTIO_F_SUSPEND as in virtio 1.4\n"
+		  "(default) or in the draft of 2024" },
+	{ NULL },
+};
+
+int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
+		     struct err *err)
+{
+	struct block_config b = { .sparse = true };
+	int r = config_keys_apply(config_block_keys, COMMA_HINT, pairs, &b,
+				  err);
+
+	if (r == 0 && !b.path)
+		r = err_set(err, -EINVAL, "names no image; give path=FILE");
+	if (r == 0 && cfg->nr_blocks == CONFIG_MAX_BLOCKS)
+		r = err_set(err, -EINVAL, "too many; at most %d disks",
+			    CONFIG_MAX_BLOCKS);
+	if (r < 0) {
+		free(b.path);
+		return r;
+	}
+	cfg->blocks[cfg->nr_blocks++] = b;
+	return 0;
+}
+
+static int parse_tap_name(const struct config_key *key, const char *value,
+			  void *field, struct err *err)
+{
+	size_t n = strlen(value);
+
+	if (n == 0 || n >= IFNAMSIZ || strpbrk(value, "/ %:"))
+		return err_set(err, -EINVAL,
+			       "not an interface name; use 1 to %d characters",
+			       IFNAMSIZ - 1);
+	return config_value_string(key, value, field, err);
+}
+
+static int parse_tap_fd(const struct config_key *key, const char *value,
+			void *field, struct err *err)
+{
+	uint64_t n = 0;
+	const char *end = config_parse_u64(value, &n);
+
+	if (!end || *end || n <= 2 || n > INT32_MAX)
+		return err_set(err, -EINVAL,
+			       "not an fd; use the number of an inherited one, "
+			       "3 or more");
+	if (fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(err, -EINVAL,
+			       "is not open; pass the tap's fd to torpor");
+	*(int *)field = (int)n;
+	return 0;
+}
+
+/* What the draft's bit 42 is to old drivers: VIRTIO_NET_F_GUEST_RSC6. */
+static int parse_net_suspend(const struct config_key *key, const char *value,
+			     void *field, struct err *err)
+{
+	if (!strcmp(value, "draft") || !strcmp(value, "both"))
+		return err_set(err, -EINVAL,
+			       "the bit of the draft breaks network drivers of "
+			       "Windows; if the guest has none, use force-%s",
+			       value);
+	return config_value_word(key, value, field, err);
+}
+
+static int parse_net_wake(const struct config_key *key, const char *value,
+			  void *field, struct err *err)
+{
+	int i = config_parse_word(value, key->words, err);
+
+	if (i < 0)
+		return i;
+	*(bool *)field = i == 1;
+	return 0;
+}
+
+#define NET(field) offsetof(struct config_net, field)
+
+static const char *const net_wake_words[] = { "filter", "unicast", NULL };
+static const char *const net_suspend_words[] = {
+	[SUSPEND_V14] = "v14",
+	[SUSPEND_DRAFT] = "force-draft",
+	[SUSPEND_BOTH] = "force-both",
+	[SUSPEND_OFF] = "off",
+	NULL,
+};
+
+const struct config_key config_net_keys[] = {
+	{ "tap-name", parse_tap_name, NET(tap_name), .arg = "NAME",
+	  .help = "a tap device of the host" },
+	{ "tap-fd", parse_tap_fd, NET(tap_fd), .arg = "N",
+	  .help = "an inherited fd of a tap device" },
+	{ "mac", config_value_mac, NET(mac), .arg = "MAC",
+	  .help = "its address (default: random)" },
+	{ "wake", parse_net_wake, NET(wake_unicast), net_wake_words,
+	  .help = "packets that may wake the guest: those\n"
+		  "its receive filter lets in (default),\n"
+		  "or only those to its own address" },
+	{ "suspend", parse_net_suspend, NET(suspend), net_suspend_words,
+	  .help = "as for --block" },
+	{ NULL },
+};
+
+static int check_net(const struct vm_config *cfg, const struct config_net *n,
+		     struct err *err)
+{
+	if (!n->tap_name == (n->tap_fd < 0))
+		return err_set(err, -EINVAL,
+			       "give one of tap-name=NAME and tap-fd=N");
+	if (cfg->nr_nets == CONFIG_MAX_NETS)
+		return err_set(err, -EINVAL, "too many; at most %d cards",
+			       CONFIG_MAX_NETS);
+	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
+		const struct config_net *o = &cfg->nets[i];
+
+		if ((n->tap_fd >= 0 && o->tap_fd == n->tap_fd) ||
+		    (n->tap_name && o->tap_name &&
+		     !strcmp(n->tap_name, o->tap_name)))
+			return err_set(err, -EINVAL,
+				       "the same tap twice; each card needs "
+				       "its own");
+	}
+	return 0;
+}
+
+/* A word alone is likely to be a tap's name. Return: @buf or NULL. */
+static const char *net_hint(const struct config_pairs *pairs, char *buf,
+			    size_t size)
+{
+	for (unsigned int i = 0; i < pairs->nr; i++) {
+		if (strcmp(pairs->pair[i].value, "true") != 0)
+			continue;
+		(void)snprintf(buf, size, "if it is a tap, use tap-name=%.64s",
+			       pairs->pair[i].key);
+		return buf;
+	}
+	return NULL;
+}
+
+int config_set_net(struct vm_config *cfg, const struct config_pairs *pairs,
+		   struct err *err)
+{
+	struct config_net n = { .tap_fd = -1 };
+	char hint[128];
+	int r = config_keys_apply(config_net_keys,
+				  net_hint(pairs, hint, sizeof(hint)), pairs,
+				  &n, err);
+
+	if (r == 0)
+		r = check_net(cfg, &n, err);
+	if (r < 0) {
+		free(n.tap_name);
+		return r;
+	}
+	cfg->nets[cfg->nr_nets++] = n;
+	return 0;
+}
+
+#define CHAR(field) offsetof(struct char_config, field)
+
+const struct config_key config_serial_keys[] = {
+	{ "type", config_value_word, CHAR(type), char_type_words,
+	  .help = "stdio is the default (Ctrl-A x\n"
+		  "leaves); file is appended to" },
+	{ "path", config_value_string, CHAR(path), .arg = "FILE",
+	  .help = "for file; for pty, a link to make to it" },
+	{ NULL },
+};
+
+const struct config_key config_console_keys[] = {
+	{ "type", config_value_word, CHAR(type), char_type_words,
+	  .help = "as for --serial" },
+	{ "path", config_value_string, CHAR(path), .arg = "FILE",
+	  .help = "as for --serial" },
+	{ "suspend", config_value_word, CHAR(suspend), suspend_mode_words,
+	  .help = "as for --block" },
+	{ NULL },
+};
+
+static int parse_char(const struct config_key *keys,
+		      const struct config_pairs *pairs, struct char_config *c,
+		      struct err *err)
+{
+	int r = config_keys_apply(keys, COMMA_HINT, pairs, c, err);
+
+	if (r < 0)
+		return r;
+	if (!config_pairs_have(pairs, "type"))
+		return err_set(err, -EINVAL,
+			       "give type=stdio, stdout, file, pty or none");
+	if (c->type == CHAR_FILE && !c->path)
+		return err_set(err, -EINVAL, "type=file needs path=FILE");
+	if (c->path && c->type != CHAR_FILE && c->type != CHAR_PTY)
+		return err_set(err, -EINVAL,
+			       "path= is for type=file and type=pty");
+	return 0;
+}
+
+int config_set_serial(struct vm_config *cfg, const struct config_pairs *pairs,
+		      struct err *err)
+{
+	struct char_config c = { 0 };
+	int r = parse_char(config_serial_keys, pairs, &c, err);
+
+	if (r < 0) {
+		free(c.path);
+		return r;
+	}
+	free(cfg->serial.path);
+	cfg->serial = c;
+	return 0;
+}
+
+int config_set_console(struct vm_config *cfg, const struct config_pairs *pairs,
+		       struct err *err)
+{
+	struct char_config c = { 0 };
+	int r = parse_char(config_console_keys, pairs, &c, err);
+
+	if (r == 0 && cfg->nr_consoles == CONFIG_MAX_CONSOLES)
+		r = err_set(err, -EINVAL, "too many; at most %d consoles",
+			    CONFIG_MAX_CONSOLES);
+	if (r < 0) {
+		free(c.path);
+		return r;
+	}
+	cfg->consoles[cfg->nr_consoles++] = c;
+	return 0;
+}
+
+const struct config_key config_rng_keys[] = {
+	{ "suspend", config_value_word, offsetof(struct vm_config, rng_suspend),
+	  suspend_mode_words, .help = "as for --block" },
+	{ NULL },
+};
+
+int config_set_rng(struct vm_config *cfg, const struct config_pairs *pairs,
+		   struct err *err)
+{
+	return config_keys_apply(config_rng_keys, NULL, pairs, cfg, err);
+}

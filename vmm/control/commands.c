@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See vmm/control/commands.h. */
+#include "vmm/control/commands.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/base/log.h"
+
+#define NS_PER_MS	   1000000ULL
+#define DEFAULT_SUSPEND_MS 15000
+#define MAX_TIMEOUT_MS	   (24LL * 3600 * 1000)
+
+static struct vm *vm_of(void *ctx)
+{
+	const struct commands *commands = ctx;
+
+	return commands->vm;
+}
+
+/* ------------------------------------------------------------ arguments */
+
+/* Return: true and *ret; false after an error reply. */
+static bool timeout_arg(struct control_request *req, json_t *args,
+			int64_t fallback_ms, uint64_t *ret_ns)
+{
+	const json_t *value = json_object_get(args, "timeout_ms");
+	int64_t ms = fallback_ms;
+
+	if (value) {
+		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+		    json_integer_value(value) > MAX_TIMEOUT_MS) {
+			control_reply_error(req, "invalid",
+					    "timeout_ms: not a number of "
+					    "milliseconds from 0 to %lld",
+					    (long long)MAX_TIMEOUT_MS);
+			return false;
+		}
+		ms = json_integer_value(value);
+	}
+	*ret_ns = (uint64_t)ms * NS_PER_MS;
+	return true;
+}
+
+static bool no_args(struct control_request *req, json_t *args)
+{
+	static const char *const none[] = { NULL };
+
+	return control_check_keys(req, args, none);
+}
+
+/* ------------------------------------------------------------- commands */
+
+static void request_stop(struct control_request *req, json_t *args, void *ctx)
+{
+	if (!no_args(req, args))
+		return;
+	control_reply(req, NULL);
+	vm_end(vm_of(ctx), VM_EXIT_STOP);
+}
+
+/* A JSON boolean, false if it is not there. */
+static bool flag_arg(struct control_request *req, json_t *args, const char *key,
+		     bool *ret)
+{
+	const json_t *value = json_object_get(args, key);
+
+	if (value && !json_is_boolean(value)) {
+		control_reply_error(req, "invalid", "%s: not true or false",
+				    key);
+		return false;
+	}
+	*ret = json_is_true(value);
+	return true;
+}
+
+/* ------------------------------------------------------ suspend, resume */
+
+static json_t *paused_json(const struct power_request *power,
+			   enum power_outcome outcome, long long ms)
+{
+	json_t *result =
+		json_pack("{s:s, s:I}", "outcome", power_outcome_name(outcome),
+			  "ms", (json_int_t)ms);
+
+	if (outcome == POWER_FORCED)
+		(void)json_object_set_new(
+			result, "because",
+			json_string(power_outcome_name(power->because)));
+	if (power->source)
+		(void)json_object_set_new(result, "source",
+					  json_string(power->source));
+	if (power->device)
+		(void)json_object_set_new(result, "device",
+					  json_string(power->device));
+	return result;
+}
+
+struct suspend_call {
+	struct power_request power;
+	struct control_request *req;
+	struct vm *vm;
+};
+
+static void reply_refused(const struct suspend_call *call, long long ms)
+{
+	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+
+	if (!veto) {
+		control_reply_error_data(
+			call->req, "refused",
+			json_pack("{s:I}", "ms", (json_int_t)ms),
+			"the guest began to sleep and came back by itself "
+			"after %lld ms; its kernel log says why",
+			ms);
+		return;
+	}
+	control_reply_error_data(
+		call->req, "refused",
+		json_pack("{s:I, s:s}", "ms", (json_int_t)ms, "device",
+			  veto->name),
+		"the guest came back by itself after %lld ms; its driver of "
+		"%s cannot suspend it (no VIRTIO_F_SUSPEND)",
+		ms, veto->name);
+}
+
+static const char *heard_code(const struct power_request *power)
+{
+	static const char *const codes[] = {
+		[POWER_HEARD_BEGUN] = "begun",
+		[POWER_HEARD_TAKEN] = "no-sign",
+		[POWER_HEARD_NOT] = "not-taken",
+		[POWER_HEARD_DEAF] = "deaf",
+	};
+
+	return power->presses ? codes[power->heard] : "begun";
+}
+
+/* What to look at, as far as the presses tell. */
+static const char *heard_hint(const struct power_request *power)
+{
+	if (!power->presses)
+		return "it was on its way down, or up, when it was asked";
+	switch (power->heard) {
+	case POWER_HEARD_TAKEN:
+		return "its button driver took the press, and nothing came of "
+		       "it: no agent listens (evdev, and acpid or logind), or "
+		       "something inhibits sleep (systemd-inhibit --list)";
+	case POWER_HEARD_NOT:
+		return "its kernel has not taken the press: it hangs, or is "
+		       "very slow";
+	case POWER_HEARD_DEAF:
+		return "it has stopped listening to the sleep button "
+		       "(PM1_EN.SLPBTN_EN is clear): its button driver is gone";
+	case POWER_HEARD_BEGUN:
+		break;
+	}
+	return "it has begun, and may still fall asleep (a longer timeout "
+	       "gives it more time)";
+}
+
+/*
+ * A guest that gives up before it has touched another device shows nothing of
+ * that: then it is the deadline that ends the request.
+ */
+static void reply_timeout(const struct suspend_call *call, long long ms)
+{
+	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+	const struct power_request *power = &call->power;
+	json_t *data =
+		json_pack("{s:I, s:i, s:s}", "ms", (json_int_t)ms, "presses",
+			  (int)power->presses, "cause", heard_code(power));
+
+	if (veto) {
+		(void)json_object_set_new(data, "device",
+					  json_string(veto->name));
+		control_reply_error_data(call->req, "timeout", data,
+					 "the guest's driver of %s cannot "
+					 "suspend it (no VIRTIO_F_SUSPEND)",
+					 veto->name);
+		return;
+	}
+	control_reply_error_data(call->req, "timeout", data,
+				 "the guest was pressed to sleep %u times; %s",
+				 power->presses, heard_hint(power));
+}
+
+static void suspend_done(struct power_request *power,
+			 enum power_outcome outcome)
+{
+	struct suspend_call *call =
+		container_of(power, struct suspend_call, power);
+	long long ms = (long long)(power->elapsed_ns / NS_PER_MS);
+
+	switch (outcome) {
+	case POWER_ASLEEP:
+		control_reply(call->req,
+			      json_pack("{s:s, s:I, s:s, s:b, s:i}", "outcome",
+					"asleep", "ms", (json_int_t)ms, "kind",
+					power_sleep_name(power->kind),
+					"by_itself", power->by_itself,
+					"presses", (int)power->presses));
+		break;
+	case POWER_PAUSED:
+	case POWER_FORCED:
+		control_reply(call->req, paused_json(power, outcome, ms));
+		break;
+	case POWER_REFUSED:
+		reply_refused(call, ms);
+		break;
+	case POWER_TIMEOUT:
+		reply_timeout(call, ms);
+		break;
+	case POWER_ABORTED:
+		control_reply_error_data(
+			call->req, "aborted",
+			json_pack("{s:s, s:I}", "source",
+				  power->source ? power->source : "unknown",
+				  "ms", (json_int_t)ms),
+			"aborted by wake source %s",
+			power->source ? power->source : "unknown");
+		break;
+	case POWER_CANCELLED:
+		control_reply_error(call->req, "cancelled",
+				    "taken back by a resume");
+		break;
+	case POWER_BLOCKED:
+		control_reply_error(call->req, "blocked",
+				    "the VM is paused, so its guest cannot "
+				    "go to sleep: resume it first");
+		break;
+	case POWER_DEAF:
+		control_reply_error(call->req, "deaf",
+				    "the guest cannot hear the sleep button "
+				    "(PM1_EN.SLPBTN_EN is clear): load its "
+				    "button driver and run an agent");
+		break;
+	case POWER_FAILED:
+		control_reply_error_data(
+			call->req, "failed",
+			json_pack("{s:s}", "device",
+				  power->device ? power->device : "unknown"),
+			"device %s did not stop; the guest runs on",
+			power->device ? power->device : "unknown");
+		break;
+	case POWER_ENDED:
+	case POWER_NR_OUTCOMES:
+		control_reply_error(call->req, "ended", "the VM has ended");
+		break;
+	}
+	free(call);
+}
+
+static void request_suspend(struct control_request *req, json_t *args,
+			    void *ctx)
+{
+	static const char *const keys[] = { "timeout_ms", "full", "force",
+					    "freeze_clock", NULL };
+	struct vm *vm = vm_of(ctx);
+	struct suspend_call *call;
+	bool full, force, freeze;
+	uint64_t timeout_ns;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !timeout_arg(req, args, DEFAULT_SUSPEND_MS, &timeout_ns) ||
+	    !flag_arg(req, args, "full", &full) ||
+	    !flag_arg(req, args, "force", &force) ||
+	    !flag_arg(req, args, "freeze_clock", &freeze))
+		return;
+	if ((full && force) || (freeze && !full)) {
+		control_reply_error(req, "invalid",
+				    "freeze_clock goes with full, force "
+				    "without it");
+		return;
+	}
+	if (freeze && !guest_clock_can_freeze(vm->vm_fd)) {
+		control_reply_error(req, "failed",
+				    "freeze_clock: this host's KVM cannot "
+				    "change a guest's TSC");
+		return;
+	}
+	call = calloc(1, sizeof(*call));
+	if (!call) {
+		control_reply_error(req, "failed", "out of memory");
+		return;
+	}
+	call->req = req;
+	call->vm = vm;
+	call->power.done = suspend_done;
+	call->power.force = force;
+	if (full)
+		power_pause(&vm->power, &call->power, timeout_ns, freeze);
+	else
+		power_suspend(&vm->power, &call->power, timeout_ns);
+}
+
+/* Of wake and resume: @r is what the coordinator said. */
+static void reply_woken(struct control_request *req, struct vm *vm, int r)
+{
+	if (r < 0) {
+		control_reply_error(req, "deaf",
+				    "the guest listens to neither button "
+				    "(PM1_EN clear), so it cannot be woken by "
+				    "one");
+		return;
+	}
+	control_reply(req,
+		      json_pack("{s:s, s:b, s:b}", "state",
+				power_state_name(power_get_state(&vm->power)),
+				"paused", vm->power.pause != POWER_PAUSE_OFF,
+				"by_itself",
+				power_sleeps_by_itself(&vm->power)));
+}
+
+static void request_wake(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = vm_of(ctx);
+
+	if (no_args(req, args))
+		reply_woken(req, vm, power_wake_forced(&vm->power));
+}
+
+static void request_resume(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "full", NULL };
+	struct vm *vm = vm_of(ctx);
+	bool full;
+	int r = 0;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !flag_arg(req, args, "full", &full))
+		return;
+	if (full)
+		power_unpause(&vm->power);
+	else
+		r = power_cancel(&vm->power);
+	reply_woken(req, vm, r);
+}
+
+static void press(struct control_request *req, json_t *args, struct vm *vm,
+		  struct wake_source *button, const char *bit)
+{
+	if (!no_args(req, args))
+		return;
+	if (power_wake(&vm->power, button))
+		control_reply(req, NULL);
+	else if (button->off)
+		control_reply_error(req, "off",
+				    "the guest sleeps, and --wake %s=off says "
+				    "that this does not wake it",
+				    button->name);
+	else
+		control_reply_error(req, "deaf",
+				    "the guest does not listen to this button "
+				    "(PM1_EN.%s is clear): load its button "
+				    "driver",
+				    bit);
+}
+
+static void request_powerbtn(struct control_request *req, json_t *args,
+			     void *ctx)
+{
+	struct vm *vm = vm_of(ctx);
+
+	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
+}
+
+static void request_sleepbtn(struct control_request *req, json_t *args,
+			     void *ctx)
+{
+	struct vm *vm = vm_of(ctx);
+
+	press(req, args, vm, &vm->power.sleepbtn, "SLPBTN_EN");
+}
+
+/* ----------------------------------------------------------------- wait */
+
+struct state_wait {
+	struct commands *commands;
+	struct control_request *req;
+	int state; /* enum power_state, or one of the two below */
+	struct loop_timer timer;
+	struct state_wait *next;
+};
+
+/* Not states, but what one may wait for. */
+#define WAIT_PAUSED   (-1)
+#define WAIT_UNPAUSED (-2)
+
+static const char *wait_name(int state)
+{
+	if (state == WAIT_PAUSED)
+		return "PAUSED";
+	if (state == WAIT_UNPAUSED)
+		return "UNPAUSED";
+	return power_state_name((enum power_state)state);
+}
+
+static void wait_free(struct state_wait *wait)
+{
+	struct state_wait **p = &wait->commands->waits;
+
+	while (*p != wait)
+		p = &(*p)->next;
+	*p = wait->next;
+	loop_timer_cancel(&wait->commands->vm->loop, &wait->timer);
+	free(wait);
+}
+
+static void wait_timeout(struct loop_timer *timer)
+{
+	struct state_wait *wait = container_of(timer, struct state_wait, timer);
+	enum power_state now = power_get_state(&wait->commands->vm->power);
+
+	control_reply_error_data(
+		wait->req, "timeout",
+		json_pack("{s:s}", "state", power_state_name(now)), "still %s",
+		power_state_name(now));
+	wait_free(wait);
+}
+
+static void waits_end(struct commands *commands, int state)
+{
+	struct state_wait *next;
+
+	for (struct state_wait *w = commands->waits; w; w = next) {
+		next = w->next;
+		if (w->state != state)
+			continue;
+		control_reply(w->req,
+			      json_pack("{s:s}", "state", wait_name(state)));
+		wait_free(w);
+	}
+}
+
+static void waits_finish(struct commands *commands)
+{
+	struct state_wait *next;
+
+	for (struct state_wait *w = commands->waits; w; w = next) {
+		next = w->next;
+		control_reply_error(w->req, "ended", "the VM has ended");
+		wait_free(w);
+	}
+}
+
+/* Return: true and *ret. */
+static bool state_by_name(const char *name, int *ret)
+{
+	for (int s = WAIT_UNPAUSED; s <= POWER_RESUMING; s++) {
+		if (name && !strcmp(name, wait_name(s))) {
+			*ret = s;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_in(const struct vm *vm, int state)
+{
+	if (state == WAIT_PAUSED)
+		return power_is_paused(&vm->power);
+	if (state == WAIT_UNPAUSED)
+		return vm->power.pause == POWER_PAUSE_OFF;
+	return (int)vm->power.told == state;
+}
+
+static void request_wait(struct control_request *req, json_t *args, void *ctx)
+{
+	static const char *const keys[] = { "state", "timeout_ms", NULL };
+	const char *name = json_string_value(json_object_get(args, "state"));
+	struct commands *commands = ctx;
+	struct vm *vm = commands->vm;
+	struct state_wait *wait;
+	uint64_t timeout_ns;
+	int state;
+
+	if (!control_check_keys(req, args, keys) ||
+	    !timeout_arg(req, args, MAX_TIMEOUT_MS, &timeout_ns))
+		return;
+	if (!state_by_name(name, &state)) {
+		control_reply_error(req, "invalid",
+				    "state: one of RUNNING, SUSPENDING, "
+				    "SUSPENDED, RESUMING, PAUSED, UNPAUSED");
+		return;
+	}
+	if (is_in(vm, state)) {
+		control_reply(req, json_pack("{s:s}", "state", name));
+		return;
+	}
+	wait = calloc(1, sizeof(*wait));
+	if (!wait) {
+		control_reply_error(req, "failed", "out of memory");
+		return;
+	}
+	*wait = (struct state_wait){ .commands = commands,
+				     .req = req,
+				     .state = state,
+				     .next = commands->waits };
+	commands->waits = wait;
+	loop_timer_set(&vm->loop, &wait->timer, timeout_ns, wait_timeout);
+}
+
+/* ---------------------------------------------------------------- state */
+
+static json_t *sources_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+	struct acpi_pm_regs regs = acpi_pm_get((struct acpi_pm *)vm->power.pm);
+
+	for (const struct wake_source *s = vm->power.sources; s; s = s->next) {
+		bool armed = !s->off && !s->storm_ns &&
+			     (s->armed || regs.pm1_en & s->pm1_bit);
+
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:s, s:b, s:b, s:b, s:b, s:I, s:I}", "name",
+				  s->name, "off", s->off, "storm",
+				  s->storm_ns != 0, "armed", armed, "pending",
+				  s->latched, "count", (json_int_t)s->count,
+				  "wakes", (json_int_t)s->wakes));
+	}
+	return list;
+}
+
+static json_t *devices_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+		const struct virtio_mmio *mmio = &dev->mmio;
+		json_t *obj = json_pack(
+			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I, s:I, "
+			"s:I}",
+			"name", dev->name, "role", dev->role, "pid", dev->pid,
+			"status", (int)mmio->status, "live",
+			virtio_mmio_is_live(mmio), "dead", mmio->dead, "resets",
+			(json_int_t)mmio->resets, "suspends",
+			(json_int_t)mmio->suspend.count, "stray_kicks",
+			(json_int_t)mmio->suspend.kicks, "writes",
+			(json_int_t)__atomic_load_n(&mmio->writes,
+						    __ATOMIC_RELAXED),
+			"messages", (json_int_t)mmio->fe.messages);
+
+		if (dev->mac[0])
+			(void)json_object_set_new(obj, "mac",
+						  json_string(dev->mac));
+		if (dev->vsock)
+			(void)json_object_set_new(
+				obj, "cid", json_integer(vm->cfg->vsock.cid));
+		(void)json_array_append_new(list, obj);
+	}
+	return list;
+}
+
+/* Of the vCPU's thread, which goes on. */
+static json_int_t counter(const uint64_t *value)
+{
+	return (json_int_t)__atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static json_t *vcpus_json(struct vm *vm)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
+		const struct vcpu *v = &vm->vcpus.vcpus[i];
+		const struct vcpu_stats *s = &v->stats;
+		bool up, parked;
+
+		power_get_vcpu(&vm->power, i, &up, &parked);
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
+				  "s:I, s:b, s:b}",
+				  "index", i, "tid",
+				  __atomic_load_n(&v->tid, __ATOMIC_ACQUIRE),
+				  "exits", counter(&s->exits), "pio_in",
+				  counter(&s->pio_in), "pio_out",
+				  counter(&s->pio_out), "mmio_read",
+				  counter(&s->mmio_read), "mmio_write",
+				  counter(&s->mmio_write), "eoi",
+				  counter(&s->eoi), "kicks", counter(&s->kicks),
+				  "up", up, "parked", parked));
+	}
+	return list;
+}
+
+static json_t *last_wake_json(const struct vm *vm)
+{
+	uint64_t latency_ns = vm->power.last_wake_latency_ns;
+
+	if (!vm->power.last_wake)
+		return json_null();
+	return json_pack("{s:s, s:I, s:o}", "source", vm->power.last_wake->name,
+			 "time_ns", (json_int_t)vm->power.last_wake_ns,
+			 "latency_ms",
+			 latency_ns ? json_integer(latency_ns / NS_PER_MS)
+				    : json_null());
+}
+
+static void request_state(struct control_request *req, json_t *args, void *ctx)
+{
+	struct vm *vm = vm_of(ctx);
+
+	if (!no_args(req, args))
+		return;
+	control_reply(
+		req,
+		json_pack(
+			"{s:s, s:b, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, "
+			"s:o, s:o, s:o}",
+			"state", power_state_name(power_get_state(&vm->power)),
+			"paused", vm->power.pause != POWER_PAUSE_OFF, "halted",
+			vm->halt.halted, "vm", vm->cfg->name, "pid", getpid(),
+			"spawner_pid", spawner_pid(vm->spawner), "kind",
+			power_sleep_name(power_get_kind(&vm->power)), "cycles",
+			(json_int_t)vm->power.cycles, "time_asleep_ms",
+			(json_int_t)(power_stats_all_asleep_ns(&vm->power.stats,
+							       time_boot_ns()) /
+				     NS_PER_MS),
+			"last_wake", last_wake_json(vm), "sources",
+			sources_json(vm), "devices", devices_json(vm), "vcpus",
+			vcpus_json(vm)));
+}
+
+const struct control_command vm_commands[] = {
+	{ "stop", request_stop },
+	{ "state", request_state },
+	{ "stats", vm_cmd_stats }, /* commands_stats.c */
+	{ "suspend", request_suspend },
+	{ "resume", request_resume },
+	{ "wake", request_wake },
+	{ "wait", request_wait },
+	{ "powerbtn", request_powerbtn },
+	{ "sleepbtn", request_sleepbtn },
+	{ "trace", vm_command_trace }, /* commands_trace.c */
+	{ NULL, NULL },
+};
+
+/* --------------------------------------------------------------- events */
+
+static struct commands *commands_of(struct vm_listener *listener)
+{
+	return container_of(listener, struct commands, listener);
+}
+
+/* First the event, then the replies to those who wait for it. */
+static void on_state(struct vm_listener *listener, enum power_state state,
+		     const struct wake_source *by)
+{
+	struct commands *commands = commands_of(listener);
+	json_t *data = json_object();
+
+	if (by)
+		(void)json_object_set_new(data, "source",
+					  json_string(by->name));
+	if (state == POWER_SUSPENDED)
+		(void)json_object_set_new(data, "kind",
+					  json_string(power_sleep_name(
+						  commands->vm->power.kind)));
+	control_event(commands->control, power_state_name(state), data);
+	waits_end(commands, (int)state);
+}
+
+static void on_paused(struct vm_listener *listener, bool paused)
+{
+	struct commands *commands = commands_of(listener);
+
+	control_event(commands->control, paused ? "PAUSED" : "UNPAUSED", NULL);
+	waits_end(commands, paused ? WAIT_PAUSED : WAIT_UNPAUSED);
+}
+
+/* No event, but who resumed it meanwhile waits for its end. */
+static void on_pause_failed(struct vm_listener *listener)
+{
+	waits_end(commands_of(listener), WAIT_UNPAUSED);
+}
+
+static void on_storm(struct vm_listener *listener,
+		     const struct wake_source *source)
+{
+	control_event(commands_of(listener)->control, "WAKE_STORM",
+		      json_pack("{s:s}", "source", source->name));
+}
+
+static void on_device(struct vm_listener *listener, const struct vm_virtio *dev,
+		      enum vm_device_event what, const char *why)
+{
+	struct control *control = commands_of(listener)->control;
+
+	switch (what) {
+	case VM_DEVICE_DIED:
+		control_event(control, "DEVICE_DIED",
+			      json_pack("{s:s, s:i, s:s}", "device", dev->name,
+					"pid", dev->pid, "reason", why));
+		break;
+	case VM_DEVICE_FAILED:
+		control_event(control, "DEVICE_FAILED",
+			      json_pack("{s:s}", "device", dev->name));
+		break;
+	case VM_DEVICE_RESPAWNED:
+		control_event(control, "DEVICE_RESPAWNED",
+			      json_pack("{s:s, s:i}", "device", dev->name,
+					"pid", dev->pid));
+		break;
+	}
+}
+
+static void on_halted(struct vm_listener *listener)
+{
+	control_event(commands_of(listener)->control, "HALTED", NULL);
+}
+
+static void on_stalled(struct vm_listener *listener, const char *in,
+		       long long ms)
+{
+	control_event(commands_of(listener)->control, "LOOP_STALLED",
+		      json_pack("{s:s, s:I}", "in", in, "ms", (json_int_t)ms));
+}
+
+static void on_ended(struct vm_listener *listener, enum vm_exit code)
+{
+	struct commands *commands = commands_of(listener);
+
+	control_event(commands->control, "EXIT",
+		      json_pack("{s:i}", "code", (int)code));
+	waits_finish(commands);
+	control_destroy(TAKE(commands->control));
+}
+
+const struct vm_events commands_events = {
+	.state = on_state,
+	.paused = on_paused,
+	.pause_failed = on_pause_failed,
+	.storm = on_storm,
+	.device = on_device,
+	.halted = on_halted,
+	.stalled = on_stalled,
+	.ended = on_ended,
+};
+
+int commands_serve(struct commands *commands, struct vm *vm, struct err *err)
+{
+	int r;
+
+	*commands = (struct commands){ .listener.events = &commands_events,
+				       .vm = vm };
+	if (!vm->cfg->socket)
+		return 0;
+	r = control_create(&vm->loop, vm->cfg->socket, vm_commands, commands,
+			   &commands->control, err);
+	if (r == 0)
+		vm->listener = &commands->listener;
+	return r;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The interrupt controllers, in one of two arrangements (docs/irqchip.md has
+ * the measurement that chose the default): local APICs in the kernel with an
+ * I/O APIC of ours and MSI routes (split), or everything in the kernel.
+ * Lines may be set from any thread.
+ */
+#ifndef TORPOR_VMM_IRQCHIP_H
+#define TORPOR_VMM_IRQCHIP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/util.h"
+#include "vmm/machine/bus.h"
+#include "vmm/machine/ioapic.h"
+#include "vmm/machine/irq_line.h"
+
+enum irqchip_mode {
+	IRQCHIP_SPLIT,
+	IRQCHIP_KERNEL
+};
+extern const char *const irqchip_mode_words[];
+
+struct irqchip;
+
+struct irqchip_pin {
+	struct irq_line line;
+	struct irqchip *chip;
+	uint32_t gsi;
+};
+
+struct irqchip {
+	enum irqchip_mode mode;
+	int vm_fd; /* borrowed */
+	unsigned int nr_pins;
+	struct irqchip_pin pins[IOAPIC_NR_PINS];
+	struct ioapic ioapic; /* split only */
+};
+
+/* Creates the in-kernel part: before the first vCPU. 0 or -errno. */
+int irqchip_init(struct irqchip *chip, int vm_fd,
+		 enum irqchip_mode mode) must_check;
+void irqchip_finish(struct irqchip *chip);
+/* Adds the I/O APIC to the bus if it is ours. */
+int irqchip_add_to_bus(struct irqchip *chip, struct bus *mmio) must_check;
+
+/* Borrowed. @gsi < nr_pins. */
+struct irq_line *irqchip_line(struct irqchip *chip, uint32_t gsi);
+/* Writes of the eventfd @fd become an edge on @gsi. */
+int irqchip_add_irqfd(struct irqchip *chip, int fd, uint32_t gsi) must_check;
+/* KVM_EXIT_IOAPIC_EOI. */
+void irqchip_eoi(struct irqchip *chip, uint8_t vector);
+
+/* The GSI of the @index-th virtio device, or -ENOSPC. */
+int irqchip_virtio_gsi(enum irqchip_mode mode, unsigned int index) must_check;
+
+#endif

@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The coordinator's way down and up, on the main loop; see vmm/power/power.h.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "vmm/power/internal.h"
+
+/*
+ * From unparking until LPS0 exit C2 reads return at once, at most this long.
+ * One that has told LPS0 entry will tell the exit, so it is waited for longer:
+ * on a slow host it takes more than the first, and a CPU that is back in the
+ * port before it would be taken for the next sleep.
+ */
+#define RESUME_NS      (20 * POWER_NS_PER_MS)
+#define RESUME_LPS0_NS (200 * POWER_NS_PER_MS)
+/* LPS0 entry, but no C2 read after this: the guest may have no C2. */
+#define SHALLOW_FIRST_NS   (200 * POWER_NS_PER_MS)
+#define SHALLOW_AGAIN_NS   (50 * POWER_NS_PER_MS)
+#define SHALLOW_SLOW_NS	   (1000 * POWER_NS_PER_MS)
+#define SHALLOW_FAST_TRIES 20U
+/*
+ * A guest that has come back by itself is not asked twice, but may try again:
+ * one with autosleep takes the press of the button for a wake event, if it was
+ * on its way already, and goes to sleep right after that.
+ */
+#define REFUSED_NS (1000 * POWER_NS_PER_MS)
+/* So many looks in a row without a vCPU asleep: the guest has come back. */
+#define AWAKE_LOOKS 2U
+
+#define STEP(name)  POWER_STEP_##name
+#define EVENT(name) POWER_EVENT_##name
+
+/* docs/power.md draws it and says what each row means. */
+const struct power_transition power_transitions[POWER_NR_TRANSITIONS] = {
+	{ STEP(AWAKE), EVENT(PRESS), STEP(PARKING) },
+	{ STEP(AWAKE), EVENT(SIGN), STEP(PARKING) },
+	{ STEP(PARKING), EVENT(QUIET), STEP(QUIESCING) },
+	{ STEP(PARKING), EVENT(CAME_BACK), STEP(AWAKE) },
+	{ STEP(PARKING), EVENT(GIVEN_UP), STEP(AWAKE) },
+	{ STEP(QUIESCING), EVENT(QUIET), STEP(CHECKING) },
+	{ STEP(QUIESCING), EVENT(FAILED), STEP(UNDOING) },
+	{ STEP(CHECKING), EVENT(QUIET), STEP(ASLEEP) },
+	{ STEP(CHECKING), EVENT(BUSY), STEP(UNDOING) },
+	{ STEP(CHECKING), EVENT(WAKE), STEP(RESTARTING) },
+	{ STEP(UNDOING), EVENT(DEVICES_BACK), STEP(PARKING) },
+	{ STEP(ASLEEP), EVENT(WAKE), STEP(RESTARTING) },
+	{ STEP(RESTARTING), EVENT(DEVICES_BACK), STEP(RELEASED) },
+	{ STEP(RESTARTING), EVENT(S1_RETURN), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(CAME_BACK), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(SILENT), STEP(AWAKE) },
+	{ STEP(RELEASED), EVENT(SIGN), STEP(PARKING) },
+};
+
+/* ------------------------------------------------------------------ names */
+
+const char *power_state_name(enum power_state state)
+{
+	static const char *const names[] = {
+		[POWER_RUNNING] = "RUNNING",
+		[POWER_SUSPENDING] = "SUSPENDING",
+		[POWER_SUSPENDED] = "SUSPENDED",
+		[POWER_RESUMING] = "RESUMING",
+	};
+
+	return names[state];
+}
+
+const char *power_sleep_name(enum power_sleep kind)
+{
+	static const char *const names[] = {
+		[POWER_SLEEP_S2IDLE] = "s2idle",
+		[POWER_SLEEP_SHALLOW] = "shallow",
+		[POWER_SLEEP_S1] = "s1",
+	};
+
+	return names[kind];
+}
+
+const char *power_step_name(enum power_step step)
+{
+	static const char *const names[POWER_NR_STEPS] = {
+		[STEP(AWAKE)] = "AWAKE",
+		[STEP(PARKING)] = "PARKING",
+		[STEP(QUIESCING)] = "QUIESCING",
+		[STEP(CHECKING)] = "CHECKING",
+		[STEP(UNDOING)] = "UNDOING",
+		[STEP(ASLEEP)] = "ASLEEP",
+		[STEP(RESTARTING)] = "RESTARTING",
+		[STEP(RELEASED)] = "RELEASED",
+	};
+
+	return names[step];
+}
+
+const char *power_event_name(enum power_event event)
+{
+	static const char *const names[POWER_NR_EVENTS] = {
+		[EVENT(PRESS)] = "PRESS",
+		[EVENT(SIGN)] = "SIGN",
+		[EVENT(QUIET)] = "QUIET",
+		[EVENT(BUSY)] = "BUSY",
+		[EVENT(FAILED)] = "FAILED",
+		[EVENT(WAKE)] = "WAKE",
+		[EVENT(DEVICES_BACK)] = "DEVICES_BACK",
+		[EVENT(S1_RETURN)] = "S1_RETURN",
+		[EVENT(CAME_BACK)] = "CAME_BACK",
+		[EVENT(SILENT)] = "SILENT",
+		[EVENT(GIVEN_UP)] = "GIVEN_UP",
+	};
+
+	return names[event];
+}
+
+/* ------------------------------------------------------------------ steps */
+
+enum power_state power_state_of(enum power_step step)
+{
+	switch (step) {
+	case STEP(PARKING):
+	case STEP(QUIESCING):
+	case STEP(CHECKING):
+	case STEP(UNDOING):
+		return POWER_SUSPENDING;
+	case STEP(ASLEEP):
+		return POWER_SUSPENDED;
+	case STEP(RESTARTING):
+	case STEP(RELEASED):
+		return POWER_RESUMING;
+	case STEP(AWAKE):
+	case POWER_NR_STEPS:
+		break;
+	}
+	return POWER_RUNNING;
+}
+
+void power_guest_does(struct power *power, const char *what)
+{
+	if (power->guest_span)
+		trace_end(power->trace, TRACE_GUEST, power->guest_span);
+	power->guest_span = what;
+	if (what)
+		trace_begin(power->trace, TRACE_GUEST, what);
+}
+
+bool power_move(struct power *power, enum power_event event)
+{
+	for (unsigned int i = 0; i < POWER_NR_TRANSITIONS; i++) {
+		const struct power_transition *t = &power_transitions[i];
+
+		if (t->from != power->step || t->event != event)
+			continue;
+		power->step = t->to;
+		power->moves[i]++;
+		if (t->to == STEP(PARKING) && t->from != STEP(UNDOING))
+			power_guest_does(power, TRACE_FREEZES_DRIVERS);
+		else if (t->to == STEP(AWAKE) || t->to == STEP(QUIESCING))
+			power_guest_does(power, NULL);
+		else if (t->to == STEP(RELEASED))
+			power_guest_does(power, TRACE_THAWS_CPUS);
+		return true;
+	}
+	return false;
+}
+
+bool power_step_on(struct power *power, enum power_event event)
+{
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, event);
+	power_unlock(power);
+	return moved;
+}
+
+enum power_step power_get_step(struct power *power)
+{
+	enum power_step step;
+
+	power_lock(power);
+	step = power->step;
+	power_unlock(power);
+	return step;
+}
+
+enum power_state power_get_state(struct power *power)
+{
+	return power_state_of(power_get_step(power));
+}
+
+enum power_sleep power_get_kind(struct power *power)
+{
+	enum power_sleep kind;
+
+	power_lock(power);
+	kind = power->kind;
+	power_unlock(power);
+	return kind;
+}
+
+void power_tell(struct power *power, enum power_state state,
+		const struct wake_source *source)
+{
+	if (power->told == state)
+		return;
+	trace_end(power->trace, TRACE_POWER, power_state_name(power->told));
+	trace_record(
+		power->trace, TRACE_BEGIN, TRACE_POWER, power_state_name(state),
+		state == POWER_SUSPENDED ? power_sleep_name(power->kind) : NULL,
+		TRACE_NO_VALUE);
+	power->told = state;
+	power->ops->event(power->ctx, state, source);
+}
+
+static void timer_set(struct power *power, enum power_timer timer,
+		      uint64_t delay_ns)
+{
+	power->ops->timer_set(power->ctx, timer, delay_ns);
+}
+
+static void timers_cancel(struct power *power)
+{
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+}
+
+/* ------------------------------------------------------------------- life */
+
+void power_init(struct power *power, const struct power_ops *ops, void *ctx,
+		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus)
+{
+	pthread_condattr_t attr;
+
+	assert(nr_vcpus <= POWER_MAX_VCPUS);
+	*power = (struct power){ .ops = ops,
+				 .ctx = ctx,
+				 .pm = pm,
+				 .wake_gpe = wake_gpe,
+				 .nr_vcpus = nr_vcpus };
+	(void)pthread_mutex_init(&power->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&power->cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	power_sources_init(power);
+}
+
+void power_finish(struct power *power)
+{
+	(void)pthread_cond_destroy(&power->cond);
+	(void)pthread_mutex_destroy(&power->lock);
+}
+
+void power_stop(struct power *power)
+{
+	power_lock(power);
+	power->stopping = true;
+	power_unpark_all(power);
+	power_unlock(power);
+	power_requests_end(power, POWER_ENDED, NULL);
+	power_pauses_end(power, POWER_ENDED, UINT64_MAX, NULL);
+}
+
+/* ------------------------------------------------------- down and back up */
+
+static void stats_running(struct power *power)
+{
+	power_stats_running(&power->stats, power->ops->now_ns(power->ctx),
+			    &power->last_wake_latency_ns);
+}
+
+/* A sleep is over: requests that came on the way up begin a new one. */
+static void woken(struct power *power)
+{
+	bool wanted = power->press_wanted;
+
+	power->press_wanted = false;
+	power_tell(power, POWER_RUNNING, NULL);
+	if (wanted && !power_press(power))
+		power_requests_end(power, POWER_DEAF, NULL);
+}
+
+/* The guest is awake although it had begun to sleep. */
+static void came_back(struct power *power)
+{
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, EVENT(CAME_BACK));
+	if (moved) {
+		power->note_census_ok = false;
+		power_unpark_all(power);
+	}
+	power_unlock(power);
+	if (!moved)
+		return;
+	timers_cancel(power);
+	/* Here it is what the launcher wanted. */
+	power_taken(power, &power->launcher);
+	power_tell(power, POWER_RUNNING, NULL);
+	if (power->wake_seen)
+		power_requests_end(power, POWER_ABORTED, NULL);
+	else if (power->requests)
+		timer_set(power, POWER_TIMER_REFUSED, REFUSED_NS);
+	power->wake_seen = false;
+	power->wake_source = NULL;
+}
+
+void power_give_up(struct power *power)
+{
+	bool idle;
+
+	power_lock(power);
+	idle = !power->lps0_entered && !power_any_parked(power) &&
+	       power_move(power, EVENT(GIVEN_UP));
+	power_unlock(power);
+	if (!idle)
+		return;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power_tell(power, POWER_RUNNING, NULL);
+}
+
+void power_resume(struct power *power, struct wake_source *source)
+{
+	uint64_t now = power->ops->now_ns(power->ctx);
+	bool slept, moved;
+
+	power_lock(power);
+	slept = power->step == STEP(ASLEEP);
+	moved = power_move(power, EVENT(WAKE));
+	power_unlock(power);
+	if (!moved)
+		return;
+	if (source) {
+		power->last_wake = source;
+		power->last_wake_ns = now;
+		power->last_wake_latency_ns = 0;
+		source->wakes += slept;
+	}
+	power_stats_woke(&power->stats, slept, now);
+	if (slept) {
+		power_presses_left(power);
+	}
+	if (source)
+		power_storm_count(power, source,
+				  slept ? now - power->slept_at_ns : 0);
+	power->wake_source = source;
+	if (!slept)
+		power_requests_end(power, POWER_ABORTED, NULL);
+	power->wake_seen = false;
+	power->wake_source = NULL;
+	trace_instant(power->trace, TRACE_POWER, TRACE_WAKE,
+		      source ? source->name : NULL);
+	power_tell(power, POWER_RESUMING, source);
+	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
+	power->ops->restart(power->ctx);
+}
+
+/* Devices are back after a wake event. */
+static void restarted(struct power *power)
+{
+	bool s1, lps0;
+
+	power_lock(power);
+	lps0 = power->lps0_entered;
+	s1 = power->kind == POWER_SLEEP_S1 &&
+	     power_move(power, EVENT(S1_RETURN));
+	if (s1)
+		power_sources_delivered(power, UINT64_MAX);
+	else
+		(void)power_move(power, EVENT(DEVICES_BACK));
+	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
+	power_unpark_all(power);
+	power_unlock(power);
+	power_stats_released(&power->stats, power->ops->now_ns(power->ctx));
+	if (s1) {
+		stats_running(power);
+		woken(power);
+	} else {
+		timer_set(power, POWER_TIMER_RESUME,
+			  lps0 ? RESUME_LPS0_NS : RESUME_NS);
+	}
+}
+
+/* Devices are back after a sleep that was none. */
+static void undone(struct power *power)
+{
+	power_lock(power);
+	(void)power_move(power, EVENT(DEVICES_BACK));
+	power_unpark_all(power);
+	power_unlock(power);
+	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
+}
+
+void power_restarted(struct power *power)
+{
+	if (power_pause_restarted(power))
+		return;
+	switch (power_get_step(power)) {
+	case STEP(RESTARTING):
+		trace_end(power->trace, TRACE_POWER, TRACE_START_DEVICES);
+		restarted(power);
+		break;
+	case STEP(UNDOING):
+		trace_end(power->trace, TRACE_POWER, TRACE_START_DEVICES);
+		undone(power);
+		break;
+	default: /* one too many */
+		return;
+	}
+	power_pause_work(power);
+}
+
+/* Brings the devices back. */
+static void undo(struct power *power, enum power_event event)
+{
+	bool moved;
+
+	power_lock(power);
+	moved = power_move(power, event);
+	if (moved)
+		power_census_stop(power);
+	power_unlock(power);
+	if (!moved)
+		return;
+	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
+	power->ops->restart(power->ctx);
+}
+
+void power_quiesced(struct power *power, int r, const char *device)
+{
+	if (power_pause_quiesced(power, r, device))
+		return;
+	if (power_get_step(power) == STEP(QUIESCING))
+		trace_end(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
+	if (r >= 0) {
+		power_lock(power);
+		if (power->step == STEP(QUIESCING) &&
+		    power_move(power, EVENT(QUIET)))
+			power_census_start(power, power->census_shallow);
+		power_unlock(power);
+		return;
+	}
+	if (power_get_step(power) != STEP(QUIESCING))
+		return;
+	power_requests_end(power, POWER_FAILED, device);
+	undo(power, EVENT(FAILED));
+}
+
+/* All parked, devices stopped, nothing pending: the last look. */
+static void last_look(struct power *power)
+{
+	struct wake_source *source = power_sources_raise_again(power);
+
+	if (source || acpi_pm_sci_pending(power->pm)) {
+		power_resume(power, source ? source : power->wake_source);
+		return;
+	}
+	if (!power_step_on(power, EVENT(QUIET)))
+		return;
+	power->cycles++;
+	power->slept_at_ns = power->ops->now_ns(power->ctx);
+	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
+	power->wake_seen = false;
+	power->wake_source = NULL;
+	power_tell(power, POWER_SUSPENDED, NULL);
+	power_requests_end(power, POWER_ASLEEP, NULL);
+}
+
+static void on_census_ok(struct power *power)
+{
+	bool quiesce = false, last = false;
+
+	power_lock(power);
+	if (!power->note_census_ok) { /* the guest has come back since */
+		power_unlock(power);
+		return;
+	}
+	power->note_census_ok = false;
+	if (power->step == STEP(PARKING))
+		quiesce = power_move(power, EVENT(QUIET));
+	else
+		last = power->step == STEP(CHECKING);
+	if ((quiesce || last) && power->census_shallow)
+		power->kind = POWER_SLEEP_SHALLOW;
+	power_unlock(power);
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	if (quiesce) {
+		trace_begin(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
+		power->ops->quiesce(power->ctx);
+	} else if (last) {
+		last_look(power);
+	}
+}
+
+static void on_entered(struct power *power)
+{
+	/* It may have gone round faster than we were told. */
+	if (power->told == POWER_RESUMING || power->told == POWER_SUSPENDED) {
+		power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+		power_tell(power, POWER_RUNNING, NULL);
+	}
+	if (power_get_state(power) != POWER_SUSPENDING)
+		return;
+	if (!power->requests) {
+		power->wake_seen = false;
+		power->wake_source = NULL;
+	}
+	power->press_wanted = false; /* it went by itself */
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
+	if (power->told != POWER_SUSPENDING)
+		power_stats_begun(&power->stats, POWER_BY_GUEST,
+				  power->ops->now_ns(power->ctx));
+	power_tell(power, POWER_SUSPENDING, NULL);
+	power->shallow_tries = 0;
+	power->awake_looks = 0;
+	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
+	power_request_overtaken(power);
+}
+
+static void on_lps0_exit(struct power *power, uint64_t exit_ns)
+{
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	power_sources_delivered(power, exit_ns);
+	if (power_get_step(power) == STEP(RELEASED) &&
+	    power_step_on(power, EVENT(CAME_BACK)))
+		woken(power);
+	else if (power_get_state(power) == POWER_SUSPENDING)
+		came_back(power);
+	else
+		power_tell(power, power_get_state(power), NULL);
+}
+
+void power_poll(struct power *power)
+{
+	bool entered, ok, undoing, exited, old_exit, overtaken;
+	uint64_t exit_ns;
+
+	power_lock(power);
+	entered = power->note_entered;
+	/* Stays until it is acted upon, which is not in a pause. */
+	ok = power->note_census_ok && power->pause == POWER_PAUSE_OFF;
+	undoing = power->note_undo;
+	exited = power->note_lps0_exit;
+	old_exit = power->note_old_exit;
+	power->note_entered = false;
+	power->note_undo = false;
+	power->note_lps0_exit = false;
+	power->note_old_exit = false;
+	overtaken = exited && power->lps0_entered;
+	exit_ns = power->exit_ns;
+	power_unlock(power);
+
+	if (exited || old_exit)
+		stats_running(power);
+	if (overtaken || old_exit) /* the next sleep has begun already */
+		power_sources_delivered(power, exit_ns);
+	if (exited && !overtaken)
+		on_lps0_exit(power, exit_ns);
+	if (entered)
+		on_entered(power);
+	if (undoing)
+		undo(power, EVENT(BUSY));
+	if (ok)
+		on_census_ok(power);
+	power_pause_work(power);
+}
+
+/* ----------------------------------------------------------------- timers */
+
+static void shallow_look(struct power *power)
+{
+	bool parked, awake;
+
+	power_lock(power);
+	if (power->step != STEP(PARKING) || power->pause != POWER_PAUSE_OFF) {
+		power_unlock(power);
+		return;
+	}
+	parked = power_any_parked(power);
+	/* A vCPU may have gone down without a read; or none has a C2. */
+	if (!power->census_missing && !power->note_census_ok &&
+	    (parked || power->lps0_entered))
+		power_census_start(power, !parked);
+	awake = power->begun && !parked && !power->lps0_entered;
+	power_unlock(power);
+	/* A guest without LPS0 that reads the port no more: not one that does
+	 * so now and then while its last CPU is on its way. */
+	power->awake_looks = awake ? power->awake_looks + 1 : 0;
+	if (power->awake_looks >= AWAKE_LOOKS) {
+		came_back(power);
+		return;
+	}
+	timer_set(power, POWER_TIMER_SHALLOW,
+		  power->shallow_tries++ < SHALLOW_FAST_TRIES
+			  ? SHALLOW_AGAIN_NS
+			  : SHALLOW_SLOW_NS);
+}
+
+void power_timer_fired(struct power *power, enum power_timer timer)
+{
+	switch (timer) {
+	case POWER_TIMER_SHALLOW:
+		shallow_look(power);
+		break;
+	case POWER_TIMER_RESUME:
+		if (power_step_on(power, EVENT(SILENT))) {
+			power_sources_delivered(power, UINT64_MAX);
+			woken(power);
+		}
+		break;
+	case POWER_TIMER_REQUEST:
+		power_requests_deadline(power);
+		break;
+	case POWER_TIMER_REFUSED:
+		if (power_get_step(power) == STEP(AWAKE))
+			power_requests_end(power, POWER_REFUSED, NULL);
+		break;
+	case POWER_TIMER_STORM:
+		power_storm_over(power);
+		break;
+	case POWER_TIMER_PRESS:
+		power_press_again(power);
+		break;
+	case POWER_NR_TIMERS:
+		break;
+	}
+	power_pause_work(power);
+}
+
+/* ---------------------------------------------------------------- devices */
+
+void power_device_gone(struct power *power)
+{
+	if (power->requests)
+		power->devices_gone++;
+}
+
+void power_device_live(struct power *power)
+{
+	if (!power->devices_gone || --power->devices_gone > 0)
+		return;
+	if (power_get_state(power) == POWER_SUSPENDING)
+		came_back(power);
+	power_pause_work(power);
+}

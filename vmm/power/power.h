@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The power coordinator: the one place that knows whether the guest sleeps.
+ *
+ * A stock Linux guest that enters s2idle makes every online CPU read the C2
+ * port (devices/pmc.h). Such a vCPU thread is parked here. "All parked" counts
+ * online vCPUs only and is asleep only if none of them has an interrupt
+ * pending: a census makes each vCPU thread, kicked out of KVM_RUN if need be,
+ * look at its own local APIC. It is repeated after the devices are quiesced,
+ * whose last interrupt may have landed meanwhile.
+ *
+ * What happens when is one table, power_transitions[]; docs/power.md draws it,
+ * and a test holds the two together. Beside it there is a pause, of which the
+ * guest knows nothing: it stops devices and vCPUs whatever the guest does, and
+ * the two nest.
+ *
+ * Threads: power_c2_read(), power_s1(), power_kicked(), power_ran() and
+ * power_lps0() on the vCPU's own thread; the rest on the main loop unless it
+ * says otherwise. Files: power.c the way down and up, power_park.c the vCPU
+ * side, power_wake.c the wake sources, power_request.c who asks for a sleep,
+ * power_pause.c the pause. The step has one writer at a time: whoever holds
+ * the lock.
+ */
+#ifndef TORPOR_VMM_POWER_H
+#define TORPOR_VMM_POWER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/acpi_pm.h"
+#include "vmm/base/util.h"
+#include "vmm/machine/vcpu.h"
+#include "vmm/power/stats.h"
+#include "vmm/trace/trace.h"
+
+/* What clients are told. */
+enum power_state {
+	POWER_RUNNING,
+	POWER_SUSPENDING,
+	POWER_SUSPENDED,
+	POWER_RESUMING,
+};
+
+/* Where the coordinator is; each belongs to one state. */
+enum power_step {
+	POWER_STEP_AWAKE,      /* RUNNING */
+	POWER_STEP_PARKING,    /* SUSPENDING: until all vCPUs are parked */
+	POWER_STEP_QUIESCING,  /* SUSPENDING: devices are being stopped */
+	POWER_STEP_CHECKING,   /* SUSPENDING: they are; second census */
+	POWER_STEP_UNDOING,    /* SUSPENDING: they are being restarted */
+	POWER_STEP_ASLEEP,     /* SUSPENDED */
+	POWER_STEP_RESTARTING, /* RESUMING: devices are being restarted */
+	POWER_STEP_RELEASED,   /* RESUMING: the vCPUs run */
+	POWER_NR_STEPS,
+};
+
+/* What moves it; the table has what each means. */
+enum power_event {
+	POWER_EVENT_PRESS,
+	POWER_EVENT_SIGN,
+	POWER_EVENT_QUIET,
+	POWER_EVENT_BUSY,
+	POWER_EVENT_FAILED,
+	POWER_EVENT_WAKE,
+	POWER_EVENT_DEVICES_BACK,
+	POWER_EVENT_S1_RETURN,
+	POWER_EVENT_CAME_BACK,
+	POWER_EVENT_SILENT,
+	POWER_EVENT_GIVEN_UP,
+	POWER_NR_EVENTS,
+};
+
+struct power_transition {
+	enum power_step from;
+	enum power_event event;
+	enum power_step to;
+};
+
+#define POWER_NR_TRANSITIONS 17
+extern const struct power_transition power_transitions[POWER_NR_TRANSITIONS];
+
+/* The pause, which the guest does not know of. */
+enum power_pause {
+	POWER_PAUSE_OFF,
+	POWER_PAUSE_STARTING, /* vCPUs are held, devices are being stopped */
+	POWER_PAUSE_ON,
+	POWER_PAUSE_ENDING, /* devices are being restarted */
+};
+
+enum power_sleep {
+	POWER_SLEEP_S2IDLE,  /* C2: the guest's timekeeping is frozen */
+	POWER_SLEEP_SHALLOW, /* halted without C2: MONOTONIC goes on */
+	POWER_SLEEP_S1,
+};
+
+enum power_timer {
+	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */
+	POWER_TIMER_RESUME,  /* end of RESUMING without LPS0 exit */
+	POWER_TIMER_REQUEST, /* the first deadline of a request */
+	POWER_TIMER_REFUSED, /* it came back and does not try again */
+	POWER_TIMER_STORM,   /* a source that stormed may wake again */
+	POWER_TIMER_PRESS,   /* no sign of the guest yet: press again */
+	POWER_NR_TIMERS,
+};
+
+/* An event that may wake the guest. Embedded in whatever produces it. */
+struct wake_source {
+	const char *name;     /* "powerbtn", "net0"; borrowed */
+	uint16_t pm1_bit;     /* fixed event it raises, or 0 */
+	uint32_t gpe_bit;     /* general purpose event it raises, or 0 */
+	bool button;	      /* raises wake_gpe instead while asleep */
+	bool off;	      /* by --wake: does not wake, whatever armed */
+	bool deliberate;      /* a person's or the launcher's: no storm */
+	struct irq_line *irq; /* plain interrupt instead of an SCI, or NULL */
+	bool armed;	      /* by the guest, where PM1_EN and GPE_EN do not
+				 say so: _DSW, serial receive interrupt */
+	bool latched;	      /* happened, not yet taken by the guest */
+	bool raised;	      /* status bits were set for this latch */
+	uint64_t count;	      /* events so far */
+	uint64_t wakes;	      /* times it ended a sleep */
+	uint64_t last_ns;     /* CLOCK_BOOTTIME of the last event */
+	unsigned int short_sleeps; /* it ended in a row, see power_wake.c */
+	uint64_t storm_ns;	   /* does not wake before that; 0 = does */
+	struct wake_source *next;
+};
+
+struct power;
+
+struct power_ops {
+	/* --- on the vCPU's own thread, outside KVM_RUN --- */
+	unsigned int (*vcpu_inspect)(void *ctx, unsigned int cpu);
+	/* Halt an offline vCPU in the kernel, where INIT and SIPI reach it. */
+	void (*vcpu_halt)(void *ctx, unsigned int cpu);
+	/* --- any thread, lock held: must not call back --- */
+	/* Make the vCPU leave KVM_RUN and call power_kicked() soon. */
+	void (*vcpu_kick)(void *ctx, unsigned int cpu);
+	/* Have power_poll() called on the main loop soon. */
+	void (*post)(void *ctx);
+	/* --- main loop --- */
+	/*
+	 * quiesce: stop every live device and whatever else might touch the
+	 * guest or wake a thread; power_quiesced() is called when done or
+	 * failed, now or later. restart: undo it; then power_restarted().
+	 */
+	void (*quiesce)(void *ctx);
+	void (*restart)(void *ctx);
+	/*
+	 * hold: no vCPU runs guest code from the return on. set_clock: after a
+	 * pause, before devices and vCPUs run again: tell the guest that it
+	 * was stopped or, with @freeze, take the pause out of its clocks.
+	 */
+	void (*vcpus_hold)(void *ctx);
+	void (*set_clock)(void *ctx, bool freeze);
+	void (*vcpus_release)(void *ctx);
+	uint64_t (*now_ns)(void *ctx);
+	void (*timer_set)(void *ctx, enum power_timer timer, uint64_t delay_ns);
+	void (*timer_cancel)(void *ctx, enum power_timer timer);
+	/* The state changed. @source: what woke it, for RESUMING; or NULL. */
+	void (*event)(void *ctx, enum power_state state,
+		      const struct wake_source *source);
+	/* It is paused, or no longer. */
+	void (*paused)(void *ctx, bool paused);
+	/* A pause that did not come about, and was not told of, is over. */
+	void (*pause_failed)(void *ctx);
+	/* A source woke the guest too often and is off for a while. */
+	void (*storm)(void *ctx, const struct wake_source *source);
+};
+
+enum power_outcome {
+	POWER_ASLEEP,
+	POWER_REFUSED, /* it began, came back and stayed awake */
+	POWER_TIMEOUT,
+	POWER_ABORTED,	 /* by power_request.source */
+	POWER_CANCELLED, /* by power_cancel() */
+	POWER_DEAF,	 /* PM1_EN.SLPBTN_EN clear: it cannot hear the button */
+	POWER_FAILED,	 /* a device did not quiesce: power_request.device */
+	POWER_PAUSED,	 /* as asked */
+	POWER_FORCED,	 /* paused since it did not sleep: .because says why */
+	POWER_BLOCKED,	 /* paused already, so the guest cannot sleep */
+	POWER_ENDED,	 /* the VM ended */
+	POWER_NR_OUTCOMES,
+};
+
+/* What had become of the presses of a request when it ended. */
+enum power_heard {
+	POWER_HEARD_BEGUN, /* the guest has given a sign of going to sleep */
+	POWER_HEARD_TAKEN, /* its button driver took them, and nothing came */
+	POWER_HEARD_NOT,   /* the last one's status bit is still set */
+	POWER_HEARD_DEAF,  /* PM1_EN.SLPBTN_EN has been cleared since */
+};
+
+/* A suspend request; owned by the caller until @done is called, once. */
+struct power_request {
+	void (*done)(struct power_request *req, enum power_outcome outcome);
+	/* power_suspend(): pause it if it does not sleep, whatever the reason
+	 */
+	bool force;
+	uint64_t start_ns;
+	uint64_t deadline_ns;
+	const char *source; /* POWER_ABORTED: name of the wake source */
+	/* POWER_FAILED, POWER_FORCED: name of the device that did not stop */
+	const char *device;
+	enum power_outcome because; /* POWER_FORCED */
+	enum power_sleep kind;	    /* POWER_ASLEEP */
+	bool by_itself;		    /* POWER_ASLEEP: not because it was asked */
+	unsigned int presses;	    /* of the sleep button; 0: not needed */
+	enum power_heard heard;	    /* POWER_TIMEOUT, and presses > 0 */
+	uint64_t elapsed_ns;
+	struct power_request *next;
+};
+
+enum power_report {
+	POWER_REPORT_NONE,
+	POWER_REPORT_QUIET,
+	POWER_REPORT_PENDING,
+	POWER_REPORT_RUNNING,
+	POWER_REPORT_DOWN,
+};
+
+struct power_vcpu {
+	bool up;     /* has run since it was last found down */
+	bool parked; /* its thread waits in power_park.c */
+	enum power_report report;
+	unsigned int report_round;
+};
+
+#define POWER_MAX_VCPUS 64
+
+struct power {
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* generation, census round or state changed */
+	const struct power_ops *ops;
+	void *ctx;
+	struct acpi_pm *pm;
+	struct trace *trace; /* borrowed, or NULL; the owner sets it */
+	uint32_t wake_gpe;   /* bit of a GPE that wakes and does nothing else */
+	unsigned int nr_vcpus;
+	struct power_vcpu vcpus[POWER_MAX_VCPUS];
+
+	enum power_step step;
+	enum power_pause pause;
+	enum power_sleep kind;
+	uint64_t moves[POWER_NR_TRANSITIONS]; /* times each was made */
+	uint64_t generation;		      /* unparking bumps it */
+	bool stopping;
+
+	unsigned int census_round;
+	unsigned int census_missing; /* reports to come; 0 = none running */
+	bool census_shallow;
+	const char *census_name; /* of the one that runs, in the trace */
+	const char *guest_span;	 /* what the guest does, as the trace has it */
+
+	/* Notices from vCPU threads, taken by power_poll(). */
+	bool note_entered;   /* SUSPENDING began by itself */
+	bool note_census_ok; /* a census ended quiet */
+	bool note_undo;	     /* a census after quiescing found something */
+	bool note_lps0_exit; /* or S1 ended before it was a sleep */
+	bool note_old_exit;  /* LPS0 exit of a sleep before the request */
+	uint64_t exit_ns;    /* when the guest came to the last of these two */
+	bool lps0_entered;   /* entry came, exit has not */
+	bool exit_is_old;    /* the exit to come belongs to a former sleep */
+	bool begun; /* SUSPENDING: the guest itself gave a sign of it */
+	bool asked; /* it was asked to, and did not begin by itself */
+
+	/* Main loop only. */
+	struct wake_source *sources;
+	struct wake_source sleepbtn, powerbtn, rtc, launcher;
+	const struct wake_source *last_wake;
+	uint64_t last_wake_ns, slept_at_ns;
+	uint64_t last_wake_latency_ns; /* to its LPS0 exit; 0 = not known yet */
+	uint64_t cycles;
+	unsigned int storm_sleeps; /* short sleeps that are a storm; 0: none */
+	struct power_stats stats;
+	struct power_request *requests;
+	struct power_request *pauses; /* who waits to be told of a pause */
+	bool pause_wanted;
+	bool pause_told;
+	bool pause_forced; /* a device that does not stop does not end it */
+	bool freeze_clock;
+	uint64_t paused_at_ns;
+	/* So many sleeps, if begun before that, are not wanted any more. */
+	unsigned int unwanted;
+	uint64_t unwanted_until_ns;
+	enum power_state told; /* the state last given to ops->event */
+	bool wake_seen;	       /* a source fired since the sleep began */
+	struct wake_source *wake_source; /* the one that did */
+	unsigned int shallow_tries;
+	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
+	bool press_wanted;	   /* a request came on the way up */
+	unsigned int presses;	   /* for the requests there are */
+	uint64_t press_delay_ns;   /* from the last to the next */
+	unsigned int devices_gone; /* since the request, and not back */
+};
+
+/* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
+void power_init(struct power *power, const struct power_ops *ops, void *ctx,
+		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus);
+void power_finish(struct power *power);
+
+/* --- vCPU threads (power_park.c) --- */
+/* The guest read the C2 port. Returns when the read may return. */
+void power_c2_read(struct power *power, unsigned int cpu);
+/* SLP_EN with S1. Returns when the guest is to go on. */
+void power_s1(struct power *power, unsigned int cpu);
+/* KVM_RUN was interrupted by a kick: take part in a census. */
+void power_kicked(struct power *power, unsigned int cpu);
+/* KVM_RUN returned with an exit: this vCPU runs guest code. Cheap. */
+void power_ran(struct power *power, unsigned int cpu);
+/* LPS0 _DSM told entry or exit. Idempotent: their order differs by kernel. */
+void power_lps0(struct power *power, bool entry);
+
+/* --- main loop (power.c) --- */
+/* After ops->post. */
+void power_poll(struct power *power);
+void power_timer_fired(struct power *power, enum power_timer timer);
+/* Answers to ops->quiesce and ops->restart. @device: the name, if r < 0. */
+void power_quiesced(struct power *power, int r, const char *device);
+void power_restarted(struct power *power);
+
+void power_add_source(struct power *power, struct wake_source *source);
+/*
+ * The event happened. Latches, raises, and wakes if the guest wants it. Return:
+ * whether the guest notices: false if its enable bits are clear, or if it
+ * sleeps and the source may not wake it.
+ */
+bool power_wake(struct power *power, struct wake_source *source);
+/*
+ * Wakes a guest by wake_gpe, or by whatever button it listens to. Return: 0
+ * (also when it is awake), or -EOPNOTSUPP if all enable bits are clear.
+ */
+int power_wake_forced(struct power *power) must_check;
+/* The guest took the event while running, or no longer wants it. */
+void power_taken(struct power *power, struct wake_source *source);
+
+/*
+ * Asks the guest to sleep and calls req->done() once, now or later. A guest
+ * that sleeps already is success at once; one on its way up is asked when it is
+ * up; one on its way down is not disturbed. @req->force is set by the caller.
+ * A press is an edge that whoever gets it may drop, as logind does while its
+ * last sleep is not over: it is repeated while the guest gives no sign.
+ */
+void power_suspend(struct power *power, struct power_request *req,
+		   uint64_t timeout_ns);
+/*
+ * Takes back every request: each ends as POWER_CANCELLED, a guest that sleeps
+ * or is about to because of one comes back, a pause ends. A guest that sleeps
+ * by itself stays asleep. Return: 0, or -EOPNOTSUPP as power_wake_forced().
+ */
+int power_cancel(struct power *power) must_check;
+
+/*
+ * Stops devices and vCPUs, whatever the guest does, and calls req->done() once,
+ * now or later. Done already is success at once. With @freeze the guest's
+ * clocks will not count it.
+ */
+void power_pause(struct power *power, struct power_request *req,
+		 uint64_t timeout_ns, bool freeze);
+/* Ends it; a guest that sleeps, sleeps on. Not paused: nothing. */
+void power_unpause(struct power *power);
+/* Main loop. */
+bool power_is_paused(const struct power *power);
+
+/* A live device was reset or suspended by its driver; one is live again. */
+void power_device_gone(struct power *power);
+void power_device_live(struct power *power);
+
+/* Lets every vCPU thread go, ends every request. The VM is ending. */
+void power_stop(struct power *power);
+
+/* Any thread. */
+enum power_state power_get_state(struct power *power);
+/* Of the sleep it is in, or of the last. */
+enum power_sleep power_get_kind(struct power *power);
+/* @ret_up: has started and is not offline; @ret_parked: its thread waits. */
+void power_get_vcpu(struct power *power, unsigned int cpu, bool *ret_up,
+		    bool *ret_parked);
+/* It sleeps, or is about to, and nobody asked it to. */
+bool power_sleeps_by_itself(struct power *power);
+const char *power_state_name(enum power_state state);
+const char *power_sleep_name(enum power_sleep kind);
+const char *power_step_name(enum power_step step);
+const char *power_event_name(enum power_event event);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opens what --serial and --console name: the fds a line of bytes comes from
+ * and goes to. Main thread.
+ *
+ * Nobody who reads or writes them waits, nor changes flags of an open file that
+ * the user's shell shares: each has an open file of our own that does not
+ * block. Where there can be none (a socket, another user's terminal) a thread
+ * copies between the user's file and a pipe of ours; it may wait, since it
+ * holds nothing. Regular files are shared, for their offset.
+ */
+#ifndef TORPOR_VMM_CHAR_FD_H
+#define TORPOR_VMM_CHAR_FD_H
+
+#include <pthread.h>
+
+#include "vmm/config/config.h"
+
+struct char_relay {
+	pthread_t thread;
+	int from, to; /* the thread's own */
+	bool started;
+};
+
+struct char_fd {
+	int in;	   /* owned; /dev/null if there is no input */
+	int out;   /* owned; /dev/null if output is discarded */
+	int slave; /* CHAR_PTY: open for our whole life; else -1 */
+	struct char_relay in_relay, out_relay;
+};
+
+#define CHAR_FD_NONE                             \
+	{                                        \
+		.in = -1, .out = -1, .slave = -1 \
+	}
+
+/**
+ * char_fd_open() - open a character back end
+ * @option: "--serial", for messages
+ * @ret: filled on failure too, for char_fd_close(); must not move
+ *
+ * CHAR_PTY logs the terminal's path and makes the symlink @cfg->path, replacing
+ * an old symlink. CHAR_FILE appends. No open waits: a FIFO is kept open for
+ * reading too, so that its reader may come later.
+ * Return: 0 or -errno with @err naming option, path and remedy.
+ */
+int char_fd_open(const struct char_config *cfg, const char *option,
+		 struct char_fd *ret, struct err *err) must_check;
+
+/*
+ * Closes it and removes the symlink of a CHAR_PTY. What was written is read
+ * first, by whoever has the terminal open, as long as that goes on reading: a
+ * second at most.
+ */
+void char_fd_close(const struct char_config *cfg, struct char_fd *fd);
+
+#endif

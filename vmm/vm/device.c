@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks after virtio devices: their processes, register pages and fences. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/log.h"
+#include "vmm/machine/kvm.h"
+#include "vmm/vm/device.h"
+
+#define NS_PER_MS 1000000ULL
+
+/*
+ * For one answer of a device process. Long, because a drain waits for the
+ * host's disk, and a slow request alone is not a hang.
+ */
+#define ANSWER_DEADLINE_NS (60000 * NS_PER_MS)
+/* How long a dead process's I/O may still be in the kernel. */
+#define FENCE_DEADLINE_NS (60000 * NS_PER_MS)
+#define FENCE_POLL_NS	  (5 * NS_PER_MS)
+
+/* ----------------------------------------------------- transport's needs */
+
+static struct vm_virtio *owner(struct virtio_mmio *mmio)
+{
+	return mmio->owner;
+}
+
+static void op_hold(struct virtio_mmio *mmio)
+{
+	vcpu_set_hold(&owner(mmio)->vm->vcpus);
+}
+
+static void op_release(struct virtio_mmio *mmio)
+{
+	vcpu_set_release(&owner(mmio)->vm->vcpus);
+}
+
+static void gone(struct vm_virtio *dev)
+{
+	if (!dev->gone)
+		power_device_gone(&dev->vm->power);
+	dev->gone = true;
+}
+
+static void live(struct vm_virtio *dev)
+{
+	/* What it held is delivered through its rings now. */
+	power_taken(&dev->vm->power, &dev->wake);
+	dev->gone = false;
+	power_device_live(&dev->vm->power);
+}
+
+static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
+{
+	struct vm_virtio *dev = owner(mmio);
+	struct trace *trace = &dev->vm->trace;
+
+	switch (event) {
+	case VIRTIO_MMIO_WENT_LIVE:
+		live(dev);
+		break;
+	case VIRTIO_MMIO_WAS_RESET:
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_SUSPENDING:
+		trace_begin(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		break;
+	case VIRTIO_MMIO_SUSPENDED:
+		trace_end(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
+		gone(dev);
+		break;
+	case VIRTIO_MMIO_RESUMED:
+		if (!dev->gone) { /* it was not to suspend after all */
+			trace_end(trace, TRACE_DEVICE(dev->index),
+				  TRACE_SUSPENDS);
+			break;
+		}
+		trace_instant(trace, TRACE_DEVICE(dev->index), TRACE_RESUMED,
+			      NULL);
+		live(dev);
+		break;
+	}
+}
+
+static void kill_process(struct vm_virtio *dev)
+{
+	if (dev->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, dev->pidfd, SIGKILL, NULL,
+			      0);
+}
+
+/* ------------------------------------------------------ death and fence */
+
+static void look_at_fence(struct loop_timer *timer)
+{
+	struct vm_virtio *dev =
+		container_of(timer, struct vm_virtio, fence_timer);
+	int r = 1;
+
+	if (dev->spawning)
+		r = 0;
+	else if (dev->has_image)
+		r = disk_image_fenced(&dev->image);
+	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
+		loop_timer_set(&dev->vm->loop, timer, FENCE_POLL_NS,
+			       look_at_fence);
+		return;
+	}
+	if (r != 1)
+		log_err("%s: the dead process still has I/O in flight; the "
+			"device stays broken",
+			dev->name);
+	virtio_mmio_fenced(&dev->mmio, r == 1);
+}
+
+static void begin_fence(struct vm_virtio *dev)
+{
+	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
+	look_at_fence(&dev->fence_timer);
+}
+
+static void op_failed(struct virtio_mmio *mmio, const char *why)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	if (dev->is_foreign)
+		log_err("%s: back end: %s", dev->name, why);
+	else
+		log_err("%s: device process %d: %s", dev->name, dev->pid, why);
+	kill_process(dev);
+	vm_ctl_close(dev);
+	vm_tell(dev->vm, device, dev, VM_DEVICE_DIED, why);
+	/* No end of a process will tell. */
+	if (dev->spawning)
+		begin_fence(dev);
+	/*
+	 * It may live on with all of the guest's memory, and what it has in
+	 * flight has no fence: nobody can ever say that it is over.
+	 */
+	if (dev->is_foreign)
+		virtio_mmio_fenced(mmio, false);
+}
+
+/* There is no process, so nothing of it but in-flight I/O is left. */
+static void process_gone(struct vm_virtio *dev, const char *why)
+{
+	virtio_mmio_died(&dev->mmio, why);
+	/* So that who connects is told, and does not wait for nobody. */
+	if (dev->vsock && !dev->mmio.respawning)
+		vsock_socket_close(dev->vsock);
+	begin_fence(dev);
+}
+
+static void on_process_end(struct loop_source *src, uint32_t events)
+{
+	struct vm_virtio *dev = container_of(src, struct vm_virtio, pid_src);
+
+	loop_remove(&dev->vm->loop, src);
+	fd_close(&dev->pidfd);
+	process_gone(dev, "died");
+}
+
+/* ------------------------------------------------------------------ wake */
+
+static void on_wake(struct loop_source *src, uint32_t events)
+{
+	struct vm_virtio *dev = container_of(src, struct vm_virtio, wake_src);
+
+	/*
+	 * Not one of an arming that is being taken back, nor one that went with
+	 * its acknowledgement.
+	 */
+	if (fd_event_drain(dev->wake_fd) && dev->wake.armed)
+		(void)power_wake(&dev->vm->power, &dev->wake);
+}
+
+void vm_virtio_arm(struct vm_virtio *dev, bool armed, struct mailbox_item *item)
+{
+	bool was_armed = dev->wake.armed;
+
+	if (dev->wake.off || (!armed && !was_armed && !vm_ctl_arming(dev))) {
+		mailbox_complete(item);
+		return;
+	}
+	dev->wake.armed = armed;
+	if (!armed)
+		power_taken(&dev->vm->power, &dev->wake);
+	/* Even one that is armed: it wakes once, and that may be over. */
+	vm_ctl_arm(dev, item);
+}
+
+static void op_config_published(struct virtio_mmio *mmio)
+{
+	vm_ctl_published(owner(mmio));
+}
+
+void vm_virtio_release_waiters(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		vm_ctl_release(dev);
+		if (dev->in_set)
+			virtio_mmio_release_waiters(&dev->mmio);
+	}
+}
+
+const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->vetoes && virtio_mmio_is_live(&dev->mmio) &&
+		    !(dev->mmio.acked & VIRTIO_MMIO_SUSPEND_BOTH))
+			return dev;
+	}
+	return NULL;
+}
+
+/* ------------------------------------------------------ making a device */
+
+/* The device's page, mapped at its place among all pages. */
+static int map_page(struct vm *vm, struct vm_virtio *dev)
+{
+	uint8_t *at =
+		(uint8_t *)vm->pages + (size_t)dev->index * VIRTIO_REGPAGE_SIZE;
+	void *p;
+
+	dev->page_fd = fd_memfd_sealed(dev->name, VIRTIO_REGPAGE_SIZE, 0);
+	if (dev->page_fd < 0)
+		return dev->page_fd;
+	p = mmap(at, VIRTIO_REGPAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, dev->page_fd, 0);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
+{
+	int r = bus_add(&vm->mmio, &dev->mmio.bus);
+
+	for (unsigned int q = 0; q < dev->mmio.nr_queues && r == 0; q++)
+		r = kvm_ioeventfd(vm->vm_fd,
+				  dev->mmio.bus.base +
+					  VIRTIO_MMIO_QUEUE_NOTIFY_REG,
+				  dev->mmio.kick_fds[q], q, true);
+	if (r == 0)
+		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.irq_fd, dev->gsi);
+	if (r == 0 && dev->mmio.used_irq_fd >= 0)
+		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.used_irq_fd,
+				      dev->gsi);
+	return r;
+}
+
+/* The ring does not run: nothing is lost between the two. */
+static int op_kick_moves(struct virtio_mmio *mmio, unsigned int queue, int fd)
+{
+	int vm_fd = owner(mmio)->vm->vm_fd;
+	uint64_t gpa = mmio->bus.base + VIRTIO_MMIO_QUEUE_NOTIFY_REG;
+	int r = kvm_ioeventfd(vm_fd, gpa, mmio->kick_fds[queue], queue, false);
+
+	return r < 0 ? r : kvm_ioeventfd(vm_fd, gpa, fd, queue, true);
+}
+
+static void on_ready(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = owner(mmio);
+
+	dev->vm->handshakes--;
+	if (r < 0)
+		virtio_mmio_died(
+			mmio, mmio->refused ? mmio->refused
+					    : "did not answer the handshake");
+}
+
+/*
+ * Asks the spawner for a process by dev->plan, @wait: and waits for it. Return:
+ * the VMM's end of its vhost-user socket, or -errno with @err.
+ */
+static int launch(struct vm_virtio *dev, bool wait, struct spawn_result *res,
+		  struct err *err)
+{
+	struct spawn_request *req = &dev->plan.req;
+	struct vm *vm = dev->vm;
+	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
+	_cleanup_fd_ int dial = -1;
+	int r = 0;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0)
+		r = err_set_errno(err, -errno, "device %s", dev->name);
+	req->name = dev->name;
+	req->vhost_fd = vhost[1];
+	req->ctl_fd = ctl[1];
+	req->regpage_fd = dev->page_fd;
+	req->wake_fd = dev->wake_fd;
+	if (r == 0 && dev->vsock) {
+		r = dial = vsock_socket_dials(dev->vsock, err);
+		req->backend_fds[req->nr_backend_fds - 1] = dial;
+	}
+	if (r >= 0)
+		r = wait ? spawner_spawn(vm->spawner, req, res, err)
+			 : spawner_spawn_begin(vm->spawner, req, err);
+	if (r == 0) {
+		r = vm_ctl_open(dev, ctl[0]);
+		if (r < 0) {
+			(void)err_set_errno(err, r, "device %s", dev->name);
+		} else {
+			ctl[0] = -1;
+			r = TAKE_FD(vhost[0]);
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		fd_close(&vhost[i]);
+		fd_close(&ctl[i]);
+	}
+	return r;
+}
+
+/* Watches it. @res: owned from here on. */
+static int launched(struct vm_virtio *dev, const struct spawn_result *res)
+{
+	dev->pid = res->pid;
+	dev->pidfd = res->pidfd;
+	return loop_add(&dev->vm->loop, &dev->pid_src, dev->pidfd, EPOLLIN,
+			on_process_end);
+}
+
+/* ------------------------------------------------------- another process */
+
+static void spawn_add(struct vm_virtio *dev)
+{
+	struct vm_virtio **at = &dev->vm->spawns;
+
+	while (*at)
+		at = &(*at)->next_spawn;
+	*at = dev;
+	dev->next_spawn = NULL;
+	dev->spawning = true;
+}
+
+static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
+{
+	if (launched(dev, res) < 0) {
+		kill_process(dev);
+		fd_close(&dev->pidfd);
+		process_gone(dev, "cannot be watched");
+	} else if (dev->mmio.dead) {
+		/* It came too late. */
+		kill_process(dev);
+	} else {
+		log_warn("%s: another process, %d, in its place", dev->name,
+			 dev->pid);
+		vm_tell(dev->vm, device, dev, VM_DEVICE_RESPAWNED, NULL);
+	}
+}
+
+void vm_virtio_on_spawner(struct vm *vm)
+{
+	struct vm_virtio *dev = vm->spawns;
+	struct spawn_result res;
+	struct err err;
+	int r = spawner_spawn_end(vm->spawner, dev->name, &res, &err);
+
+	if (r == -EINPROGRESS)
+		return;
+	vm->spawns = dev->next_spawn;
+	dev->spawning = false;
+	if (r == 0) {
+		spawned(dev, &res);
+		return;
+	}
+	log_err("%s: %s", dev->name, err.msg);
+	process_gone(dev, "could not be made anew");
+}
+
+/* The address of a card is what its driver has set, not what we once gave it.
+ */
+static void keep_mac(struct vm_virtio *dev)
+{
+	const uint8_t *mac = dev->mmio.config;
+	char text[MAC_TEXT_BYTES];
+
+	/* A group address a captured process may have made up. */
+	if (!dev->mac[0] || mac_is_group(mac))
+		return;
+	mac_format(mac, text);
+	(void)snprintf(dev->plan.words[0], sizeof(dev->plan.words[0]), "mac=%s",
+		       text);
+}
+
+/*
+ * In place of one that has died. All of its files are at hand, but for an
+ * image: that is opened anew, as the fence of the next death needs.
+ */
+static int respawn(struct vm_virtio *dev, struct err *err)
+{
+	_cleanup_fd_ int image_fd = -1;
+	int r, vhost_fd;
+
+	if (dev->spawning)
+		return err_set(err, -EBUSY,
+			       "the spawner has not answered for it yet");
+	if (dev->has_image) {
+		r = image_fd = disk_image_open(&dev->image, dev->name, err);
+		if (r < 0)
+			return r;
+		dev->plan.req.backend_fds[0] = image_fd;
+	}
+	keep_mac(dev);
+	vhost_fd = launch(dev, false, NULL, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
+	spawn_add(dev);
+	r = virtio_mmio_respawn(&dev->mmio, vhost_fd);
+	if (r < 0) {
+		fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
+	}
+	return 0;
+}
+
+static int op_respawn(struct virtio_mmio *mmio)
+{
+	struct vm_virtio *dev = owner(mmio);
+	struct err err;
+	int r;
+
+	if (!dev->plan.type->respawns)
+		return -EOPNOTSUPP;
+	r = respawn(dev, &err);
+	if (r < 0) {
+		log_err("%s: %s", dev->name, err.msg);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		return r;
+	}
+	/* What the guest has armed it watches for, and what came meanwhile. */
+	if (dev->wake.armed)
+		vm_ctl_arm(dev, NULL);
+	return 0;
+}
+
+static const struct virtio_mmio_ops mmio_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.event = op_event,
+	.failed = op_failed,
+	.respawn = op_respawn,
+	.config_published = op_config_published,
+};
+
+/* Nobody makes another one of these. */
+static const struct virtio_mmio_ops foreign_ops = {
+	.hold = op_hold,
+	.release = op_release,
+	.event = op_event,
+	.failed = op_failed,
+	.kick_moves = op_kick_moves,
+};
+
+static int start_transport(struct vm *vm, struct vm_virtio *dev,
+			   const struct device_type *type, int vhost_fd)
+{
+	static const uint64_t suspend[] = {
+		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
+		[SUSPEND_DRAFT] = VIRTIO_MMIO_SUSPEND_DRAFT,
+		[SUSPEND_BOTH] = VIRTIO_MMIO_SUSPEND_BOTH,
+		[SUSPEND_OFF] = 0,
+	};
+	const struct virtio_mmio_config cfg = {
+		.name = dev->name,
+		.device_id = type->id,
+		.queue_size = type->queue_size,
+		.nr_queues = type->nr_queues,
+		.config_size = type->config_size,
+		.gpa = LAYOUT_VIRTIO_BASE +
+		       (uint64_t)dev->index * LAYOUT_VIRTIO_STRIDE,
+		.page = (struct virtio_regpage *)vm->pages + dev->index,
+		.vhost_fd = vhost_fd,
+		.deadline_ns = ANSWER_DEADLINE_NS,
+		.suspend = suspend[dev->plan.suspend],
+		.suspend_deadline_ns = vm->cfg->device_timeout_ms * NS_PER_MS,
+		.foreign = dev->is_foreign ? &dev->foreign : NULL,
+	};
+	int r;
+
+	dev->mmio.ops = dev->is_foreign ? &foreign_ops : &mmio_ops;
+	dev->mmio.owner = dev;
+	r = virtio_mmio_init(&dev->mmio, &cfg, &vm->loop, &vm->mailbox, &vm->gm,
+			     on_ready);
+	if (r < 0)
+		return r;
+	dev->in_set = true;
+	vm->handshakes++;
+	return connect_kvm(vm, dev);
+}
+
+struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
+				int number, struct err *err)
+{
+	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
+	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
+
+	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO) {
+		(void)err_usage(err, -ENOSPC,
+				"too many virtio devices; the limit is %d "
+				"(--irqchip split) or 16 (--irqchip kernel)",
+				LAYOUT_MAX_VIRTIO);
+		return NULL;
+	}
+	*dev = (struct vm_virtio){
+		.vm = vm,
+		.role = type->role,
+		.vetoes = type->vetoes,
+		.plan = { .type = type,
+			  .req = { .role = type->role,
+				   .ctl_fd = -1,
+				   .regpage_fd = -1,
+				   .wake_fd = -1,
+				   .vhost_fd = -1 },
+			  .kept_fds = { -1, -1 } },
+		.index = vm->nr_virtio,
+		.gsi = (uint32_t)gsi,
+		.page_fd = -1,
+		.ctl = { .fd = -1, .src.fd = -1 },
+		.wake_fd = -1,
+		.pidfd = -1,
+		.wake_src.fd = -1,
+		.pid_src.fd = -1,
+	};
+	if (number < 0)
+		(void)snprintf(dev->name, sizeof(dev->name), "%s", type->role);
+	else
+		(void)snprintf(dev->name, sizeof(dev->name), "%s%d", type->role,
+			       number);
+	dev->wake.name = dev->name;
+	dev->wake.gpe_bit = 1U << dev->index;
+	trace_name_device(&vm->trace, dev->index, dev->name);
+	vm->nr_virtio++;
+	return dev;
+}
+
+int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
+{
+	struct spawn_result res;
+	int r, vhost_fd;
+
+	r = map_page(vm, dev);
+	if (r == 0)
+		r = dev->wake_fd = fd_event_create();
+	if (r >= 0)
+		r = loop_add(&vm->loop, &dev->wake_src, dev->wake_fd, EPOLLIN,
+			     on_wake);
+	if (r < 0)
+		return err_set_errno(err, r, "device %s", dev->name);
+	loop_pace(&dev->wake_src);
+	vhost_fd = launch(dev, true, &res, err);
+	if (vhost_fd < 0)
+		return vhost_fd;
+	r = launched(dev, &res);
+	if (r < 0) {
+		fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
+	}
+	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
+	if (r < 0) {
+		if (!dev->in_set)
+			fd_close(&vhost_fd);
+		return err_set_errno(err, r, "device %s", dev->name);
+	}
+	power_add_source(&vm->power, &dev->wake);
+	return 0;
+}
+
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_type *type, int vhost_fd,
+		     struct err *err)
+{
+	int r;
+
+	dev->is_foreign = true;
+	/* It has nothing to say it with. */
+	dev->wake.off = true;
+	r = map_page(vm, dev);
+	if (r == 0)
+		r = start_transport(vm, dev, type, vhost_fd);
+	if (!dev->in_set)
+		fd_close(&vhost_fd);
+	if (r < 0)
+		return err_set_errno(err, r, "device %s", dev->name);
+	return 0;
+}
+
+/* One read-only memslot spans the pages: reads do not exit, writes do. */
+static int map_pages(struct vm *vm, unsigned int nr)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = ARCH_MAX_RAM_RANGES,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = LAYOUT_VIRTIO_BASE,
+		.memory_size = nr * (uint64_t)VIRTIO_REGPAGE_SIZE,
+		.userspace_addr = (uint64_t)(uintptr_t)vm->pages,
+	};
+
+	return nr ? kvm_set_memory(vm->vm_fd, &slot) : 0;
+}
+
+int vm_virtio_create(struct vm *vm, struct err *err)
+{
+	unsigned int nr = vm_devices_count(vm->cfg);
+	int r;
+
+	if (nr == 0)
+		return 0;
+	/* A reservation; each device's memfd is mapped over its part. */
+	vm->pages = mmap(NULL, (size_t)nr * VIRTIO_REGPAGE_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (vm->pages == MAP_FAILED) {
+		vm->pages = NULL;
+		return err_set_errno(err, -errno, "register pages");
+	}
+	r = vm_devices_create(vm, err);
+	if (r < 0)
+		return r;
+	r = map_pages(vm, nr);
+	return r < 0 ? err_set_errno(err, r, "KVM: read-only memory") : 0;
+}
+
+int vm_virtio_wait_ready(struct vm *vm, struct err *err)
+{
+	while (vm->handshakes > 0) {
+		int r = loop_turn(&vm->loop, -1);
+
+		if (r < 0)
+			return err_set_errno(err, r, "event loop");
+		/* SIGTERM meanwhile. */
+		if (atomic_load(&vm->exit_code) >= 0)
+			return -ECANCELED;
+	}
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->mmio.dead)
+			return err_set(err, -ECHILD,
+				       "device %s did not start; its messages "
+				       "say why",
+				       dev->name);
+	}
+	return 0;
+}
+
+void vm_virtio_destroy(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->in_set)
+			virtio_mmio_finish(&dev->mmio);
+		loop_timer_cancel(&vm->loop, &dev->fence_timer);
+		vm_ctl_close(dev);
+		loop_remove(&vm->loop, &dev->wake_src);
+		loop_remove(&vm->loop, &dev->pid_src);
+		fd_close(&dev->wake_fd);
+		fd_close(&dev->pidfd);
+		fd_close(&dev->page_fd);
+		fd_close(&dev->plan.kept_fds[0]);
+		fd_close(&dev->plan.kept_fds[1]);
+		if (dev->has_image)
+			disk_image_finish(&dev->image);
+		if (dev->vsock)
+			vsock_socket_close(dev->vsock);
+		free(dev->vsock);
+	}
+	if (vm->pages)
+		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *
+						VIRTIO_REGPAGE_SIZE);
+	vm->pages = NULL;
+	vm->nr_virtio = 0;
+}

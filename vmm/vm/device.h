@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Between the files of a VM's virtio devices: vm_devices.c knows what each
+ * option's device is given, vm_virtio.c makes its process and transport and
+ * looks after them, vm_ctl.c talks to the process. Main loop.
+ */
+#ifndef TORPOR_VMM_VM_VIRTIO_H
+#define TORPOR_VMM_VM_VIRTIO_H
+
+#include "vmm/vm/vm.h"
+
+struct device_type {
+	const char *role;
+	uint32_t id;
+	uint16_t queue_size;
+	unsigned int nr_queues;
+	uint32_t config_size;
+	/* Linux' driver refuses to sleep unless it can suspend the device. */
+	bool vetoes;
+	/* It keeps nothing but what is in its rings. */
+	bool respawns;
+};
+
+/* --- vm_devices.c --- */
+unsigned int vm_devices_count(const struct vm_config *cfg);
+/* One after the other, in the order of their slots. */
+int vm_devices_create(struct vm *vm, struct err *err) must_check;
+
+/* --- vm_virtio.c --- */
+/*
+ * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
+ * NULL with @err: none is free, -ENOSPC.
+ */
+struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
+				int number, struct err *err) must_check;
+/* Spawns the process of dev->plan and connects it. */
+int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
+		    struct err *err) must_check;
+/*
+ * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
+ * from here on. @type: dev->plan.type but for what the options say; borrowed.
+ */
+int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+		     const struct device_type *type, int vhost_fd,
+		     struct err *err) must_check;
+
+/* --- vm_ctl.c --- */
+/* @fd: of a new process, owned on success. Return: 0 or -errno. */
+int vm_ctl_open(struct vm_virtio *dev, int fd) must_check;
+/* The process is dead or as good as that: nobody waits for it any more. */
+void vm_ctl_close(struct vm_virtio *dev);
+/*
+ * Tells the process whether it shall wake the guest (dev->wake.armed). One
+ * message is on its way at most, what was wanted last follows it. @item, or
+ * NULL, is completed when the process has acknowledged the last one.
+ */
+void vm_ctl_arm(struct vm_virtio *dev, struct mailbox_item *item);
+/* The driver reads what the process has said of its config space. */
+void vm_ctl_published(struct vm_virtio *dev);
+/* The process has not acknowledged what it was told last. */
+bool vm_ctl_arming(const struct vm_virtio *dev);
+/* Completes the items of all who wait. */
+void vm_ctl_release(struct vm_virtio *dev);
+
+/* --- vm_vhost_user.c --- */
+/* Number @i of --vhost-user. */
+int vm_vhost_user_create(struct vm *vm, unsigned int i,
+			 struct err *err) must_check;
+
+#endif

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connects the coordinator to this VM's vCPUs, devices, timers and clients. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/base/log.h"
+#include "vmm/vm/device.h"
+
+#define NS_PER_MS 1000000ULL
+
+static struct vm *vm_of(void *ctx)
+{
+	return ctx;
+}
+
+/* ------------------------------------------------------- vCPU threads */
+
+static unsigned int op_inspect(void *ctx, unsigned int cpu)
+{
+	return vcpu_inspect(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_halt(void *ctx, unsigned int cpu)
+{
+	vcpu_halt(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_kick(void *ctx, unsigned int cpu)
+{
+	vcpu_kick(&vm_of(ctx)->vcpus.vcpus[cpu]);
+}
+
+static void op_post(void *ctx)
+{
+	mailbox_post(&vm_of(ctx)->mailbox, &vm_of(ctx)->power_item);
+}
+
+static struct vm *vm_of_vcpu(const struct vcpu *vcpu)
+{
+	return vcpu->set->ctx;
+}
+
+static void vcpu_ran(struct vcpu *vcpu)
+{
+	power_ran(&vm_of_vcpu(vcpu)->power, vcpu->index);
+}
+
+static void vcpu_kicked(struct vcpu *vcpu)
+{
+	vm_halt_kicked(vm_of_vcpu(vcpu), vcpu);
+	power_kicked(&vm_of_vcpu(vcpu)->power, vcpu->index);
+}
+
+static bool vcpu_port_read(struct vcpu *vcpu, uint16_t port, void *data,
+			   uint32_t len)
+{
+	if (port != LAYOUT_PORT_PMC_C2 || len != 1)
+		return false;
+	*(uint8_t *)data = 0;
+	power_c2_read(&vm_of_vcpu(vcpu)->power, vcpu->index);
+	return true;
+}
+
+static void vcpu_eoi(struct vcpu *vcpu, uint8_t vector)
+{
+	irqchip_eoi(&vm_of_vcpu(vcpu)->irqchip, vector);
+}
+
+static void vcpu_ended(struct vcpu *vcpu, enum vcpu_end end, const char *why)
+{
+	struct vm *vm = vm_of_vcpu(vcpu);
+
+	if (atomic_load(&vm->exit_code) >= 0)
+		return;
+	if (end == VCPU_END_INTERNAL)
+		log_err("the guest cannot run on: %s", why);
+	vm_end(vm, end == VCPU_END_RESET ? VM_EXIT_RESET : VM_EXIT_CRASH);
+}
+
+const struct vcpu_ops vm_vcpu_ops = {
+	.begin = vm_jail_vcpu,
+	.ran = vcpu_ran,
+	.kicked = vcpu_kicked,
+	.port_read = vcpu_port_read,
+	.eoi = vcpu_eoi,
+	.ended = vcpu_ended,
+};
+
+/* ------------------------------------------------------- down and up */
+
+static bool all_moved(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		const struct vm_virtio *dev = &vm->virtio[i];
+
+		if (dev->moving || (vm->quiescing && vm_ctl_arming(dev)))
+			return false;
+	}
+	return true;
+}
+
+static void moving(struct vm_virtio *dev, const char *how)
+{
+	dev->moving = how;
+	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), how);
+}
+
+static void moved(struct vm_virtio *dev)
+{
+	trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), dev->moving);
+	dev->moving = NULL;
+}
+
+static uint64_t move_deadline_ns(const struct vm *vm)
+{
+	return vm->cfg->device_timeout_ms * NS_PER_MS;
+}
+
+static void quiesce_end(struct vm *vm)
+{
+	if (!vm->quiescing || !all_moved(vm))
+		return;
+	vm->quiescing = false;
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
+	power_quiesced(&vm->power, vm->move_result, vm->move_device);
+}
+
+void vm_power_armed(struct vm *vm)
+{
+	quiesce_end(vm);
+}
+
+static void device_late(struct vm_virtio *dev, const char *what)
+{
+	log_warn("%s did not %s in %u ms", dev->name, what,
+		 dev->vm->cfg->device_timeout_ms);
+	moved(dev);
+	virtio_mmio_forget_move(&dev->mmio);
+}
+
+/*
+ * A device that does not stop in time spoils the sleep and not more: a drain
+ * waits for the host's disk, and the process is not hung for that. It is if it
+ * does not answer for much longer, which the transport finds out, or does not
+ * acknowledge its arming, for which vm_ctl.c has a deadline.
+ */
+static void on_quiesce_deadline(struct loop_timer *timer)
+{
+	struct vm *vm = container_of(timer, struct vm, move_timer);
+
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		struct vm_virtio *dev = &vm->virtio[i];
+		bool late = dev->moving || vm_ctl_arming(dev);
+
+		if (late && vm->move_result == 0) {
+			vm->move_result = -ETIMEDOUT;
+			vm->move_device = dev->name;
+		}
+		if (dev->moving)
+			device_late(dev, "stop");
+	}
+	vm->quiescing = false;
+	power_quiesced(&vm->power, vm->move_result, vm->move_device);
+}
+
+static void on_quiesced(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = mmio->owner;
+	struct vm *vm = dev->vm;
+
+	if (r < 0 && vm->move_result == 0) {
+		vm->move_result = r;
+		vm->move_device = dev->name;
+	}
+	moved(dev);
+	quiesce_end(vm);
+}
+
+static void op_quiesce(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	/* From here on a byte stays in its fd, where it counts as a wake. */
+	vm->serial_wake.armed =
+		serial_wake_armed(&vm->serial) && !vm->serial_wake.off;
+	serial_hold(&vm->serial, true);
+	vm->quiescing = true;
+	vm->move_result = 0;
+	vm->move_device = NULL;
+	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
+		       on_quiesce_deadline);
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		moving(&vm->virtio[i], TRACE_DRAIN);
+	/* To all devices first, then collect: they drain side by side. */
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
+	quiesce_end(vm);
+}
+
+static void restart_end(struct vm *vm)
+{
+	if (!vm->restarting || !all_moved(vm))
+		return;
+	vm->restarting = false;
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
+	serial_hold(&vm->serial, false);
+	power_taken(&vm->power, &vm->serial_wake);
+	power_restarted(&vm->power);
+}
+
+/* The guest does not wait for one that is late; what it asks of it does. */
+static void on_restart_deadline(struct loop_timer *timer)
+{
+	struct vm *vm = container_of(timer, struct vm, move_timer);
+
+	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
+		if (vm->virtio[i].moving)
+			device_late(&vm->virtio[i], "start again");
+	}
+	restart_end(vm);
+}
+
+static void on_restarted(struct virtio_mmio *mmio, int r)
+{
+	struct vm_virtio *dev = mmio->owner;
+	struct vm *vm = dev->vm;
+
+	moved(dev);
+	if (r < 0)
+		vm_tell(vm, device, dev, VM_DEVICE_FAILED, NULL);
+	restart_end(vm);
+}
+
+static void op_restart(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->restarting = true;
+	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
+		       on_restart_deadline);
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		moving(&vm->virtio[i], TRACE_RESTART);
+	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
+	restart_end(vm);
+}
+
+/* ---------------------------------------------------------------- pause */
+
+static void op_hold(void *ctx)
+{
+	struct vm *vm = ctx;
+	int r;
+
+	vcpu_set_hold(&vm->vcpus);
+	r = guest_clock_stop(&vm->clock, vm->vm_fd);
+	if (r < 0)
+		(void)log_errno(r, "read the guest's clock");
+}
+
+static void op_set_clock(void *ctx, bool freeze)
+{
+	struct vm *vm = ctx;
+	int r;
+
+	if (!freeze) {
+		guest_clock_tell_stopped(&vm->vcpus);
+		return;
+	}
+	r = guest_clock_thaw(&vm->clock, vm->vm_fd, &vm->vcpus);
+	if (r < 0)
+		(void)log_errno(r, "take the pause out of the guest's clocks");
+}
+
+static void op_release(void *ctx)
+{
+	vcpu_set_release(&vm_of(ctx)->vcpus);
+}
+
+static void op_paused(void *ctx, bool paused)
+{
+	struct vm *vm = ctx;
+
+	log_debug(paused ? "paused" : "no longer paused");
+	vm_tell(vm, paused, paused);
+}
+
+static void op_pause_failed(void *ctx)
+{
+	vm_tell(vm_of(ctx), pause_failed);
+}
+
+static void op_storm(void *ctx, const struct wake_source *source)
+{
+	struct vm *vm = ctx;
+	static struct log_limit limit;
+
+	log_limited(&limit,
+		    "%s ended %u short sleeps in a row and does not wake the "
+		    "guest for a while (--wake-storm)",
+		    source->name, vm->power.storm_sleeps);
+	vm_tell(vm, storm, source);
+}
+
+/* ------------------------------------------------------- timers, events */
+
+static uint64_t op_now(void *ctx)
+{
+	return time_boot_ns();
+}
+
+static void on_timer(struct loop_timer *timer, enum power_timer which)
+{
+	struct vm *vm = container_of(timer, struct vm, power_timers[which]);
+
+	power_timer_fired(&vm->power, which);
+}
+
+static void on_timer_shallow(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_SHALLOW);
+}
+
+static void on_timer_resume(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_RESUME);
+}
+
+static void on_timer_request(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_REQUEST);
+}
+
+static void on_timer_refused(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_REFUSED);
+}
+
+static void on_timer_storm(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_STORM);
+}
+
+static void on_timer_press(struct loop_timer *timer)
+{
+	on_timer(timer, POWER_TIMER_PRESS);
+}
+
+static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
+{
+	static void (*const fns[])(struct loop_timer * timer) = {
+		[POWER_TIMER_SHALLOW] = on_timer_shallow,
+		[POWER_TIMER_RESUME] = on_timer_resume,
+		[POWER_TIMER_REQUEST] = on_timer_request,
+		[POWER_TIMER_REFUSED] = on_timer_refused,
+		[POWER_TIMER_STORM] = on_timer_storm,
+		[POWER_TIMER_PRESS] = on_timer_press,
+	};
+	struct vm *vm = ctx;
+
+	loop_timer_set(&vm->loop, &vm->power_timers[timer], delay_ns,
+		       fns[timer]);
+}
+
+static void op_timer_cancel(void *ctx, enum power_timer timer)
+{
+	struct vm *vm = ctx;
+
+	loop_timer_cancel(&vm->loop, &vm->power_timers[timer]);
+}
+
+static void op_event(void *ctx, enum power_state state,
+		     const struct wake_source *source)
+{
+	struct vm *vm = ctx;
+
+	log_debug("%s%s%s", power_state_name(state), source ? " by " : "",
+		  source ? source->name : "");
+	vm_tell(vm, state, state, source);
+	vm_halt_state(vm, state);
+}
+
+static const struct power_ops power_ops = {
+	.vcpu_inspect = op_inspect,
+	.vcpu_halt = op_halt,
+	.vcpu_kick = op_kick,
+	.post = op_post,
+	.quiesce = op_quiesce,
+	.restart = op_restart,
+	.vcpus_hold = op_hold,
+	.set_clock = op_set_clock,
+	.vcpus_release = op_release,
+	.now_ns = op_now,
+	.timer_set = op_timer_set,
+	.timer_cancel = op_timer_cancel,
+	.event = op_event,
+	.paused = op_paused,
+	.pause_failed = op_pause_failed,
+	.storm = op_storm,
+};
+
+static void on_power_item(struct mailbox_item *item)
+{
+	power_poll(&container_of(item, struct vm, power_item)->power);
+}
+
+/* --------------------------------------- what the platform devices tell */
+
+/* vCPU thread: the guest took fixed events by clearing their status. */
+static void pm_cleared(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
+		       bool bulk)
+{
+	struct vm *vm = container_of(pm, struct vm, pm);
+
+	/* Everything at once is ACPICA on its way to sleep: not taken. The
+	 * RTC's is cleared when it is armed too; reading its register C is
+	 * what takes an alarm. */
+	if (bulk || !(pm1 & (ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN)))
+		return;
+	(void)atomic_fetch_or(&vm->cleared_pm1, pm1);
+	mailbox_post(&vm->mailbox, &vm->pm_item);
+}
+
+static void rtc_taken(struct rtc *rtc)
+{
+	struct vm *vm = container_of(rtc, struct vm, rtc);
+
+	atomic_store(&vm->rtc_taken, 1);
+	mailbox_post(&vm->mailbox, &vm->pm_item);
+}
+
+static void on_pm_item(struct mailbox_item *item)
+{
+	struct vm *vm = container_of(item, struct vm, pm_item);
+	unsigned int pm1 = atomic_exchange(&vm->cleared_pm1, 0);
+
+	/* Set again since: that is the next event, which was not taken. */
+	pm1 &= ~(unsigned int)acpi_pm_get(&vm->pm).pm1_sts;
+	if (pm1 & ACPI_PM1_PWRBTN)
+		power_taken(&vm->power, &vm->power.powerbtn);
+	if (pm1 & ACPI_PM1_SLPBTN)
+		power_taken(&vm->power, &vm->power.sleepbtn);
+	if (vm->power.launcher.pm1_bit & pm1)
+		power_taken(&vm->power, &vm->power.launcher);
+	if (atomic_exchange(&vm->rtc_taken, 0))
+		power_taken(&vm->power, &vm->power.rtc);
+}
+
+static void pm_sleep(struct acpi_pm *pm, unsigned int slp_typ)
+{
+	struct vm *vm = container_of(pm, struct vm, pm);
+
+	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
+		struct vcpu *vcpu = &vm->vcpus.vcpus[i];
+
+		if (!pthread_equal(vcpu->thread, pthread_self()))
+			continue;
+		if (slp_typ == LAYOUT_SLP_TYP_S5)
+			vm_end(vm, VM_EXIT_STOP);
+		else if (slp_typ == LAYOUT_SLP_TYP_S1)
+			power_s1(&vm->power, i);
+	}
+}
+
+static void rtc_alarm(struct rtc *rtc)
+{
+	struct vm *vm = container_of(rtc, struct vm, rtc);
+
+	(void)power_wake(&vm->power, &vm->power.rtc);
+}
+
+static void serial_input(struct serial *serial)
+{
+	struct vm *vm = container_of(serial, struct vm, serial);
+
+	(void)power_wake(&vm->power, &vm->serial_wake);
+}
+
+static void pmc_lps0(struct pmc *pmc, bool entry)
+{
+	power_lps0(&container_of(pmc, struct vm, pmc)->power, entry);
+}
+
+struct arm_call {
+	struct mailbox_item item;
+	struct vm_virtio *dev;
+	bool armed;
+};
+
+static void on_arm(struct mailbox_item *item)
+{
+	struct arm_call *call = container_of(item, struct arm_call, item);
+
+	vm_virtio_arm(call->dev, call->armed, item);
+}
+
+/*
+ * Waits until the device's process has taken it. What comes before that it may
+ * put into a running ring without a wake-up: the guest, which looks at its
+ * rings when this has returned, sees it there. What comes later is a wake
+ * event.
+ */
+static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
+{
+	struct vm *vm = container_of(pmc, struct vm, pmc);
+	struct arm_call call = { .item.fn = on_arm, .armed = armed };
+
+	if (index >= vm->nr_virtio)
+		return;
+	call.dev = &vm->virtio[index];
+	mailbox_call(&vm->mailbox, &call.item);
+}
+
+void vm_power_init(struct vm *vm)
+{
+	power_init(&vm->power, &power_ops, vm, &vm->pm, 1U << LAYOUT_GPE_WAKE,
+		   vm->cfg->cpus);
+	vm->power_made = true;
+	vm->power.trace = &vm->trace;
+	vm->power.storm_sleeps = vm->cfg->wake_storm;
+	vm->power_item.fn = on_power_item;
+	vm->pm_item.fn = on_pm_item;
+	vm->serial_wake = (struct wake_source){
+		.name = "serial",
+		.irq = irqchip_line(&vm->irqchip, LAYOUT_GSI_SERIAL),
+	};
+	power_add_source(&vm->power, &vm->serial_wake);
+	vm->pm.on_sleep = pm_sleep;
+	vm->pm.on_clear = pm_cleared;
+	vm->rtc.on_alarm = rtc_alarm;
+	vm->rtc.on_alarm_taken = rtc_taken;
+	vm->serial.on_held_input = serial_input;
+	vm->pmc.on_lps0 = pmc_lps0;
+	vm->pmc.on_arm = pmc_arm;
+}
+
+static int no_source(const struct vm *vm, const char *name, struct err *err)
+{
+	char known[256] = "";
+	size_t len = 0;
+
+	for (const struct wake_source *s = vm->power.sources;
+	     s && len < sizeof(known); s = s->next) {
+		if (s != &vm->power.launcher)
+			len += (size_t)snprintf(known + len,
+						sizeof(known) - len, " %s",
+						s->name);
+	}
+	return err_usage(err, -EINVAL,
+			 "--wake %s: no such source; this VM has%s", name,
+			 known);
+}
+
+int vm_power_narrow(struct vm *vm, struct err *err)
+{
+	for (unsigned int i = 0; i < vm->cfg->nr_wakes; i++) {
+		const struct wake_config *wake = &vm->cfg->wakes[i];
+		struct wake_source *s = vm->power.sources;
+
+		while (s && (s == &vm->power.launcher ||
+			     strcmp(s->name, wake->name) != 0))
+			s = s->next;
+		if (!s)
+			return no_source(vm, wake->name, err);
+		s->off = !wake->on;
+	}
+	vm->serial.no_wake = vm->serial_wake.off;
+	return 0;
+}
+
+void vm_power_finish(struct vm *vm)
+{
+	if (!vm->power_made)
+		return;
+	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
+		loop_timer_cancel(&vm->loop, &vm->power_timers[i]);
+	loop_timer_cancel(&vm->loop, &vm->move_timer);
+	power_finish(&vm->power);
+	vm->power_made = false;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One virtual machine, put together: memory, irqchip, devices, vCPUs and the
+ * coordinator. vmm/vm/vm.c makes and ends it, vmm/vm/device_types.c,
+ * vmm/vm/device.c and vmm/vm/ctl.c have its virtio devices and their processes,
+ * vmm/vm/power_ops.c connects the coordinator. The VM knows no control client:
+ * it tells its listener, which vmm/control/commands.c is. Everything here
+ * belongs to the main thread unless a member says otherwise.
+ */
+#ifndef TORPOR_VMM_VM_H
+#define TORPOR_VMM_VM_H
+
+#include <stdatomic.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/layout.h"
+#include "devices/acpi_pm.h"
+#include "devices/i8042.h"
+#include "devices/pci_conf.h"
+#include "devices/pmc.h"
+#include "devices/pvpanic.h"
+#include "devices/rtc.h"
+#include "devices/serial.h"
+#include "sandbox/jail.h"
+#include "sandbox/spawner.h"
+#include "virtio/mmio/mmio.h"
+#include "vmm/base/loop.h"
+#include "vmm/config/config.h"
+#include "vmm/machine/guest_clock.h"
+#include "vmm/machine/irqchip.h"
+#include "vmm/machine/mailbox.h"
+#include "vmm/machine/vcpu.h"
+#include "vmm/power/power.h"
+#include "vmm/trace/trace.h"
+#include "vmm/vm/char_fd.h"
+#include "vmm/vm/disk_image.h"
+#include "vmm/vm/halt.h"
+#include "vmm/vm/vsock_socket.h"
+
+/* Exit statuses of `torpor run`, as crosvm has them. */
+enum vm_exit {
+	VM_EXIT_STOP = 0,   /* powered off, or stopped on request */
+	VM_EXIT_RESET = 32, /* the guest rebooted */
+	VM_EXIT_CRASH = 33, /* torpor, KVM or the host failed */
+	VM_EXIT_PANIC = 34, /* the guest's kernel panicked */
+	VM_EXIT_USAGE = 35, /* bad option, value or file */
+};
+
+struct vm;
+struct vm_virtio;
+
+enum vm_device_event {
+	VM_DEVICE_DIED,	     /* @why it did */
+	VM_DEVICE_FAILED,    /* to start again after a sleep */
+	VM_DEVICE_RESPAWNED, /* another process is in its place */
+};
+
+struct vm_listener;
+
+/* What a VM tells its listener; main loop. Every slot is optional. */
+struct vm_events {
+	/* @by: the wake source behind it, or NULL. */
+	void (*state)(struct vm_listener *listener, enum power_state state,
+		      const struct wake_source *by);
+	void (*paused)(struct vm_listener *listener, bool paused);
+	/* A pause ended before it was one. */
+	void (*pause_failed)(struct vm_listener *listener);
+	/* @source does not wake the guest for a while. */
+	void (*storm)(struct vm_listener *listener,
+		      const struct wake_source *source);
+	/* @why: NULL unless it died. */
+	void (*device)(struct vm_listener *listener,
+		       const struct vm_virtio *dev, enum vm_device_event what,
+		       const char *why);
+	/* The guest has halted for good. */
+	void (*halted)(struct vm_listener *listener);
+	/* The main loop stood still for @ms in @in. */
+	void (*stalled)(struct vm_listener *listener, const char *in,
+			long long ms);
+	/* Nothing follows; no vCPU thread is left. */
+	void (*ended)(struct vm_listener *listener, enum vm_exit code);
+};
+
+/* Embedded in its owner. */
+struct vm_listener {
+	const struct vm_events *events;
+};
+
+/* Tells the listener, if there is one that wants to know. */
+#define vm_tell(vm, event, ...)                                 \
+	do {                                                    \
+		struct vm_listener *to_ = (vm)->listener;       \
+		if (to_ && to_->events->event)                  \
+			to_->events->event(to_, ##__VA_ARGS__); \
+	} while (0)
+
+struct device_type;
+
+/* What the process of a device is given. */
+struct device_plan {
+	const struct device_type *type;
+	struct spawn_request req;
+	char words[SPAWN_MAX_ARGS][48];
+	unsigned int nr_words;
+	int kept_fds[2]; /* owned, for the next process of the device; -1 */
+	enum suspend_mode suspend;
+};
+
+/* The VMM's end of the control channel to a device's process; vmm/vm/ctl.c. */
+struct vm_ctl {
+	int fd; /* -1: there is none, or it has been closed */
+	struct loop_source src;
+	uint32_t generation; /* of the last DEVCTL_WAKE_ARM */
+	bool asked;	     /* which has not been acknowledged yet */
+	bool again;	     /* and what is wanted has been said anew since */
+	struct loop_timer deadline;
+	struct mailbox_item *waiters; /* vCPUs in _DSW */
+	uint32_t config_told; /* generation of the last CONFIG_CHANGED */
+	bool config_telling;  /* it waits for CONFIG_PUBLISHED */
+};
+
+/* A virtio device: its transport, its process and its wake source. */
+struct vm_virtio {
+	struct vm *vm;
+	struct virtio_mmio mmio;
+	char name[16]; /* "blk0" */
+	const char *role;
+	unsigned int index; /* slot, GPE and _DSW number */
+	uint32_t gsi;
+	int page_fd; /* memfd of the register page */
+	struct vm_ctl ctl;
+	int wake_fd; /* eventfd */
+	int pidfd;   /* -1 once reaped */
+	pid_t pid;
+	struct loop_source wake_src, pid_src;
+	struct loop_timer fence_timer;
+	uint64_t fence_deadline_ns;
+	/* Its process was asked for; the spawner has not answered yet. */
+	bool spawning;
+	struct vm_virtio *next_spawn; /* of struct vm's spawns */
+	struct device_plan plan;
+	struct wake_source wake;
+	const char *moving; /* down or up, in the words of the trace; or NULL */
+	struct disk_image image; /* blk only */
+	bool has_image;
+	/* --vhost-user: nothing of the process is ours, nor in our hands. */
+	bool is_foreign;
+	struct virtio_mmio_foreign foreign;
+	uint8_t foreign_config[64];
+	bool in_set; /* transport initialised */
+	bool gone;   /* not live any more, as the coordinator knows */
+	bool vetoes; /* as its type does, see struct device_type */
+	char mac[18];
+	struct vsock_socket *vsock; /* vsock only; owned */
+};
+
+struct vm {
+	const struct vm_config *cfg;
+	struct loop loop;
+	struct mailbox mailbox;
+	struct loop_source signal_src, spawner_src;
+	struct vm_virtio *spawns; /* whose answers are to come, in order */
+	int signal_fd;
+	struct spawner *spawner;
+	struct vm_listener *listener; /* borrowed; or NULL */
+
+	int kvm_fd, vm_fd;
+	int ram_fd;
+	struct gmem gm;
+	struct irqchip irqchip;
+	struct bus pio, mmio;
+	struct vcpu_set vcpus;
+	struct jail_program vcpu_jail; /* while they start */
+	bool vcpus_made;
+
+	struct serial serial;
+	bool serial_made;
+	struct char_fd serial_fd, console_fds[CONFIG_MAX_CONSOLES];
+	uint8_t escape; /* state of the terminal's escape key */
+	struct rtc rtc;
+	bool rtc_made;
+	struct acpi_pm pm;
+	struct i8042 i8042;
+	struct pci_conf pci_conf;
+	struct pvpanic pvpanic;
+	struct pmc pmc;
+
+	void *pages; /* register pages side by side, one memslot */
+	struct vm_virtio virtio[LAYOUT_MAX_VIRTIO];
+	unsigned int nr_virtio;
+	unsigned int handshakes; /* not done yet */
+
+	struct trace trace; /* any thread records */
+	struct power power;
+	bool power_made;
+	struct vm_halt halt;
+	struct mailbox_item power_item; /* power_poll() */
+	struct mailbox_item pm_item;	/* PM registers changed */
+	struct loop_timer power_timers[POWER_NR_TIMERS];
+	struct guest_clock clock; /* when the last pause began */
+	struct loop_timer move_timer;
+	struct wake_source serial_wake;
+	int move_result; /* devices on their way down */
+	const char *move_device;
+	bool quiescing, restarting;
+	atomic_uint cleared_pm1;
+	atomic_uint rtc_taken;
+
+	atomic_int exit_code; /* -1 while running */
+};
+
+/**
+ * vm_create() - make a VM that answers, with no vCPU thread yet
+ * @vm: zeroed
+ * @cfg: checked, borrowed
+ * @spawner: borrowed; forked before anything else
+ *
+ * Return: 0 or -errno with @err, unless vm_end() was called meanwhile. Either
+ * way vm_destroy() follows.
+ */
+int vm_create(struct vm *vm, const struct vm_config *cfg,
+	      struct spawner *spawner, struct err *err) must_check;
+/*
+ * Narrows every thread, starts the guest and serves it to its end: vm_end().
+ * Return: as vm_create().
+ */
+int vm_run(struct vm *vm, struct err *err) must_check;
+/* Ends what a VM has, as far as it was made, and tells the listener of that. */
+void vm_destroy(struct vm *vm);
+
+/* Ends the VM with @code; the first call counts. Any thread. */
+void vm_end(struct vm *vm, enum vm_exit code);
+
+/* --- vm_virtio.c --- */
+/* Spawns every device of the configuration and starts the handshakes. */
+int vm_virtio_create(struct vm *vm, struct err *err) must_check;
+/* Runs the loop until every handshake is done. */
+int vm_virtio_wait_ready(struct vm *vm, struct err *err) must_check;
+void vm_virtio_destroy(struct vm *vm);
+/* vm->spawner has answered the first of vm->spawns. */
+void vm_virtio_on_spawner(struct vm *vm);
+/*
+ * The first device for whose sake a Linux guest refuses to sleep: its driver
+ * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
+ */
+const struct vm_virtio *vm_virtio_veto(const struct vm *vm);
+/*
+ * _DSW: the device may wake the guest, or not. @item is completed when its
+ * process has taken that, or is dead. Main loop.
+ */
+void vm_virtio_arm(struct vm_virtio *dev, bool armed,
+		   struct mailbox_item *item);
+/* The VM ends: lets every vCPU go that waits for a device. */
+void vm_virtio_release_waiters(struct vm *vm);
+
+/*
+ * What the VMM takes from itself: before there are vCPU threads; on each of
+ * them, first of all; on the main thread, when all have done that.
+ */
+int vm_jail_rights(struct vm *vm, struct err *err) must_check;
+int vm_jail_vcpu(struct vcpu *vcpu) must_check;
+int vm_jail_main(struct vm *vm, struct err *err) must_check;
+
+/* --- vm_power.c --- */
+void vm_power_init(struct vm *vm);
+void vm_power_finish(struct vm *vm);
+/* A device owes no acknowledgement any more; the coordinator may wait for it.
+ */
+void vm_power_armed(struct vm *vm);
+/* --wake; once every source is there. -EINVAL: no such source. */
+int vm_power_narrow(struct vm *vm, struct err *err) must_check;
+extern const struct vcpu_ops vm_vcpu_ops;
+
+#endif
