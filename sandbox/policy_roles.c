@@ -138,7 +138,7 @@ static const struct policy_rule fs[] = {
 	POLICY_ALLOW(fchownat),
 	POLICY_ALLOW(ftruncate),
 	POLICY_ALLOW(utimensat),
-	/* "user." ones only, see fs_attr.c. */
+	/* "user." ones only, see virtio/fs/attr.c. */
 	POLICY_ALLOW(getxattr),
 	POLICY_ALLOW(setxattr),
 	POLICY_ALLOW(listxattr),

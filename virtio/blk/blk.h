@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of the block device, shared by its parts: blk.c (role, config
- * space, ring), blk_request.c (what a request does, step by step) and two
+ * The inside of the block device, shared by its parts: device.c (role, config
+ * space, ring), request.c (what a request does, step by step) and two
  * engines that do the host's I/O. All of it runs on the device process's loop
  * thread; an engine's own threads see one request at a time and no ring.
  * Spec: virtio 1.x, 5.2.
  */
-#ifndef TORPOR_VIRTIO_BLK_H
-#define TORPOR_VIRTIO_BLK_H
+#ifndef TORPOR_VIRTIO_BLK_BLK_H
+#define TORPOR_VIRTIO_BLK_BLK_H
 
 #include <linux/virtio_blk.h>
 #include <stdbool.h>
@@ -44,7 +44,7 @@ struct blk_request {
 	struct virtio_blk *blk;
 	struct blk_request *next; /* in the free list or an engine's list */
 
-	/* The step in hand: set by blk_request.c, read by the engine. */
+	/* The step in hand: set by request.c, read by the engine. */
 	enum blk_op op;
 	int mode;	     /* fallocate */
 	uint64_t offset;     /* bytes */

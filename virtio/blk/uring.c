@@ -3,7 +3,7 @@
  * The io_uring engine of the block device. Loop thread only.
  *
  * The ring is made once, before the jail closes, and lives as long as the
- * device (blk_ring.h). While no request is in flight it costs nothing; what
+ * device (ring.h). While no request is in flight it costs nothing; what
  * would is the io-wq workers, which wake up every 5 s for as long as the
  * thread lives whose requests they did. A VM asleep shall have no wake-ups: so
  * a stop asks for another thread (end_thread), and the workers end with the

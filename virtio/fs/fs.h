@@ -16,8 +16,8 @@
  * sleep and even a reset device leave it alone: the driver that comes back
  * without FUSE_INIT finds its files open.
  */
-#ifndef TORPOR_VIRTIO_FS_H
-#define TORPOR_VIRTIO_FS_H
+#ifndef TORPOR_VIRTIO_FS_FS_H
+#define TORPOR_VIRTIO_FS_FS_H
 
 #include <linux/fuse.h>
 #include <stdbool.h>
@@ -70,7 +70,7 @@ struct fs_node {
 	struct fs_entry e;
 	uint64_t nlookup; /* references the guest has; the root needs none */
 	uint64_t dev, ino, mnt;
-	/* In a list of dirty ones, see fs_sync.c; at: NULL if it is in none. */
+	/* In a list of dirty ones, see sync.c; at: NULL if it is in none. */
 	struct fs_node *dirty_next, **dirty_at;
 	uint32_t hash_next; /* slot; 0: none */
 	int fd;		    /* O_PATH */
@@ -200,7 +200,7 @@ struct fs_op {
 #define FS_OP_DIR     2 /* and a directory */
 #define FS_OP_ANYTIME 4 /* also before FUSE_INIT */
 
-/* --- fs.c --- */
+/* --- device.c --- */
 
 /* Copies @len bytes behind the reply's header. Return: @len or -EINVAL. */
 int fs_reply(struct fs_request *req, const void *data, size_t len) must_check;
@@ -223,7 +223,7 @@ int fs_arg_text(const struct fs_request *req, size_t *off,
 /* Answers a chain that was held. */
 void fs_answer_held(struct virtio_fs *fs, const struct fs_wait *w, int error);
 
-/* --- fs_session.c: FUSE_INIT, FUSE_DESTROY, the tables --- */
+/* --- session.c: FUSE_INIT, FUSE_DESTROY, the tables --- */
 
 int fs_session_init(struct virtio_fs *fs) must_check;
 /* Forgets all but the root. */
@@ -267,7 +267,7 @@ void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle);
 /* Whether there may be one more fd. 0 or -ENFILE. */
 int fs_fd_room(struct virtio_fs *fs) must_check;
 
-/* --- fs_attr.c: attributes, extended attributes, symlink targets --- */
+/* --- attr.c: attributes, extended attributes, symlink targets --- */
 
 /* "N" of /proc/self/fd, the working directory. */
 struct fs_proc_path {
@@ -296,7 +296,7 @@ int fs_op_getxattr(struct fs_request *req);
 int fs_op_listxattr(struct fs_request *req);
 int fs_op_removexattr(struct fs_request *req);
 
-/* --- fs_dir.c: what has to do with names --- */
+/* --- dir.c: what has to do with names --- */
 
 /* One name in a directory. Return: 0 and a reference, or -errno. */
 int fs_lookup(struct virtio_fs *fs, struct fs_node *dir, const char *name,
@@ -318,7 +318,7 @@ int fs_op_readdirplus(struct fs_request *req);
 int fs_op_releasedir(struct fs_request *req);
 int fs_op_fsyncdir(struct fs_request *req);
 
-/* --- fs_file.c: open files --- */
+/* --- file.c: open files --- */
 
 int fs_op_open(struct fs_request *req);
 int fs_op_create(struct fs_request *req);
@@ -332,7 +332,7 @@ int fs_op_lseek(struct fs_request *req);
 int fs_op_fallocate(struct fs_request *req);
 int fs_op_copy_file_range(struct fs_request *req);
 
-/* --- fs_sync.c: what the guest has changed and nobody has synced --- */
+/* --- sync.c: what the guest has changed and nobody has synced --- */
 
 /* @node's data, names or attributes have changed. NULL: nothing has. */
 void fs_dirty_add(struct virtio_fs *fs, struct fs_node *node);
@@ -348,7 +348,7 @@ int fs_handle_sync(struct virtio_fs *fs, const struct fs_handle *handle,
 		   uint32_t flags) must_check;
 int fs_op_syncfs(struct fs_request *req);
 
-/* --- fs_lock.c --- */
+/* --- lock.c --- */
 
 int fs_op_getlk(struct fs_request *req);
 int fs_op_setlk(struct fs_request *req);
@@ -366,7 +366,7 @@ unsigned int fs_waits_count(const struct virtio_fs *fs, unsigned int queue);
 /* All are answered: the session is over. */
 void fs_waits_abort(struct virtio_fs *fs);
 
-/* --- fs_cred.c --- */
+/* --- cred.c --- */
 
 /*
  * Whether this process may act for others. Sets act_as_caller, keeps_suid,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of the transport share; see virtio/mmio/mmio.h. Main loop. */
-#ifndef TORPOR_VIRTIO_MMIO_INT_H
-#define TORPOR_VIRTIO_MMIO_INT_H
+#ifndef TORPOR_VIRTIO_MMIO_INTERNAL_H
+#define TORPOR_VIRTIO_MMIO_INTERNAL_H
 
 #include <linux/virtio_config.h>
 
@@ -21,7 +21,7 @@ static inline bool mmio_is_suspended(const struct virtio_mmio *dev)
 	return dev->status & MMIO_S_SUSPEND;
 }
 
-/* --- mmio.c --- */
+/* --- transport.c --- */
 /* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
 void mmio_needs_reset(struct virtio_mmio *dev, const char *why);
 /* Does any ring run in the back end? */
@@ -35,7 +35,7 @@ void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op);
 /* Goes on with what waits, unless an operation is in progress. */
 void mmio_next_work(struct virtio_mmio *dev);
 
-/* --- mmio_relay.c --- */
+/* --- foreign.c --- */
 /* The call eventfd of a foreign back end. Return: 0 or -errno. */
 int mmio_relay_init(struct virtio_mmio *dev) must_check;
 void mmio_relay_finish(struct virtio_mmio *dev);
@@ -47,12 +47,12 @@ int mmio_foreign_check(struct virtio_mmio *dev, int r);
 /* Features of the guest's that the back end knows nothing of. */
 uint64_t mmio_foreign_ours(const struct virtio_mmio *dev);
 
-/* --- mmio_quiesce.c --- */
+/* --- quiesce.c --- */
 /* VIRTIO_OP_QUIESCE, VIRTIO_OP_RESTART has ended. */
 void mmio_quiesce_done(struct virtio_mmio *dev, int r);
 void mmio_restart_done(struct virtio_mmio *dev, int r);
 
-/* --- mmio_respawn.c --- */
+/* --- respawn.c --- */
 /* The process has died. Return: whether another will take its place. */
 bool mmio_respawn_begin(struct virtio_mmio *dev);
 /* Nothing of it is in flight any more, or (not @ok) that will not be sure. */
@@ -60,7 +60,7 @@ void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok);
 /* VIRTIO_OP_RESPAWN has ended. */
 void mmio_respawn_done(struct virtio_mmio *dev, int r);
 
-/* --- mmio_suspend.c --- */
+/* --- suspend.c --- */
 /* At most one of the two dialects has been accepted. */
 bool mmio_suspend_features_ok(const struct virtio_mmio *dev);
 /* Is the back end being stopped or started for the driver's SUSPEND? */

@@ -17,8 +17,8 @@
  * live; the guest does not see it. What the driver does by VIRTIO_F_SUSPEND is
  * drawn in virtio/mmio/suspend.c; the two nest.
  */
-#ifndef TORPOR_VIRTIO_MMIO_H
-#define TORPOR_VIRTIO_MMIO_H
+#ifndef TORPOR_VIRTIO_MMIO_MMIO_H
+#define TORPOR_VIRTIO_MMIO_MMIO_H
 
 #include "virtio/regpage.h"
 #include "virtio/vhost_user/frontend.h"

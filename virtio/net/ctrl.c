@@ -7,7 +7,7 @@
  * Receive modes and addresses say what may wake the guest when it sleeps. What
  * reaches it awake is not filtered: the driver does not say again what it wants
  * after it has reset the device for suspend, and might have changed its mind
- * (net_filter.h).
+ * (filter.h).
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -4,7 +4,7 @@
  * thread only. Spec: virtio 1.x, 5.1.
  *
  * The tap is polled only while someone waits for a packet: the receive ring
- * runs and has buffers, or the VMM has armed the wake-up (net_wake.c). A device
+ * runs and has buffers, or the VMM has armed the wake-up (wake.c). A device
  * that neither runs nor is armed costs nothing; packets wait in the tap.
  *
  * Words: mac=aa:bb:cc:dd:ee:ff, wake=unicast, mtu=BYTES, and tap=NAME by hand.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See net_filter.h. */
+/* See filter.h. */
 #define _GNU_SOURCE
 #include "virtio/net/filter.h"
 

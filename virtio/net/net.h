@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of the network device, shared by its parts: net.c (role, rings,
- * life), net_rx.c, net_tx.c, net_ctrl.c and net_wake.c. Loop thread only. Spec:
+ * The inside of the network device, shared by its parts: device.c (role, rings,
+ * life), rx.c, tx.c, ctrl.c and wake.c. Loop thread only. Spec:
  * virtio 1.x, 5.1.
  */
-#ifndef TORPOR_VIRTIO_NET_H
-#define TORPOR_VIRTIO_NET_H
+#ifndef TORPOR_VIRTIO_NET_NET_H
+#define TORPOR_VIRTIO_NET_NET_H
 
 #include <linux/if_ether.h>
 #include <linux/virtio_net.h>
@@ -118,7 +118,7 @@ void net_watch(struct virtio_net *net);
 /* The tap will never give or take a packet again: the link is down. */
 void net_gone(struct virtio_net *net);
 
-/* net_rx.c: reads and delivers what there is, within limits. */
+/* rx.c: reads and delivers what there is, within limits. */
 void net_rx_run(struct virtio_net *net);
 /* Gives unused buffers back. A held packet stays. */
 void net_rx_stop(struct virtio_net *net);
@@ -129,15 +129,15 @@ bool net_rx_allowed(uint64_t offloads, const struct virtio_net_hdr_v1 *hdr);
 /* A read from the tap has failed: -EAGAIN is nothing, others end it. */
 void net_rx_failed(struct virtio_net *net, int code);
 
-/* net_tx.c */
+/* tx.c */
 void net_tx_run(struct virtio_net *net);
 
-/* net_ctrl.c */
+/* ctrl.c */
 void net_ctrl_run(struct virtio_net *net);
 /* ops->config_published */
 void net_ctrl_published(struct virtio_dev *dev);
 
-/* net_wake.c. Return: 0 or -ENOMEM. */
+/* wake.c. Return: 0 or -ENOMEM. */
 int net_wake_init(struct virtio_net *net, bool unicast) must_check;
 void net_wake_finish(struct virtio_net *net);
 /* ops->wake_arm */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tap interfaces. See net_tap.h.
+ * Tap interfaces. See tap.h.
  *
  * System calls, for the seccomp policy of the device process: ioctl with
  * TUNSETOFFLOAD and TUNSETTXFILTER while it runs. TUNGETIFF, TUNSETVNETHDRSZ

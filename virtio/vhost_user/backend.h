@@ -5,8 +5,8 @@
  * that breaks the protocol is answered by an error where the protocol has one
  * and else ends the connection; it never crashes the process.
  */
-#ifndef TORPOR_VIRTIO_BACKEND_H
-#define TORPOR_VIRTIO_BACKEND_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_BACKEND_H
+#define TORPOR_VIRTIO_VHOST_USER_BACKEND_H
 
 #include "virtio/device.h"
 

@@ -4,8 +4,8 @@
  * cycle, message stream, control channel), backend_request.c (what a message
  * does) and backend_ring.c (when a ring and the device run). Loop thread only.
  */
-#ifndef TORPOR_VIRTIO_BACKEND_INT_H
-#define TORPOR_VIRTIO_BACKEND_INT_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_BACKEND_INTERNAL_H
+#define TORPOR_VIRTIO_VHOST_USER_BACKEND_INTERNAL_H
 
 #include "virtio/vhost_user/backend.h"
 #include "virtio/vhost_user/vhost_user.h"

@@ -7,8 +7,8 @@
  * misses the deadline fails the operation with -EIO and then fails the whole
  * front end: on_failed(), after which every operation fails with -EIO.
  */
-#ifndef TORPOR_VIRTIO_FRONTEND_H
-#define TORPOR_VIRTIO_FRONTEND_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_FRONTEND_H
+#define TORPOR_VIRTIO_VHOST_USER_FRONTEND_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where a ring of a foreign back end has stopped. Main loop. */
-#ifndef TORPOR_VIRTIO_FRONTEND_SETTLE_H
-#define TORPOR_VIRTIO_FRONTEND_SETTLE_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_FRONTEND_SETTLE_H
+#define TORPOR_VIRTIO_VHOST_USER_FRONTEND_SETTLE_H
 
 #include "virtio/vhost_user/frontend.h"
 

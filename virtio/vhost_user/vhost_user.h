@@ -4,8 +4,8 @@
  * VMM's front end and the device processes' back end. Standard messages only:
  * what own devices need beyond it goes over virtio/devctl.h.
  */
-#ifndef TORPOR_VIRTIO_VHOST_USER_H
-#define TORPOR_VIRTIO_VHOST_USER_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_VHOST_USER_H
+#define TORPOR_VIRTIO_VHOST_USER_VHOST_USER_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Connects to the host's sockets for a jailed device, see vsock_dial.h. */
+/* Connects to the host's sockets for a jailed device, see dial.h. */
 #define _GNU_SOURCE
 #include "virtio/vsock/dial.h"
 

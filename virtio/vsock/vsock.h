@@ -3,14 +3,12 @@
  * Socket device (virtio 1.x, 5.10): connections between programs of the guest
  * and UNIX sockets of the host. The inside, shared by its parts:
  *
- *	vsock.c		role, slots of the device, wake-up, what is polled
- *	vsock_conn.c	a connection: its life and its host side
- *	vsock_rx.c	packets to the guest
- *	vsock_tx.c	packets from the guest
- *	vsock_bytes.c	what waits for one side or the other
- *	vsock_dial.c	who connects to the host's sockets for us
+ *	device.c		role, slots of the device, wake-up, what is
+ *polled conn.c	a connection: its life and its host side rx.c	packets to the
+ *guest tx.c	packets from the guest bytes.c	what waits for one side or the
+ *other dial.c	who connects to the host's sockets for us
  *
- * Loop thread only, but for vsock_dial.c.
+ * Loop thread only, but for dial.c.
  *
  *	host connects to PATH	guest connects to CID 2
  *	       |			  |
@@ -36,13 +34,13 @@
  * it is delivered when its driver is back.
  *
  * Memory: VSOCK_MAX_CONNS connections, each with at most VSOCK_BUF_BYTES that
- * the host does not take (twice that for records, see vsock_bytes.c), since the
+ * the host does not take (twice that for records, see bytes.c), since the
  * guest gets no more credit, and one record of VSOCK_RECORD_MAX for the guest.
  *
  * System calls beyond those of every device: accept4, shutdown.
  */
-#ifndef TORPOR_VIRTIO_VSOCK_H
-#define TORPOR_VIRTIO_VSOCK_H
+#ifndef TORPOR_VIRTIO_VSOCK_VSOCK_H
+#define TORPOR_VIRTIO_VSOCK_VSOCK_H
 
 #include <linux/virtio_vsock.h>
 
@@ -182,7 +180,7 @@ struct virtio_vsock {
 	struct log_limit host_limit;
 };
 
-/* --- vsock.c --- */
+/* --- device.c --- */
 
 /* Rings run: packets go both ways. */
 static inline bool vsock_live(const struct virtio_vsock *vs)
@@ -201,7 +199,7 @@ bool vsock_cid_ok(uint64_t cid);
 /* The type was negotiated. */
 bool vsock_type_ok(const struct virtio_vsock *vs, uint16_t type);
 
-/* --- vsock_conn.c --- */
+/* --- conn.c --- */
 
 /* NULL: too many. @fd is taken, if there is one. */
 struct vsock_conn *vsock_conn_new(struct virtio_vsock *vs, uint16_t type,
@@ -243,7 +241,7 @@ bool vsock_has_room(const struct virtio_vsock *vs);
 /* Takes connections while there is room. */
 void vsock_accept(struct vsock_listener *l);
 
-/* --- vsock_bytes.c --- */
+/* --- bytes.c --- */
 
 uint32_t vsock_bytes_len(const struct vsock_bytes *b);
 /* Room for @n bytes behind the last. NULL: no memory. */
@@ -259,7 +257,7 @@ int vsock_record_add(struct vsock_bytes *b, const struct iovec *iov,
 /* The first record. Return: its length; *ret_head: bytes before it. */
 uint32_t vsock_record_front(const struct vsock_bytes *b, uint32_t *ret_head);
 
-/* --- vsock_rx.c --- */
+/* --- rx.c --- */
 
 uint32_t vsock_credit(const struct vsock_conn *conn);
 /* Sends what the guest is owed, while it has buffers. */
@@ -272,7 +270,7 @@ void vsock_rx_read(struct vsock_conn *conn);
 /* Looks at the event ring; says TRANSPORT_RESET if that is owed. */
 void vsock_rx_event(struct virtio_vsock *vs);
 
-/* --- vsock_tx.c --- */
+/* --- tx.c --- */
 
 void vsock_tx_run(struct virtio_vsock *vs);
 

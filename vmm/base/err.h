@@ -5,8 +5,8 @@
  * beside returning -errno. It is set only on failure, names the thing, the
  * value and the remedy, and has no newline.
  */
-#ifndef TORPOR_BASE_ERR_H
-#define TORPOR_BASE_ERR_H
+#ifndef TORPOR_VMM_BASE_ERR_H
+#define TORPOR_VMM_BASE_ERR_H
 
 #include <stdbool.h>
 

@@ -3,8 +3,8 @@
  * File descriptors: ownership helpers and SCM_RIGHTS over UNIX sockets. Every
  * fd made here is close-on-exec; an empty fd field holds -1.
  */
-#ifndef TORPOR_BASE_FD_H
-#define TORPOR_BASE_FD_H
+#ifndef TORPOR_VMM_BASE_FD_H
+#define TORPOR_VMM_BASE_FD_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -12,8 +12,8 @@
  * knows the purpose logs once, return log_errno(r, "open disk '%s'", path).
  * Whatever a guest or a peer can trigger goes through log_limited().
  */
-#ifndef TORPOR_BASE_LOG_H
-#define TORPOR_BASE_LOG_H
+#ifndef TORPOR_VMM_BASE_LOG_H
+#define TORPOR_VMM_BASE_LOG_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -12,8 +12,8 @@
  * told when it is over, by loop.stalled(); and while it lasts by any thread
  * that waits for the loop and calls loop_look().
  */
-#ifndef TORPOR_BASE_LOOP_H
-#define TORPOR_BASE_LOOP_H
+#ifndef TORPOR_VMM_BASE_LOOP_H
+#define TORPOR_VMM_BASE_LOOP_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The address of a network card, as six bytes and as text. No state. */
-#ifndef TORPOR_BASE_MAC_H
-#define TORPOR_BASE_MAC_H
+#ifndef TORPOR_VMM_BASE_MAC_H
+#define TORPOR_VMM_BASE_MAC_H
 
 #include <stdbool.h>
 #include <stdint.h>

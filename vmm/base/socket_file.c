@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The file of the control socket, see control_socket.h. Main thread. */
+/* The file of the control socket, see socket_file.h. Main thread. */
 #define _GNU_SOURCE
 #include "vmm/base/socket_file.h"
 

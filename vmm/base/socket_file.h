@@ -9,8 +9,8 @@
  * taken. A stale socket is removed under a lock of the directory, so that two
  * VMs started at once cannot remove each other's.
  */
-#ifndef TORPOR_VMM_CONTROL_SOCKET_H
-#define TORPOR_VMM_CONTROL_SOCKET_H
+#ifndef TORPOR_VMM_BASE_SOCKET_FILE_H
+#define TORPOR_VMM_BASE_SOCKET_FILE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * that are started by hand. (The VMM's are made by vmm/base/socket_file.c,
  * which is more careful.) Any thread.
  */
-#ifndef TORPOR_BASE_UNIX_SOCKET_H
-#define TORPOR_BASE_UNIX_SOCKET_H
+#ifndef TORPOR_VMM_BASE_UNIX_SOCKET_H
+#define TORPOR_VMM_BASE_UNIX_SOCKET_H
 
 #include "vmm/base/util.h"
 

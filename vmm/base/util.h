@@ -4,8 +4,8 @@
  * accessors for memory another party may be writing at the same moment.
  * Header only; no state, no threads.
  */
-#ifndef TORPOR_BASE_UTIL_H
-#define TORPOR_BASE_UTIL_H
+#ifndef TORPOR_VMM_BASE_UTIL_H
+#define TORPOR_VMM_BASE_UTIL_H
 
 #include <stdatomic.h>
 #include <stddef.h>

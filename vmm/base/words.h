@@ -3,8 +3,8 @@
  * The words of an enum: an array in the enum's order that ends with NULL, so
  * that one array both reads a word and writes it. No state.
  */
-#ifndef TORPOR_BASE_WORDS_H
-#define TORPOR_BASE_WORDS_H
+#ifndef TORPOR_VMM_BASE_WORDS_H
+#define TORPOR_VMM_BASE_WORDS_H
 
 #include "vmm/base/util.h"
 

@@ -3,8 +3,8 @@
  * The torpor command: help, `run` (handed to run_main()) and the commands that
  * talk to a running VM over its control socket. Main thread.
  */
-#ifndef TORPOR_VMM_CLI_H
-#define TORPOR_VMM_CLI_H
+#ifndef TORPOR_VMM_CLI_CLI_H
+#define TORPOR_VMM_CLI_CLI_H
 
 #include <jansson.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ int cli_main(int argc, char **argv);
 /* The same with other files than stdout and stderr. */
 int cli_run(int argc, char **argv, FILE *out, FILE *err);
 
-/* --- cli_print.c: JSON of the control protocol as text for people --- */
+/* --- print.c: JSON of the control protocol as text for people --- */
 /* @result of "state". */
 void cli_print_state(FILE *out, const json_t *result);
 /* @result of "stats". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* `torpor run`: from the command line to the guest's end. Main thread. */
-#ifndef TORPOR_VMM_RUN_H
-#define TORPOR_VMM_RUN_H
+#ifndef TORPOR_VMM_CLI_RUN_H
+#define TORPOR_VMM_CLI_RUN_H
 
 /**
  * run_main() - run a virtual machine

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* `torpor trace`; see cli_trace.h. */
+/* `torpor trace`; see trace.h. */
 #define _GNU_SOURCE
 #include "vmm/cli/trace.h"
 

@@ -4,8 +4,8 @@
  * (--cfg FILE, the same keys) or both, later ones win. Filled by config_*()
  * and read by vm_create(). Main thread only.
  */
-#ifndef TORPOR_VMM_CONFIG_H
-#define TORPOR_VMM_CONFIG_H
+#ifndef TORPOR_VMM_CONFIG_CONFIG_H
+#define TORPOR_VMM_CONFIG_CONFIG_H
 
 #include <stdbool.h>
 #include <stdint.h>

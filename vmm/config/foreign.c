@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One table; a row is looked for by kind and name. See config_foreign.h. */
+/* One table; a row is looked for by kind and name. See foreign.h. */
 #include "vmm/config/foreign.h"
 
 #include <stdbool.h>

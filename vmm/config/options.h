@@ -58,7 +58,7 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
 int config_set_kernel(struct vm_config *cfg, const char *value,
 		      struct err *err) must_check;
 
-/* --- config_devices.c --- */
+/* --- devices.c --- */
 extern const struct config_key config_block_keys[], config_net_keys[],
 	config_serial_keys[], config_console_keys[], config_rng_keys[];
 int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
@@ -72,13 +72,13 @@ int config_set_console(struct vm_config *cfg, const struct config_pairs *pairs,
 int config_set_rng(struct vm_config *cfg, const struct config_pairs *pairs,
 		   struct err *err) must_check;
 
-/* --- config_vhost_user.c --- */
+/* --- vhost_user.c --- */
 extern const struct config_key config_vhost_user_keys[];
 int config_set_vhost_user(struct vm_config *cfg,
 			  const struct config_pairs *pairs,
 			  struct err *err) must_check;
 
-/* --- config_share.c --- */
+/* --- share.c --- */
 extern const struct config_key config_share_keys[];
 int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err) must_check;
@@ -86,7 +86,7 @@ int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
 int config_check_tag(const struct vm_config *cfg, const char *tag,
 		     struct err *err) must_check;
 
-/* --- config_vsock.c --- */
+/* --- vsock.c --- */
 /* 0 to 2 and 2^32 - 1 are nobody's, or the host's (virtio 1.x, 5.10.4). */
 #define CONFIG_CID_MIN 3U
 #define CONFIG_CID_MAX (UINT32_MAX - 1U)

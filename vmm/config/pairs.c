@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* "key=value" pairs of structured options, see config_value.h. */
+/* "key=value" pairs of structured options, see value.h. */
 #include <errno.h>
 #include <string.h>
 

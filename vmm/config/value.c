@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tables of keys and the parsers of values, see config_value.h. */
+/* Tables of keys and the parsers of values, see value.h. */
 #include "vmm/config/value.h"
 
 #include <assert.h>

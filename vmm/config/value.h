@@ -20,7 +20,7 @@
 
 #define CONFIG_MAX_PAIRS 12U
 
-/* --- config_pairs.c --- */
+/* --- pairs.c --- */
 
 /* One "key=value" of a structured option. */
 struct config_pair {
@@ -57,7 +57,7 @@ bool config_pairs_have(const struct config_pairs *pairs, const char *key);
 bool config_key_is(const char *key, const char *known);
 void config_pairs_finish(struct config_pairs *pairs);
 
-/* --- config_value.c --- */
+/* --- value.c --- */
 
 /* A row of a table that ends with a NULL name. */
 struct config_key {

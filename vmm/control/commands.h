@@ -4,8 +4,8 @@
  * commands and events of docs/control.md. It listens to the VM, which does not
  * know it. Main loop.
  */
-#ifndef TORPOR_VMM_COMMANDS_H
-#define TORPOR_VMM_COMMANDS_H
+#ifndef TORPOR_VMM_CONTROL_COMMANDS_H
+#define TORPOR_VMM_CONTROL_COMMANDS_H
 
 #include "vmm/control/control.h"
 #include "vmm/vm/vm.h"

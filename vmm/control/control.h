@@ -14,8 +14,8 @@
  * The first line a client gets is a greeting:
  *	<- {"torpor": "0.1.0", "protocol": 1}
  */
-#ifndef TORPOR_VMM_CONTROL_H
-#define TORPOR_VMM_CONTROL_H
+#ifndef TORPOR_VMM_CONTROL_CONTROL_H
+#define TORPOR_VMM_CONTROL_CONTROL_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -8,8 +8,8 @@
  * closed, out of the loop) and freed by control_reap() when no client's code is
  * on the stack. A request outlives its client; then its client is NULL.
  */
-#ifndef TORPOR_VMM_CONTROL_INT_H
-#define TORPOR_VMM_CONTROL_INT_H
+#ifndef TORPOR_VMM_CONTROL_INTERNAL_H
+#define TORPOR_VMM_CONTROL_INTERNAL_H
 
 #include <stdarg.h>
 
@@ -74,7 +74,7 @@ struct control {
 	struct log_limit dropped, refused, evicted;
 };
 
-/* --- control_client.c --- */
+/* --- server_client.c --- */
 void control_client_end(struct client *c);
 /* Frees those that have ended, if no client's code is on the stack. */
 void control_reap(struct control *ctl);
@@ -90,7 +90,7 @@ void control_client_send_json(struct client *c, json_t *obj);
 /* @obj: stolen. Return: owned, NULL when out of memory. */
 char *control_dump(json_t *obj) must_check;
 
-/* --- control_reply.c --- */
+/* --- reply.c --- */
 /* NULL when out of memory. */
 struct control_request *control_request_new(struct client *c,
 					    json_t *id) must_check;
@@ -98,7 +98,7 @@ struct control_request *control_request_new(struct client *c,
 json_t *control_error_body(const char *code, json_t *data, const char *fmt,
 			   va_list ap) __attribute__((format(printf, 3, 0)));
 
-/* --- control_events.c --- */
+/* --- events.c --- */
 /* It has taken what was there: tells it of events that were left out. */
 void control_events_resume(struct client *c);
 /* Sends all that is held back, at once. */

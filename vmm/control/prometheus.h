@@ -6,8 +6,8 @@
  *
  * Names are ours and must be valid; label values may be any UTF-8.
  */
-#ifndef TORPOR_VMM_PROMETHEUS_H
-#define TORPOR_VMM_PROMETHEUS_H
+#ifndef TORPOR_VMM_CONTROL_PROMETHEUS_H
+#define TORPOR_VMM_CONTROL_PROMETHEUS_H
 
 #include <stdint.h>
 #include <stdio.h>

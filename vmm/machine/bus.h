@@ -4,8 +4,8 @@
  * before the first vCPU runs and stay; lookups take no lock. Handlers run on
  * vCPU threads, several at once: each device locks itself.
  */
-#ifndef TORPOR_VMM_BUS_H
-#define TORPOR_VMM_BUS_H
+#ifndef TORPOR_VMM_MACHINE_BUS_H
+#define TORPOR_VMM_MACHINE_BUS_H
 
 #include <stdint.h>
 

@@ -9,8 +9,8 @@
  *
  * Main loop, with every vCPU out of KVM_RUN (vcpu_set_hold()).
  */
-#ifndef TORPOR_VMM_GUEST_CLOCK_H
-#define TORPOR_VMM_GUEST_CLOCK_H
+#ifndef TORPOR_VMM_MACHINE_GUEST_CLOCK_H
+#define TORPOR_VMM_MACHINE_GUEST_CLOCK_H
 
 #include "vmm/machine/vcpu.h"
 

@@ -3,8 +3,8 @@
  * An interrupt line as a device sees it: the irqchip gives real ones, tests
  * give fakes. Any thread may call; the owner of a level line serialises itself.
  */
-#ifndef TORPOR_VMM_IRQ_LINE_H
-#define TORPOR_VMM_IRQ_LINE_H
+#ifndef TORPOR_VMM_MACHINE_IRQ_LINE_H
+#define TORPOR_VMM_MACHINE_IRQ_LINE_H
 
 #include <stdbool.h>
 

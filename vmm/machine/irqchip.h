@@ -5,8 +5,8 @@
  * I/O APIC of ours and MSI routes (split), or everything in the kernel.
  * Lines may be set from any thread.
  */
-#ifndef TORPOR_VMM_IRQCHIP_H
-#define TORPOR_VMM_IRQCHIP_H
+#ifndef TORPOR_VMM_MACHINE_IRQCHIP_H
+#define TORPOR_VMM_MACHINE_IRQCHIP_H
 
 #include <stdbool.h>
 #include <stdint.h>

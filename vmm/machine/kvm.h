@@ -4,8 +4,8 @@
  * fds are borrowed unless returned. All return 0 or a value >= 0 on success
  * and -errno on failure; -EINTR is passed through from KVM_RUN only.
  */
-#ifndef TORPOR_VMM_KVM_H
-#define TORPOR_VMM_KVM_H
+#ifndef TORPOR_VMM_MACHINE_KVM_H
+#define TORPOR_VMM_MACHINE_KVM_H
 
 #include <linux/kvm.h>
 #include <stdbool.h>

@@ -5,8 +5,8 @@
  * item; mailbox_call() also waits for its completion, which may come later
  * than the item's function returns. Items are owned by the poster.
  */
-#ifndef TORPOR_VMM_MAILBOX_H
-#define TORPOR_VMM_MAILBOX_H
+#ifndef TORPOR_VMM_MACHINE_MAILBOX_H
+#define TORPOR_VMM_MACHINE_MAILBOX_H
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -4,8 +4,8 @@
  * main thread creates, holds and stops them; what an exit means is decided by
  * the callbacks of struct vcpu_ops, on the vCPU's thread.
  */
-#ifndef TORPOR_VMM_VCPU_H
-#define TORPOR_VMM_VCPU_H
+#ifndef TORPOR_VMM_MACHINE_VCPU_H
+#define TORPOR_VMM_MACHINE_VCPU_H
 
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -48,7 +48,8 @@ struct vcpu_ops {
 };
 
 struct vcpu {
-	unsigned int halt_round; /* vm_halt.c: the last look taken part in */
+	unsigned int
+		halt_round; /* vmm/vm/halt.c: the last look taken part in */
 	struct vcpu_set *set;
 	unsigned int index;
 	int fd;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of the coordinator share; see vmm/power/power.h. */
-#ifndef TORPOR_VMM_POWER_INT_H
-#define TORPOR_VMM_POWER_INT_H
+#ifndef TORPOR_VMM_POWER_INTERNAL_H
+#define TORPOR_VMM_POWER_INTERNAL_H
 
 #include "vmm/power/power.h"
 
@@ -41,14 +41,14 @@ void power_give_up(struct power *power);
  */
 void power_guest_does(struct power *power, const char *what);
 
-/* --- power_park.c; lock held --- */
+/* --- park.c; lock held --- */
 void power_census_start(struct power *power, bool shallow);
 void power_census_stop(struct power *power);
 void power_unpark_all(struct power *power);
 /* Has any vCPU parked? */
 bool power_any_parked(const struct power *power);
 
-/* --- power_wake.c --- */
+/* --- wake.c --- */
 void power_sources_init(struct power *power);
 /*
  * The guest came back at @back_ns: of what was raised by then it has been told.
@@ -66,7 +66,7 @@ void power_storm_count(struct power *power, struct wake_source *source,
 		       uint64_t slept_ns);
 void power_storm_over(struct power *power);
 
-/* --- power_request.c --- */
+/* --- request.c --- */
 /*
  * Presses the sleep button, if the guest is awake. Return: false if it cannot
  * hear it.
@@ -90,7 +90,7 @@ void power_request_overtaken(struct power *power);
 void power_request_done(struct power *power, struct power_request *req,
 			enum power_outcome outcome, const char *device);
 
-/* --- power_pause.c --- */
+/* --- pause.c --- */
 /* Starts or ends a pause if one is wanted and this is a moment for it. */
 void power_pause_work(struct power *power);
 /* A request becomes one for a pause that a device cannot prevent. */

@@ -16,13 +16,13 @@
  *
  * Threads: power_c2_read(), power_s1(), power_kicked(), power_ran() and
  * power_lps0() on the vCPU's own thread; the rest on the main loop unless it
- * says otherwise. Files: power.c the way down and up, power_park.c the vCPU
- * side, power_wake.c the wake sources, power_request.c who asks for a sleep,
- * power_pause.c the pause. The step has one writer at a time: whoever holds
+ * says otherwise. Files: power.c the way down and up, park.c the vCPU
+ * side, wake.c the wake sources, request.c who asks for a sleep,
+ * pause.c the pause. The step has one writer at a time: whoever holds
  * the lock.
  */
-#ifndef TORPOR_VMM_POWER_H
-#define TORPOR_VMM_POWER_H
+#ifndef TORPOR_VMM_POWER_POWER_H
+#define TORPOR_VMM_POWER_POWER_H
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -120,7 +120,7 @@ struct wake_source {
 	uint64_t count;	      /* events so far */
 	uint64_t wakes;	      /* times it ended a sleep */
 	uint64_t last_ns;     /* CLOCK_BOOTTIME of the last event */
-	unsigned int short_sleeps; /* it ended in a row, see power_wake.c */
+	unsigned int short_sleeps; /* it ended in a row, see wake.c */
 	uint64_t storm_ns;	   /* does not wake before that; 0 = does */
 	struct wake_source *next;
 };
@@ -220,7 +220,7 @@ enum power_report {
 
 struct power_vcpu {
 	bool up;     /* has run since it was last found down */
-	bool parked; /* its thread waits in power_park.c */
+	bool parked; /* its thread waits in park.c */
 	enum power_report report;
 	unsigned int report_round;
 };
@@ -298,7 +298,7 @@ void power_init(struct power *power, const struct power_ops *ops, void *ctx,
 		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus);
 void power_finish(struct power *power);
 
-/* --- vCPU threads (power_park.c) --- */
+/* --- vCPU threads (park.c) --- */
 /* The guest read the C2 port. Returns when the read may return. */
 void power_c2_read(struct power *power, unsigned int cpu);
 /* SLP_EN with S1. Returns when the guest is to go on. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From the ring to the Chrome trace format; see trace_json.h. First the events
+ * From the ring to the Chrome trace format; see json.h. First the events
  * become pieces, whose spans nest and balance on every track; then the pieces
  * from some index on are written.
  */

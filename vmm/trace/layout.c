@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Places in the picture of a cycle; see trace_layout.h. */
+/* Places in the picture of a cycle; see layout.h. */
 #include "vmm/trace/layout.h"
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where things are in the picture of a cycle (trace_svg.c), in pixels.
+ * Where things are in the picture of a cycle (svg.c), in pixels.
  *
  *	| way down, to scale | fold | way up, to scale | tail |
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The last cycle as a picture: time from left to right, a lane for each track.
- * trace_layout.c says where things are. The two ways have an axis each, which
+ * layout.c says where things are. The two ways have an axis each, which
  * counts from the request and from the wake event; each bar has a <title>.
  */
 #include <errno.h>

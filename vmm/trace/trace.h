@@ -15,8 +15,8 @@
  * trace. Spans of a track nest. One whose end does not come, or comes twice, is
  * repaired by the reader (vmm/trace/json.c), not here.
  */
-#ifndef TORPOR_VMM_TRACE_H
-#define TORPOR_VMM_TRACE_H
+#ifndef TORPOR_VMM_TRACE_TRACE_H
+#define TORPOR_VMM_TRACE_TRACE_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads a Chrome trace and finds the last cycle in it; see trace_view.h. */
+/* Reads a Chrome trace and finds the last cycle in it; see view.h. */
 #include "vmm/trace/view.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What `torpor trace` shows of a Chrome trace (docs/control.md): the last
- * suspend and resume in it, as a table (trace_table.c) and as a picture
- * (trace_svg.c). Main thread of the client.
+ * suspend and resume in it, as a table (table.c) and as a picture
+ * (svg.c). Main thread of the client.
  *
  * The trace comes from another process, maybe of another version: what is
  * unknown is shown as it is, what is malformed is ignored. Times are

@@ -3,8 +3,8 @@
  * The cgroup of a VM (--cgroup). Start-up, before there is a second process.
  * Spec: the kernel's Documentation/admin-guide/cgroup-v2.rst.
  */
-#ifndef TORPOR_VMM_CGROUP_H
-#define TORPOR_VMM_CGROUP_H
+#ifndef TORPOR_VMM_VM_CGROUP_H
+#define TORPOR_VMM_VM_CGROUP_H
 
 #include "vmm/base/err.h"
 #include "vmm/base/util.h"

@@ -9,8 +9,8 @@
  * copies between the user's file and a pipe of ours; it may wait, since it
  * holds nothing. Regular files are shared, for their offset.
  */
-#ifndef TORPOR_VMM_CHAR_FD_H
-#define TORPOR_VMM_CHAR_FD_H
+#ifndef TORPOR_VMM_VM_CHAR_FD_H
+#define TORPOR_VMM_VM_CHAR_FD_H
 
 #include <pthread.h>
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Between the files of a VM's virtio devices: vm_devices.c knows what each
- * option's device is given, vm_virtio.c makes its process and transport and
- * looks after them, vm_ctl.c talks to the process. Main loop.
+ * Between the files of a VM's virtio devices: device_types.c knows what each
+ * option's device is given, device.c makes its process and transport and
+ * looks after them, ctl.c talks to the process. Main loop.
  */
-#ifndef TORPOR_VMM_VM_VIRTIO_H
-#define TORPOR_VMM_VM_VIRTIO_H
+#ifndef TORPOR_VMM_VM_DEVICE_H
+#define TORPOR_VMM_VM_DEVICE_H
 
 #include "vmm/vm/vm.h"
 
@@ -21,12 +21,12 @@ struct device_type {
 	bool respawns;
 };
 
-/* --- vm_devices.c --- */
+/* --- device_types.c --- */
 unsigned int vm_devices_count(const struct vm_config *cfg);
 /* One after the other, in the order of their slots. */
 int vm_devices_create(struct vm *vm, struct err *err) must_check;
 
-/* --- vm_virtio.c --- */
+/* --- device.c --- */
 /*
  * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
  * NULL with @err: none is free, -ENOSPC.
@@ -44,7 +44,7 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 		     const struct device_type *type, int vhost_fd,
 		     struct err *err) must_check;
 
-/* --- vm_ctl.c --- */
+/* --- ctl.c --- */
 /* @fd: of a new process, owned on success. Return: 0 or -errno. */
 int vm_ctl_open(struct vm_virtio *dev, int fd) must_check;
 /* The process is dead or as good as that: nobody waits for it any more. */
@@ -62,7 +62,7 @@ bool vm_ctl_arming(const struct vm_virtio *dev);
 /* Completes the items of all who wait. */
 void vm_ctl_release(struct vm_virtio *dev);
 
-/* --- vm_vhost_user.c --- */
+/* --- device_foreign.c --- */
 /* Number @i of --vhost-user. */
 int vm_vhost_user_create(struct vm *vm, unsigned int i,
 			 struct err *err) must_check;

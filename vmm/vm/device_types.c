@@ -295,7 +295,7 @@ static int create_vsock(struct vm *vm, struct err *err)
 	add_word(&dev->plan, "cid=%u", cfg->vsock.cid);
 	add_fd(&dev->plan, dev->vsock->stream.fd);
 	add_fd(&dev->plan, dev->vsock->seqpacket.fd);
-	/* The channel is made for each process, see vm_virtio.c. */
+	/* The channel is made for each process, see device.c. */
 	add_fd(&dev->plan, -1);
 	return vm_virtio_spawn(vm, dev, err);
 }

@@ -13,8 +13,8 @@
  *
  * Main loop only.
  */
-#ifndef TORPOR_VMM_DISK_IMAGE_H
-#define TORPOR_VMM_DISK_IMAGE_H
+#ifndef TORPOR_VMM_VM_DISK_IMAGE_H
+#define TORPOR_VMM_VM_DISK_IMAGE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -143,7 +143,7 @@ static void device_late(struct vm_virtio *dev, const char *what)
  * A device that does not stop in time spoils the sleep and not more: a drain
  * waits for the host's disk, and the process is not hung for that. It is if it
  * does not answer for much longer, which the transport finds out, or does not
- * acknowledge its arming, for which vm_ctl.c has a deadline.
+ * acknowledge its arming, for which ctl.c has a deadline.
  */
 static void on_quiesce_deadline(struct loop_timer *timer)
 {

@@ -4,8 +4,8 @@
  * to see that it is there and which one it is; a jailed device gets a mount of
  * it (sandbox/namespaces.h). Main thread, start-up.
  */
-#ifndef TORPOR_VMM_SHARED_DIR_H
-#define TORPOR_VMM_SHARED_DIR_H
+#ifndef TORPOR_VMM_VM_SHARED_DIR_H
+#define TORPOR_VMM_VM_SHARED_DIR_H
 
 #include <limits.h>
 

@@ -4,8 +4,8 @@
  * Restored on every exit: normally, by exit(), and when a fatal signal ends
  * the process. One terminal a process, hence the file-scope state.
  */
-#ifndef TORPOR_VMM_TERMINAL_H
-#define TORPOR_VMM_TERMINAL_H
+#ifndef TORPOR_VMM_VM_TERMINAL_H
+#define TORPOR_VMM_VM_TERMINAL_H
 
 #include "vmm/base/util.h"
 

@@ -7,8 +7,8 @@
  * it tells its listener, which vmm/control/commands.c is. Everything here
  * belongs to the main thread unless a member says otherwise.
  */
-#ifndef TORPOR_VMM_VM_H
-#define TORPOR_VMM_VM_H
+#ifndef TORPOR_VMM_VM_VM_H
+#define TORPOR_VMM_VM_VM_H
 
 #include <stdatomic.h>
 
@@ -231,7 +231,7 @@ void vm_destroy(struct vm *vm);
 /* Ends the VM with @code; the first call counts. Any thread. */
 void vm_end(struct vm *vm, enum vm_exit code);
 
-/* --- vm_virtio.c --- */
+/* --- device.c --- */
 /* Spawns every device of the configuration and starts the handshakes. */
 int vm_virtio_create(struct vm *vm, struct err *err) must_check;
 /* Runs the loop until every handshake is done. */
@@ -261,7 +261,7 @@ int vm_jail_rights(struct vm *vm, struct err *err) must_check;
 int vm_jail_vcpu(struct vcpu *vcpu) must_check;
 int vm_jail_main(struct vm *vm, struct err *err) must_check;
 
-/* --- vm_power.c --- */
+/* --- power_ops.c --- */
 void vm_power_init(struct vm *vm);
 void vm_power_finish(struct vm *vm);
 /* A device owes no acknowledgement any more; the coordinator may wait for it.

@@ -6,8 +6,8 @@
  * A process that asks more than once a millisecond waits, one that does not
  * keep to the protocol is answered no more. Main thread.
  */
-#ifndef TORPOR_VMM_VSOCK_SOCKET_H
-#define TORPOR_VMM_VSOCK_SOCKET_H
+#ifndef TORPOR_VMM_VM_VSOCK_SOCKET_H
+#define TORPOR_VMM_VM_VSOCK_SOCKET_H
 
 #include "virtio/vsock/dial.h"
 #include "vmm/base/err.h"
