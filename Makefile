@@ -526,7 +526,7 @@ demo:
 	$(Q)B=$(B) tests/harness/run-guests.sh -t 300 tests/boot/demo.sh
 
 check:
-	$(Q)tests/harness/packages.sh build check guest interop clang
+	$(Q)tests/harness/packages.sh build check guest interop clang fuzz
 	$(Q)$(REMAKE) programs payloads baremetal-tools guest \
 		boot-tools unit-tests
 	$(Q)$(MAKE) --no-print-directory guest-suspend
@@ -534,7 +534,7 @@ check:
 
 # All of that and the long parts. ONLY="sleep autosleep" runs only these.
 check-all:
-	$(Q)tests/harness/packages.sh build check guest interop clang
+	$(Q)tests/harness/packages.sh build check guest interop clang fuzz
 	$(Q)$(REMAKE) programs payloads baremetal-tools boot-tools guest \
 		autosleep-kernel autosleep-guest unit-tests
 	$(Q)$(MAKE) --no-print-directory guest-suspend

@@ -108,6 +108,8 @@ make_part san san
 make_part tsan tsan
 make_part clang B="$B/clang" CC=clang all unit-tests payloads baremetal-tools \
 	boot-tools
+# They are run by `make fuzz`; here they are built, so that they can be.
+make_part fuzzers B="$B/fuzz" CC=clang FUZZ=1 fuzzers
 make_part clean B="$B/clang" clean
 make_part help help
 part install tests/install.sh

@@ -35,12 +35,23 @@ struct blk_engine {
 	bool lazy; /* nothing ends within commit() */
 };
 
-static int engine_start(struct virtio_blk *blk, struct blk_engine **ret)
+static int engine_create(struct virtio_blk *blk, struct blk_engine **ret)
 {
 	static struct blk_engine engine;
 
 	engine = (struct blk_engine){ .blk = blk };
 	*ret = &engine;
+	return 0;
+}
+
+static void engine_destroy(struct blk_engine *e)
+{
+	fuzz_check(!e->nr);
+}
+
+static int engine_start(struct blk_engine *e)
+{
+	fuzz_check(!e->nr);
 	return 0;
 }
 
@@ -127,6 +138,8 @@ static void engine_stop(struct blk_engine *e)
 
 static const struct blk_engine_ops engine_ops = {
 	.name = "fuzz",
+	.create = engine_create,
+	.destroy = engine_destroy,
 	.start = engine_start,
 	.submit = engine_submit,
 	.commit = engine_commit,
