@@ -11,13 +11,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/gmem.h"
 #include "vmm/base/err.h"
+#include "vmm/base/gmem.h"
 #include "vmm/base/util.h"
 
 #define ARCH_MAX_RAM_RANGES 2
 #define ARCH_MAX_VCPUS	    64
 #define ARCH_CMDLINE_MAX    0x10000 /* bytes, with the NUL */
+
+/* Who is the interrupt controller: with us what is not the CPU's own, or KVM.
+ */
+enum irqchip_mode {
+	IRQCHIP_SPLIT,
+	IRQCHIP_KERNEL
+};
+extern const char *const irqchip_mode_words[];
 
 struct arch_ram_range {
 	uint64_t gpa;  /* bytes */

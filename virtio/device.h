@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/gmem.h"
 #include "virtio/virtq.h"
+#include "vmm/base/gmem.h"
 #include "vmm/base/loop.h"
 
 #define VIRTIO_DEV_MAX_QUEUES 8

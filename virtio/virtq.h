@@ -15,8 +15,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "virtio/gmem.h"
 #include "virtio/regpage.h"
+#include "vmm/base/gmem.h"
 
 #define VIRTQ_MAX_SIZE 1024U /* entries; what we offer is at most this */
 #define VIRTQ_MAX_CHAIN                                      \

@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-#include "virtio/gmem.h"
 #include "vmm/base/err.h"
+#include "vmm/base/gmem.h"
 #include "vmm/base/util.h"
 
 struct image {

@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/irqchip.h"
 #include "arch/x86_64/layout.h"
 #include "tests/bench/sample.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/machine/irqchip.h"
 #include "vmm/machine/kvm.h"
 #include "vmm/machine/vcpu.h"
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arch/x86_64/ioapic.h"
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
@@ -19,7 +20,6 @@
 #include "devices/serial.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/base/fd.h"
-#include "vmm/machine/ioapic.h"
 
 #define MAX_OPS 400
 

@@ -11,7 +11,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "virtio/device.h"
-#include "virtio/gmem.h"
+#include "vmm/base/gmem.h"
 
 /*
  * Two regions that touch and one apart:

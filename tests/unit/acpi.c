@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "arch/x86_64/acpi.h"
-#include "virtio/gmem.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/gmem.h"
 
 #define RAM_BYTES (2ULL << 20)
 

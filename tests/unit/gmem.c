@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "virtio/gmem.h"
+#include "vmm/base/gmem.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

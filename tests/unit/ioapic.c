@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmm/machine/ioapic.h: registers, edge and level pins, EOIs, routes. */
-#include "vmm/machine/ioapic.h"
+/* arch/x86_64/ioapic.h: registers, edge and level pins, EOIs, routes. */
+#include "arch/x86_64/ioapic.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -16,8 +16,8 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/layout.h"
-#include "virtio/gmem.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/gmem.h"
 
 #define MIB	  (1ULL << 20)
 #define RAM_BYTES (64 * MIB)

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/gmem.h"
 #include "virtio/vhost_user/vhost_user.h"
+#include "vmm/base/gmem.h"
 #include "vmm/base/loop.h"
 
 #define FRONTEND_MAX_RINGS   8

@@ -11,13 +11,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "arch/arch.h"
 #include "sandbox/spawner.h"
 #include "virtio/choices.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/mac.h"
 #include "vmm/base/util.h"
-#include "vmm/machine/irqchip.h"
 
 #define CONFIG_MAX_BLOCKS   32
 #define CONFIG_MAX_NETS	    8

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/irqchip.h"
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
@@ -27,7 +28,6 @@
 #include "vmm/base/loop.h"
 #include "vmm/config/config.h"
 #include "vmm/machine/guest_clock.h"
-#include "vmm/machine/irqchip.h"
 #include "vmm/machine/mailbox.h"
 #include "vmm/machine/vcpu.h"
 #include "vmm/power/power.h"

@@ -5,22 +5,17 @@
  * I/O APIC of ours and MSI routes (split), or everything in the kernel.
  * Lines may be set from any thread.
  */
-#ifndef TORPOR_VMM_MACHINE_IRQCHIP_H
-#define TORPOR_VMM_MACHINE_IRQCHIP_H
+#ifndef TORPOR_ARCH_X86_64_IRQCHIP_H
+#define TORPOR_ARCH_X86_64_IRQCHIP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arch/arch.h"
+#include "arch/x86_64/ioapic.h"
 #include "vmm/base/util.h"
 #include "vmm/machine/bus.h"
-#include "vmm/machine/ioapic.h"
 #include "vmm/machine/irq_line.h"
-
-enum irqchip_mode {
-	IRQCHIP_SPLIT,
-	IRQCHIP_KERNEL
-};
-extern const char *const irqchip_mode_words[];
 
 struct irqchip;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "vmm/machine/ioapic.h"
+#include "arch/x86_64/ioapic.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * thread that owns the table, which is changed only while no ring runs.
  */
 #define _GNU_SOURCE
-#include "virtio/gmem.h"
+#include "vmm/base/gmem.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,8 +8,8 @@
  * Every guest address goes through gmem_span() or gmem_iov(). The memory is
  * shared with the guest: fields are read once, with shared_load().
  */
-#ifndef TORPOR_VIRTIO_GMEM_H
-#define TORPOR_VIRTIO_GMEM_H
+#ifndef TORPOR_VMM_BASE_GMEM_H
+#define TORPOR_VMM_BASE_GMEM_H
 
 #include <stdint.h>
 #include <sys/uio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "vmm/machine/irqchip.h"
+#include "arch/x86_64/irqchip.h"
 
 #include <errno.h>
 #include <string.h>

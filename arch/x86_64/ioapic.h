@@ -6,8 +6,8 @@
  * I/O APIC takes a workqueue hop. Registers are used on vCPU threads, lines
  * from any thread; one mutex.
  */
-#ifndef TORPOR_VMM_MACHINE_IOAPIC_H
-#define TORPOR_VMM_MACHINE_IOAPIC_H
+#ifndef TORPOR_ARCH_X86_64_IOAPIC_H
+#define TORPOR_ARCH_X86_64_IOAPIC_H
 
 #include <linux/kvm.h>
 #include <pthread.h>
