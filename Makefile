@@ -583,6 +583,7 @@ lint-all: $(LINT)/shell $(LINT)/format $(LINT)/cppcheck \
 		$(patsubst %.c,$(LINT)/%.tidy,$(LINT_C) $(LINT_TEST_C))
 	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H)
 	$(Q)tests/lint/docs.sh
+	$(Q)tests/lint/includes.sh
 
 $(LINT)/shell: $(LINT_SH) .shellcheckrc
 	$(call say,SHELL,$(words $(filter $(LINT_SH),$?)) scripts)

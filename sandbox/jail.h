@@ -4,7 +4,7 @@
  * ends the process: nothing runs half jailed.
  *
  * Stage 1 (spawner's child, before the exec): namespaces, id maps, empty root
- *	by pivot_root, PDEATHSIG, rlimits, only the fds of devctl.h.
+ *	by pivot_root, PDEATHSIG, rlimits, only the fds of device_fds.h.
  * Stage 2 (torpor-device): the role creates its device: opens rings, maps the
  *	register page. Not yet: any byte from guest or peer.
  * Stage 3: jail_device() drops capabilities, sets no_new_privs and not

@@ -19,9 +19,9 @@
 
 #include <stdint.h>
 
+#include "sandbox/device_fds.h"
 #include "sandbox/namespaces.h"
 #include "sandbox/spawner.h"
-#include "virtio/devctl.h"
 
 #define LAUNCH_MAX_FDS (DEVFD_BACKEND + SPAWN_MAX_BACKEND_FDS)
 

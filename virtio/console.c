@@ -22,11 +22,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "virtio/devctl.h"
+#include "sandbox/device_fds.h"
 #include "virtio/queues.h"
 #include "virtio/roles.h"
 #include "virtio/turn.h"
-#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
@@ -279,7 +278,7 @@ static void wake_once(struct virtio_console *con)
 	if (!con->armed)
 		return;
 	con->armed = false;
-	backend_wake(con->dev.backend);
+	virtio_dev_wake(&con->dev);
 }
 
 static void on_in(struct loop_source *src, uint32_t events)

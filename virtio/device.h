@@ -66,23 +66,34 @@ struct virtio_dev_ops {
 	void (*config_write)(struct virtio_dev *dev, uint32_t offset,
 			     const void *data, uint32_t len);
 	/*
-	 * backend_config_published() is true again. Rings may or may not run.
-	 * Optional.
+	 * virtio_dev_config_published() is true again. Rings may or may not
+	 * run. Optional.
 	 */
 	void (*config_published)(struct virtio_dev *dev);
 	/*
 	 * Watch, or stop watching, for data that should wake the guest, and
-	 * call backend_wake() once per arming when there is some, also when it
-	 * was there already. Rings may or may not run. Optional: a type
+	 * call virtio_dev_wake() once per arming when there is some, also when
+	 * it was there already. Rings may or may not run. Optional: a type
 	 * without it has nothing that wakes.
 	 */
 	void (*wake_arm)(struct virtio_dev *dev, bool armed);
 };
 
+/*
+ * What a device asks of whoever runs it: the vhost-user back end, a test, a
+ * fuzzer. On the loop. Called by virtio_dev_*() below.
+ */
+struct virtio_dev_host {
+	void (*wake)(struct virtio_dev_host *host);
+	void (*config_changed)(struct virtio_dev_host *host);
+	bool (*config_published)(struct virtio_dev_host *host);
+	void (*fail)(struct virtio_dev_host *host, const char *why);
+};
+
 /* Embedded first in each device's own struct. */
 struct virtio_dev {
 	const struct virtio_dev_ops *ops;
-	struct backend *backend;
+	struct virtio_dev_host *host; /* NULL: nobody runs it */
 	struct loop *loop;
 	uint64_t features_offered; /* device and ring bits, set by create */
 	uint64_t features;	   /* negotiated; valid while started */
@@ -131,6 +142,37 @@ static inline bool virtio_dev_has(const struct virtio_dev *dev,
 				  unsigned int bit)
 {
 	return dev->features >> bit & 1;
+}
+
+/* The guest is to wake. Once per arming. */
+static inline void virtio_dev_wake(struct virtio_dev *dev)
+{
+	if (dev->host)
+		dev->host->wake(dev->host);
+}
+
+/* dev->config differs from what the driver has seen. */
+static inline void virtio_dev_config_changed(struct virtio_dev *dev)
+{
+	if (dev->host)
+		dev->host->config_changed(dev->host);
+}
+
+/*
+ * Does the driver read dev->config as it is? False from
+ * virtio_dev_config_changed() until ops->config_published(); it may be for
+ * long, and a stop does not wait for it. Always true if nobody would say.
+ */
+static inline bool virtio_dev_config_published(const struct virtio_dev *dev)
+{
+	return !dev->host || dev->host->config_published(dev->host);
+}
+
+/* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
+static inline void virtio_dev_fail(struct virtio_dev *dev, const char *why)
+{
+	if (dev->host)
+		dev->host->fail(dev->host, why);
 }
 
 #endif

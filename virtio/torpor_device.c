@@ -18,8 +18,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "sandbox/device_fds.h"
 #include "sandbox/jail.h"
-#include "virtio/devctl.h"
 #include "virtio/device.h"
 #include "virtio/socket_server.h"
 #include "virtio/vhost_user/backend.h"

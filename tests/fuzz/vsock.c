@@ -14,8 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sandbox/device_fds.h"
 #include "tests/fuzz/fuzz_ring.h"
-#include "virtio/devctl.h"
 #include "virtio/roles.h"
 #include "vmm/base/fd.h"
 

@@ -20,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "virtio/devctl.h"
+#include "sandbox/device_fds.h"
 #include "vmm/base/util.h"
 
 #define P(pointer) ((long)(pointer))

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sandbox/device_fds.h"
 #include "virtio/devctl.h"
 #include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"

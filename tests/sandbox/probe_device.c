@@ -31,10 +31,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "sandbox/device_fds.h"
 #include "sandbox/jail.h"
 #include "tests/sandbox/attempts.h"
 #include "virtio/blk/ring.h"
-#include "virtio/devctl.h"
 #include "vmm/base/log.h"
 
 #define TRY "try="

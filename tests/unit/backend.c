@@ -730,11 +730,11 @@ Test(backend, failed_start_breaks_every_ring_until_stopped)
 	cr_assert(eq(u32, front_wait_used(&f, 0, add_in(0, 5)), 5));
 }
 
-Test(backend, backend_fail_breaks_every_ring)
+Test(backend, a_device_that_fails_breaks_every_ring)
 {
 	front_negotiate(&f, V1);
 	front_start_all(&f, 2);
-	backend_fail(f.be, "test");
+	virtio_dev_fail(&dev.dev, "test");
 	cr_assert(eq(u64, fd_event_drain(f.ring[0].err_fd), 1));
 	cr_assert(eq(u64, fd_event_drain(f.ring[1].err_fd), 1));
 }
@@ -873,19 +873,19 @@ Test(backend, wake_arm_is_passed_on_and_acknowledged)
 
 Test(backend, wake_is_written_once_per_arming)
 {
-	backend_wake(f.be);
+	virtio_dev_wake(&dev.dev);
 	cr_assert(zero(u64, fd_event_drain(f.wake_fd)));
 	front_wake_arm(&f, true);
-	backend_wake(f.be);
-	backend_wake(f.be);
+	virtio_dev_wake(&dev.dev);
+	virtio_dev_wake(&dev.dev);
 	cr_assert(eq(u64, fd_event_drain(f.wake_fd), 1));
 	front_wake_arm(&f, false);
-	backend_wake(f.be);
+	virtio_dev_wake(&dev.dev);
 	cr_assert(zero(u64, fd_event_drain(f.wake_fd)));
 	front_wake_arm(&f, true);
-	backend_wake(f.be);
+	virtio_dev_wake(&dev.dev);
 	cr_assert(eq(u64, fd_event_drain(f.wake_fd), 1));
-	backend_wake(NULL);
+	virtio_dev_wake(&(struct virtio_dev){ 0 });
 }
 
 Test(backend, older_generations_are_ignored)
@@ -956,17 +956,17 @@ Test(backend, config_changes_leave_room_for_an_acknowledgement)
 {
 	front_negotiate(&f, V1);
 	for (unsigned int i = 0; i < 10000; i++)
-		backend_config_changed(f.be);
+		virtio_dev_config_changed(&dev.dev);
 	ctl_send(DEVCTL_WAKE_ARM, 1, 1);
 	cr_assert(dev.armed);
 	cr_assert(eq(uint, config_changes_told(), 1));
 	cr_assert(acknowledged);
 	/* The last one, when the first is published. */
 	ctl_send(DEVCTL_CONFIG_PUBLISHED, 1, 0);
-	cr_assert(not(backend_config_published(f.be)));
+	cr_assert(not(virtio_dev_config_published(&dev.dev)));
 	cr_assert(eq(uint, config_changes_told(), 1));
 	ctl_send(DEVCTL_CONFIG_PUBLISHED, 10000, 0);
-	cr_assert(backend_config_published(f.be));
+	cr_assert(virtio_dev_config_published(&dev.dev));
 	cr_assert(eq(uint, config_changes_told(), 0));
 }
 
@@ -985,7 +985,7 @@ Test(backend, destroy_disarms)
 	backend_destroy(f.be);
 	f.be = NULL;
 	cr_assert(not(dev.armed));
-	cr_assert(dev.dev.backend == NULL);
+	cr_assert(dev.dev.host == NULL);
 }
 
 /* --------------------------------------------------------------- by itself */

@@ -31,11 +31,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandbox/device_fds.h"
 #include "virtio/blk/image.h"
 #include "virtio/choices.h"
-#include "virtio/devctl.h"
 #include "virtio/turn.h"
-#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/words.h"

@@ -26,7 +26,6 @@
 #include <unistd.h>
 
 #include "virtio/blk/blk.h"
-#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 
 #define NR_THREADS  4U

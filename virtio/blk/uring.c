@@ -28,7 +28,6 @@
 
 #include "virtio/blk/blk.h"
 #include "virtio/blk/ring.h"
-#include "virtio/vhost_user/backend.h"
 #include "vmm/base/log.h"
 
 #define RETRY_NS 1000000ULL /* kernel out of memory: try again */

@@ -26,8 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "virtio/devctl.h"
-#include "virtio/vhost_user/backend.h"
+#include "sandbox/device_fds.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/words.h"

@@ -15,7 +15,6 @@
 
 #include "virtio/net/net.h"
 #include "virtio/turn.h"
-#include "virtio/vhost_user/backend.h"
 
 /* The largest command we know is two tables of this many addresses. */
 #define MAC_TABLE_MAX 1024U
@@ -118,7 +117,7 @@ static bool mac(struct virtio_net *net, const struct command *c)
 	net_wake_filter_changed(net);
 	if (memcmp(shown, addr, sizeof(addr)) != 0) {
 		memcpy(shown, addr, sizeof(addr));
-		backend_config_changed(net->dev.backend);
+		virtio_dev_config_changed(&net->dev);
 	}
 	return true;
 }
@@ -189,7 +188,7 @@ static int run_one(struct virtio_net *net, struct turn *turn)
 	 * Until then it is as if it had not been taken, so that a stop need
 	 * not wait; executed twice, it does the same.
 	 */
-	if (!backend_config_published(net->dev.backend)) {
+	if (!virtio_dev_config_published(&net->dev)) {
 		virtq_unpop(vq, &c.head, 1);
 		net->ctrl_waits = true;
 		return 0;

@@ -22,9 +22,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "virtio/devctl.h"
+#include "sandbox/device_fds.h"
 #include "virtio/net/tap.h"
-#include "virtio/vhost_user/backend.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/mac.h"
 
@@ -53,7 +52,7 @@ void net_gone(struct virtio_net *net)
 		return;
 	net->gone = true;
 	*status &= (uint16_t)~VIRTIO_NET_S_LINK_UP;
-	backend_config_changed(net->dev.backend);
+	virtio_dev_config_changed(&net->dev);
 }
 
 static void on_tap(struct loop_source *src, uint32_t events)
@@ -86,7 +85,7 @@ void net_watch(struct virtio_net *net)
 	r = loop_add(net->dev.loop, &net->src, net->fd, EPOLLIN, on_tap);
 	if (r < 0) {
 		log_limited(&limit, "watch the tap: %s", strerror(-r));
-		backend_fail(net->dev.backend, "the tap cannot be polled");
+		virtio_dev_fail(&net->dev, "the tap cannot be polled");
 	}
 }
 

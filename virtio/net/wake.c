@@ -35,7 +35,6 @@
 #include <unistd.h>
 
 #include "virtio/net/net.h"
-#include "virtio/vhost_user/backend.h"
 
 /* 50,000 packets a second are looked at, for some percent of a CPU. */
 #define BATCH_PACKETS 256U
@@ -138,7 +137,7 @@ static enum verdict judge_packet(const struct virtio_net *net, const uint8_t *p,
 static void wake(struct virtio_net *net)
 {
 	net->woken = true;
-	backend_wake(net->dev.backend);
+	virtio_dev_wake(&net->dev);
 }
 
 static void tell_frame(const uint8_t *p)

@@ -187,9 +187,11 @@ static void on_vhost(struct loop_source *src, uint32_t events)
 
 /* -------------------------------------------------------- control channel */
 
-void backend_wake(struct backend *be)
+static void host_wake(struct virtio_dev_host *host)
 {
-	if (!be || !be->armed || be->woken || be->wake_fd < 0)
+	struct backend *be = container_of(host, struct backend, host);
+
+	if (!be->armed || be->woken || be->wake_fd < 0)
 		return;
 	be->woken = true;
 	fd_event_signal(be->wake_fd);
@@ -212,18 +214,30 @@ static void config_tell(struct backend *be)
 	(void)!fd_sendmsg(be->ctl_fd, &msg, sizeof(msg), NULL, 0);
 }
 
-void backend_config_changed(struct backend *be)
+static void host_fail(struct virtio_dev_host *host, const char *why)
 {
-	if (!be)
-		return;
+	struct backend *be = container_of(host, struct backend, host);
+
+	be->failed = true;
+	for (unsigned int i = 0; i < be->dev->nr_queues; i++) {
+		if (be->dev->queues[i].running)
+			virtq_break(&be->dev->queues[i], why);
+	}
+}
+
+static void host_config_changed(struct virtio_dev_host *host)
+{
+	struct backend *be = container_of(host, struct backend, host);
+
 	be->config_changes++;
 	config_tell(be);
 }
 
-bool backend_config_published(const struct backend *be)
+static bool host_config_published(struct virtio_dev_host *host)
 {
-	return !be || be->ctl_src.fd < 0 ||
-	       be->config_published == be->config_changes;
+	const struct backend *be = container_of(host, struct backend, host);
+
+	return be->ctl_src.fd < 0 || be->config_published == be->config_changes;
 }
 
 /* Of what the VMM has published until now there may be a change since. */
@@ -391,7 +405,13 @@ int backend_create(struct virtio_dev *dev, struct loop *loop,
 	}
 	/* The mapping is enough. */
 	fd_close(&regpage_fd);
-	dev->backend = be;
+	be->host = (struct virtio_dev_host){
+		.wake = host_wake,
+		.config_changed = host_config_changed,
+		.config_published = host_config_published,
+		.fail = host_fail,
+	};
+	dev->host = &be->host;
 	*ret = be;
 	return 0;
 }
@@ -414,6 +434,6 @@ void backend_destroy(struct backend *be)
 	if (be->page)
 		(void)munmap(be->page, VIRTIO_REGPAGE_SIZE);
 	gmem_finish(&be->dev->gmem);
-	be->dev->backend = NULL;
+	be->dev->host = NULL;
 	free(be);
 }

@@ -33,9 +33,6 @@ void backend_destroy(struct backend *be);
 /* Whether the peer has sent a whole message yet. */
 bool backend_spoken_to(const struct backend *be);
 
-/* Writes the wake eventfd. The device calls it once per arming. */
-void backend_wake(struct backend *be);
-
 /*
  * Says that the caller runs the loop in a thread it can replace. From then on
  * loop_run() also returns when dev->end_thread asks for that. The caller ends
@@ -44,17 +41,5 @@ void backend_wake(struct backend *be);
 void backend_thread_can_change(struct backend *be);
 /* Return: true if the loop stopped for a change, which is now done. */
 bool backend_thread_change(struct backend *be);
-
-/* dev->config differs from what the driver has seen. */
-void backend_config_changed(struct backend *be);
-/*
- * Does the driver read dev->config as it is? False from
- * backend_config_changed() until ops->config_published(); it may be for long,
- * and a stop does not wait for it. Always true if nobody would say.
- */
-bool backend_config_published(const struct backend *be) must_check;
-
-/* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
-void backend_fail(struct backend *be, const char *why);
 
 #endif

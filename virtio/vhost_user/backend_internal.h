@@ -25,6 +25,7 @@ struct backend_ring {
 
 struct backend {
 	struct virtio_dev *dev;
+	struct virtio_dev_host host; /* what dev sees of us */
 	struct loop *loop;
 	int vhost_fd;
 	int ctl_fd;

@@ -189,12 +189,3 @@ void backend_ring_forget(struct backend *be, unsigned int i)
 	virtq_finish(&be->dev->queues[i]);
 	*ring = (struct backend_ring){ .kick_src.fd = -1, .be = be };
 }
-
-void backend_fail(struct backend *be, const char *why)
-{
-	be->failed = true;
-	for (unsigned int i = 0; i < be->dev->nr_queues; i++) {
-		if (be->dev->queues[i].running)
-			virtq_break(&be->dev->queues[i], why);
-	}
-}

@@ -12,7 +12,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "virtio/vhost_user/backend.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 

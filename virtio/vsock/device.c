@@ -20,9 +20,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "virtio/devctl.h"
+#include "sandbox/device_fds.h"
 #include "virtio/roles.h"
-#include "virtio/vhost_user/backend.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
@@ -57,7 +56,7 @@ void vsock_wake(struct virtio_vsock *vs)
 	if (!vs->armed)
 		return;
 	vs->armed = false;
-	backend_wake(vs->dev.backend);
+	virtio_dev_wake(&vs->dev);
 }
 
 /* ----------------------------------------------------------------- dialling */
