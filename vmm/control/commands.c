@@ -12,13 +12,6 @@
 #define DEFAULT_SUSPEND_MS 15000
 #define MAX_TIMEOUT_MS	   (24LL * 3600 * 1000)
 
-static struct vm *vm_of(void *ctx)
-{
-	const struct commands *commands = ctx;
-
-	return commands->vm;
-}
-
 /* ------------------------------------------------------------ arguments */
 
 /* Return: true and *ret; false after an error reply. */
@@ -57,7 +50,7 @@ static void request_stop(struct control_request *req, json_t *args, void *ctx)
 	if (!no_args(req, args))
 		return;
 	control_reply(req, NULL);
-	vm_end(vm_of(ctx), VM_EXIT_STOP);
+	vm_end(commands_vm(ctx), VM_EXIT_STOP);
 }
 
 /* A JSON boolean, false if it is not there. */
@@ -257,7 +250,7 @@ static void request_suspend(struct control_request *req, json_t *args,
 {
 	static const char *const keys[] = { "timeout_ms", "full", "force",
 					    "freeze_clock", NULL };
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 	struct suspend_call *call;
 	bool full, force, freeze;
 	uint64_t timeout_ns;
@@ -315,7 +308,7 @@ static void reply_woken(struct control_request *req, struct vm *vm, int r)
 
 static void request_wake(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 
 	if (no_args(req, args))
 		reply_woken(req, vm, power_wake_forced(&vm->power));
@@ -324,7 +317,7 @@ static void request_wake(struct control_request *req, json_t *args, void *ctx)
 static void request_resume(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "full", NULL };
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 	bool full;
 	int r = 0;
 
@@ -361,7 +354,7 @@ static void press(struct control_request *req, json_t *args, struct vm *vm,
 static void request_powerbtn(struct control_request *req, json_t *args,
 			     void *ctx)
 {
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 
 	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
 }
@@ -369,7 +362,7 @@ static void request_powerbtn(struct control_request *req, json_t *args,
 static void request_sleepbtn(struct control_request *req, json_t *args,
 			     void *ctx)
 {
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 
 	press(req, args, vm, &vm->power.sleepbtn, "SLPBTN_EN");
 }
@@ -603,7 +596,7 @@ static json_t *last_wake_json(const struct vm *vm)
 
 static void request_state(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = vm_of(ctx);
+	struct vm *vm = commands_vm(ctx);
 
 	if (!no_args(req, args))
 		return;

@@ -19,6 +19,12 @@ struct commands {
 	struct state_wait *waits; /* clients that wait for a state */
 };
 
+/* The VM that a command is about; @ctx: as each gets it. */
+static inline struct vm *commands_vm(const void *ctx)
+{
+	return ((const struct commands *)ctx)->vm;
+}
+
 /**
  * commands_serve() - listen on the socket of @vm's configuration, if it has one
  * @commands: outlives @vm, whose end ends it

@@ -287,7 +287,7 @@ static char *prometheus_text(const struct vm *vm)
 
 void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx)
 {
-	struct vm *vm = ((const struct commands *)ctx)->vm;
+	struct vm *vm = commands_vm(ctx);
 	static const char *const keys[] = { "format", NULL };
 	const json_t *value = json_object_get(args, "format");
 	const char *format = json_string_value(value);

@@ -19,7 +19,7 @@ void vm_command_trace(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "cycles", NULL };
 	const json_t *cycles = json_object_get(args, "cycles");
-	struct vm *vm = ((const struct commands *)ctx)->vm;
+	struct vm *vm = commands_vm(ctx);
 	struct trace_json_options options = { .vm = vm->cfg->name,
 					      .pid = getpid(),
 					      .max_bytes = MAX_BYTES };

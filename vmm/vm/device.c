@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -379,6 +380,18 @@ void vm_virtio_on_spawner(struct vm *vm)
 	}
 	log_err("%s: %s", dev->name, err.msg);
 	process_gone(dev, "could not be made anew");
+}
+
+int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
+		  struct err *err)
+{
+	int r = 0;
+
+	if (given->set)
+		memcpy(ret, given->addr, MAC_BYTES);
+	else
+		r = mac_random(ret);
+	return r < 0 ? err_set_errno(err, r, "random MAC address") : 0;
 }
 
 /* The address of a card is what its driver has set, not what we once gave it.

@@ -27,6 +27,9 @@ unsigned int vm_devices_count(const struct vm_config *cfg);
 int vm_devices_create(struct vm *vm, struct err *err) must_check;
 
 /* --- device.c --- */
+/* The address that the user gave, or a random one. Return: 0 or -errno. */
+int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
+		  struct err *err) must_check;
 /*
  * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
  * NULL with @err: none is free, -ENOSPC.

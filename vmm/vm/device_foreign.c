@@ -146,10 +146,9 @@ static int make_config(struct vm_virtio *dev, const struct foreign_config *cfg,
 	} else if (cfg->type == FOREIGN_NET) {
 		if (cfg->mac.set)
 			dev->foreign.fe.config_from = FRONTEND_CONFIG_OURS;
-		memcpy(net.mac, cfg->mac.addr, MAC_BYTES);
-		r = cfg->mac.set ? 0 : mac_random(net.mac);
+		r = vm_virtio_mac(&cfg->mac, net.mac, err);
 		if (r < 0)
-			return err_set_errno(err, r, "random MAC address");
+			return r;
 		memcpy(dev->foreign_config, &net, NET_CONFIG_BYTES);
 	}
 	return 0;

@@ -164,18 +164,6 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 	return vm_virtio_spawn(vm, dev, err);
 }
 
-static int make_mac(const struct config_mac *given, uint8_t mac[MAC_BYTES],
-		    struct err *err)
-{
-	int r = 0;
-
-	if (given->set)
-		memcpy(mac, given->addr, MAC_BYTES);
-	else
-		r = mac_random(mac);
-	return r < 0 ? err_set_errno(err, r, "random MAC address") : 0;
-}
-
 static int create_net(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct config_net *cfg = &vm->cfg->nets[i];
@@ -195,7 +183,7 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = make_mac(&cfg->mac, mac, err);
+	r = vm_virtio_mac(&cfg->mac, mac, err);
 	if (r < 0)
 		return r;
 	mac_format(mac, dev->mac);

@@ -17,39 +17,32 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#define TEST_ID	  0x3f /* A device type that nobody has. */
-#define RING_SIZE 8
-#define MAX_BUFS  1024
+#define TEST_ID		0x3f	/* A device type that nobody has. */
+#define RING_SIZE	8
+#define MAX_BUFS	1024
 
-#define LIVE 0x0f
+#define LIVE		0x0f
 #ifdef CONFIG_VIRTIO_SUSPEND_DRAFT
-#define SUSPENDED    0x1f
-#define WRITE_RESUME 0x0f
+#define SUSPENDED	0x1f
+#define WRITE_RESUME	0x0f
 #else
-#define SUSPENDED    0x1b
-#define WRITE_RESUME 0x1f
+#define SUSPENDED	0x1b
+#define WRITE_RESUME	0x1f
 #endif
-#define WRITE_SUSPEND 0x1f
+#define WRITE_SUSPEND	0x1f
 
 static int passed, failed;
 
-#define check(cond)                                                        \
-	do {                                                               \
-		if (cond) {                                                \
-			passed++;                                          \
-		} else {                                                   \
-			failed++;                                          \
-			pr_err("not ok - %s:%d: %s\n", __func__, __LINE__, \
-			       #cond);                                     \
-		}                                                          \
-	} while (0)
+#define check(cond) do {						\
+	if (cond) {							\
+		passed++;						\
+	} else {							\
+		failed++;						\
+		pr_err("not ok - %s:%d: %s\n", __func__, __LINE__, #cond); \
+	}								\
+} while (0)
 
-enum answer {
-	ACK,
-	NEVER,
-	NEEDS_RESET,
-	VANISH
-};
+enum answer { ACK, NEVER, NEEDS_RESET, VANISH };
 
 /* The device, and what it has seen. */
 static struct test_dev {
@@ -57,17 +50,17 @@ static struct test_dev {
 	u64 offered;
 	u8 status;
 	enum answer suspend, resume;
-	int reads_to_ack; /* Of the status, until it answers. */
+	int reads_to_ack;		/* Of the status, until it answers. */
 	int reads_left;
-	u8 target;     /* What the status will be, or 0. */
-	u8 written[8]; /* Status, since the last clear. */
+	u8 target;			/* What the status will be, or 0. */
+	u8 written[8];			/* Status, since the last clear. */
 	int num_written;
 	int notified[2];
 	int resets;
 	struct virtqueue *vq[2];
-	u16 next[2]; /* Of the available ring. */
+	u16 next[2];			/* Of the available ring. */
 	u16 next_used[2];
-	bool wrap[2]; /* Packed: of the next descriptor. */
+	bool wrap[2];			/* Packed: of the next descriptor. */
 } dev;
 
 /* The driver, and what the core has called. */
@@ -79,7 +72,7 @@ static struct {
 
 /* What the buffers are: each has a number at its start, and then padding. */
 static u32 *values, *padding;
-#define PADDING 64
+#define PADDING		64
 
 /* ---------------------------------------------------------------- transport */
 
@@ -118,8 +111,7 @@ static void test_set_status(struct virtio_device *vdev, u8 status)
 {
 	if (dev.num_written < ARRAY_SIZE(dev.written))
 		dev.written[dev.num_written++] = status;
-	if (!(dev.status & VIRTIO_CONFIG_S_DRIVER_OK) &&
-	    dev.status != SUSPENDED)
+	if (!(dev.status & VIRTIO_CONFIG_S_DRIVER_OK) && dev.status != SUSPENDED)
 		dev.status = status;
 	else if (dev.status == SUSPENDED && status == WRITE_RESUME)
 		test_begin(dev.resume, LIVE);
@@ -147,7 +139,7 @@ static bool test_notify(struct virtqueue *vq)
 
 static int test_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 			 struct virtqueue *vqs[], vq_callback_t *callbacks[],
-			 const char *const names[], const bool *ctx,
+			 const char * const names[], const bool *ctx,
 			 struct irq_affinity *desc)
 {
 	int i;
@@ -200,8 +192,7 @@ static const struct virtio_config_ops test_ops = {
 	.finalize_features = test_finalize_features,
 };
 
-/* ---------------------------------------------------------------- device side
- */
+/* ---------------------------------------------------------------- device side */
 
 struct packed_desc {
 	__le64 addr;
@@ -236,9 +227,8 @@ static int device_available(int q)
 
 	if (!is_packed())
 		return (u16)(le16_to_cpu((__force __le16)READ_ONCE(
-				     virtqueue_get_vring(dev.vq[q])
-					     ->avail->idx)) -
-			     dev.next[q]);
+			virtqueue_get_vring(dev.vq[q])->avail->idx)) -
+			dev.next[q]);
 	while (n <= RING_SIZE && packed_is_available(q, i, wrap)) {
 		while (le16_to_cpu(packed(q)[i].flags) & VRING_DESC_F_NEXT) {
 			if (++i == RING_SIZE) {
@@ -264,8 +254,8 @@ static u32 device_use_split(int q)
 	smp_rmb(); /* The index was read before. */
 	head = (__force u16)vr->avail->ring[dev.next[q]++ % RING_SIZE];
 	if (vr->desc[head].flags & (__force __virtio16)VRING_DESC_F_INDIRECT) {
-		struct vring_desc *in =
-			phys_to_virt((__force u64)vr->desc[head].addr);
+		struct vring_desc *in = phys_to_virt(
+			(__force u64)vr->desc[head].addr);
 
 		value = *(u32 *)phys_to_virt((__force u64)in[0].addr);
 	} else {
@@ -290,8 +280,7 @@ static u32 device_use_packed(int q)
 	smp_rmb(); /* The flags were read before. */
 	addr = le64_to_cpu(d[i].addr);
 	if (le16_to_cpu(d[i].flags) & VRING_DESC_F_INDIRECT)
-		addr = le64_to_cpu(
-			((struct packed_desc *)phys_to_virt(addr))->addr);
+		addr = le64_to_cpu(((struct packed_desc *)phys_to_virt(addr))->addr);
 	do {
 		flags = le16_to_cpu(d[i].flags);
 		id = le16_to_cpu(d[i].id);
@@ -326,7 +315,7 @@ static void test_callback(struct virtqueue *vq)
 static int test_init_vqs(struct virtio_device *vdev)
 {
 	vq_callback_t *callbacks[] = { test_callback, NULL };
-	const char *const names[] = { "held", "polled" };
+	const char * const names[] = { "held", "polled" };
 
 	return vdev->config->find_vqs(vdev, 2, drv.vqs, callbacks, names, NULL,
 				      NULL);
@@ -431,9 +420,9 @@ static void unplug(void)
 	unregister_virtio_device(&dev.vdev);
 }
 
-#define F_SUSPEND  BIT_ULL(VIRTIO_F_SUSPEND)
-#define F_PACKED   BIT_ULL(VIRTIO_F_RING_PACKED)
-#define F_INDIRECT BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC)
+#define F_SUSPEND	BIT_ULL(VIRTIO_F_SUSPEND)
+#define F_PACKED	BIT_ULL(VIRTIO_F_RING_PACKED)
+#define F_INDIRECT	BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC)
 
 static void status_is_written_once_each_way(void)
 {
@@ -563,8 +552,7 @@ static int adder(void *unused)
 		while (!READ_ONCE(adder_stop)) {
 			value = &values[n % (2 * RING_SIZE)];
 			*value = n;
-			if (drv.vqs[0]->num_free < 2 ||
-			    add(0, value, 1 + n % 2))
+			if (drv.vqs[0]->num_free < 2 || add(0, value, 1 + n % 2))
 				break;
 			n++;
 			atomic_inc(&added_total);
