@@ -19,8 +19,7 @@
 #define ARCH_MAX_VCPUS	    64
 #define ARCH_CMDLINE_MAX    0x10000 /* bytes, with the NUL */
 
-/* Who is the interrupt controller: with us what is not the CPU's own, or KVM.
- */
+/* The PIC and the I/O APIC: ours (the local APICs are KVM's), or KVM's too. */
 enum irqchip_mode {
 	IRQCHIP_SPLIT,
 	IRQCHIP_KERNEL

@@ -3,10 +3,12 @@
  * Socket device (virtio 1.x, 5.10): connections between programs of the guest
  * and UNIX sockets of the host. The inside, shared by its parts:
  *
- *	device.c		role, slots of the device, wake-up, what is
- *polled conn.c	a connection: its life and its host side rx.c	packets to the
- *guest tx.c	packets from the guest bytes.c	what waits for one side or the
- *other dial.c	who connects to the host's sockets for us
+ *	device.c	role, slots of the device, wake-up, what is polled
+ *	conn.c		a connection: its life and its host side
+ *	rx.c		packets to the guest
+ *	tx.c		packets from the guest
+ *	bytes.c		what waits for one side or the other
+ *	dial.c		who connects to the host's sockets for us
  *
  * Loop thread only, but for dial.c.
  *

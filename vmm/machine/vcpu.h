@@ -48,8 +48,8 @@ struct vcpu_ops {
 };
 
 struct vcpu {
-	unsigned int
-		halt_round; /* vmm/vm/halt.c: the last look taken part in */
+	/* vmm/vm/halt.c: the last look taken part in. */
+	unsigned int halt_round;
 	struct vcpu_set *set;
 	unsigned int index;
 	int fd;
