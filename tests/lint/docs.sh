@@ -34,11 +34,17 @@ while IFS=: read -r file line name; do
 done < <(grep -noHE '`[A-Za-z_][A-Za-z0-9_]*\(\)`' $docs)
 
 while IFS=: read -r file line path; do
-	[[ $path =~ $not_ours ]] || compgen -G "$path*" >/dev/null ||
+	[[ $path =~ $not_ours ]] || compgen -G "$path" >/dev/null ||
 		wrong "$file:$line: the tree has no $path"
 done < <(grep -noHE \
-	'\b(vmm|virtio|devices|sandbox|arch|include|guest|tests|docs)/[A-Za-z0-9_./-]*[A-Za-z0-9_]' \
+	'\b(vmm|virtio|devices|sandbox|arch|include|guest|tests|docs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_]' \
 	$docs)
+
+# A name alone stands for a file of the folder that is spoken of.
+while IFS=: read -r file line name; do
+	[ -n "$(git ls-files "$name" "*/$name")" ] ||
+		wrong "$file:$line: the tree has no file $name"
+done < <(grep -noHP '(?<![\w./*-])[a-z0-9_]+\.[ch]\b' $docs)
 
 # shellcheck disable=SC2016
 while IFS=: read -r file line text; do
