@@ -14,9 +14,14 @@
 # report fails its program too, also a leak, which Criterion would let pass.
 set -u
 
+# name PROGRAM: its path below tests/, as in unit/virtio/rng.
+name() {
+	echo "${1##*/tests/}"
+}
+
 # one DIR PROGRAM: its output, its exit status and what sanitizers say, to DIR.
 if [ "$1" = --one ]; then
-	to=$2/${3##*/}
+	to=$2/$(name "$3")
 	mkdir -p "$to/san"
 	export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$to/san/report"
 	export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$to/san/report"
@@ -54,7 +59,8 @@ criterions_own() {
 
 passing=0 failing=0 skipped=0 broken=0
 for program in "$@"; do
-	out=$dir/${program##*/}
+	name=$(name "$program")
+	out=$dir/$name
 	rc=$(cat "$out/status" 2>/dev/null || echo unknown)
 	# [====] Synthesis: Tested: 9 | Passing: 9 | Failing: 0 | Crashing: 0
 	# What a test prints may be anything.
@@ -74,15 +80,15 @@ for program in "$@"; do
 		[ ! -e "$report" ] || ! criterions_own "$report" || rm "$report"
 	done
 	if [ -n "$(ls "$out/san")" ]; then
-		echo "not ok - ${program##*/}: sanitizer report"
+		echo "not ok - $name: sanitizer report"
 		cat "$out"/san/*
 		broken=$((broken + 1))
 	elif [ "$rc" != 0 ]; then
-		echo "not ok - ${program##*/}: $2 of $1 passed"
+		echo "not ok - $name: $2 of $1 passed"
 		cat "$out/log"
 		[ $1 != $2 ] || broken=$((broken + 1))
 	else
-		echo "ok - ${program##*/}: $2 of $1 passed"
+		echo "ok - $name: $2 of $1 passed"
 	fi
 done
 echo "${NAME:-unit}: $passing passed, $((failing + broken)) failed, $skipped skipped"

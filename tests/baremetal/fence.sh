@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A disk process is killed with a read and a write in flight on a file system
-# that answers after seconds (tests/slowfs.c). The kernel goes on with both. The
+# that answers after seconds (tests/baremetal/slowfs.c). The kernel goes on with both. The
 # guest's reset must not be acknowledged before they are over: afterwards no
 # guest memory and no block of the image changes.
 . "$(dirname "$0")/lib.sh"

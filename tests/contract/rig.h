@@ -22,7 +22,7 @@
 
 #include "sandbox/spawner.h"
 #include "tests/contract/type.h"
-#include "tests/unit/guest_ring.h"
+#include "tests/lib/guest_ring.h"
 #include "virtio/mmio/mmio.h"
 
 #define RIG_RAM (2U << 20) /* bytes */

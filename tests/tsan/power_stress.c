@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "tests/unit/power_race.h"
+#include "tests/lib/power_race.h"
 
 #define ROUNDS 300U
 

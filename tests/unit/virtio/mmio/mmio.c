@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* virtio/mmio/mmio.h: what the page shows after what the driver writes. */
+#include "tests/lib/mmio_test.h"
+
+TestSuite(mmio, .init = setup_ready, .fini = teardown, .timeout = 120);
+TestSuite(mmio_raw, .init = setup, .fini = teardown, .timeout = 120);
+
+/* ------------------------------------------------------ handshake, page */
+
+Test(mmio, page_identifies_the_device)
+{
+	cr_assert(eq(u32, get(0x000), 0x74726976));
+	cr_assert(eq(u32, get(0x004), 2));
+	cr_assert(eq(u32, get(0x008), 2));
+	cr_assert(eq(u32, status(), 0));
+	cr_assert(eq(u32, get(0x0b0), UINT32_MAX), "no shared memory");
+	cr_assert(eq(u32, get(0x0b4), UINT32_MAX));
+	cr_assert(eq(u32, get(0x0b8), UINT32_MAX));
+	cr_assert(eq(u32, get(0x0bc), UINT32_MAX));
+	cr_assert(eq(u32, get(0x0c0), 0), "no ring reset");
+	cr_assert(
+		zero(int, memcmp(page.bytes + 0x100, fb.config, CONFIG_SIZE)));
+	cr_assert(eq(u32, get(0x100 + CONFIG_SIZE), 0));
+}
+
+Test(mmio, device_features_by_word_and_zero_beyond)
+{
+	cr_assert(eq(u32, get(0x010), (uint32_t)INDIRECT),
+		  "bit 30 is not the driver's");
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
+	cr_assert(eq(u32, get(0x010), 1));
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 2);
+	cr_assert(eq(u32, get(0x010), 0));
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, UINT32_MAX);
+	cr_assert(eq(u32, get(0x010), 0));
+}
+
+Test(mmio_raw, features_this_transport_lacks_are_not_offered)
+{
+	fb.features = UINT64_MAX;
+	begin();
+	cr_assert(eq(int, ready, 0));
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		bool hidden = bit == 24 || bit == 26 || bit == 30 ||
+			      bit == 33 || bit == 34 ||
+			      (bit >= 37 && bit <= 43);
+
+		cr_assert(eq(u64, dev.offered >> bit & 1, !hidden), "%u", bit);
+	}
+}
+
+Test(mmio_raw, a_back_end_without_version_1_is_refused)
+{
+	fb.features &= ~VERSION_1;
+	begin();
+	cr_assert(eq(int, ready, -EPROTONOSUPPORT));
+}
+
+Test(mmio_raw, a_back_end_that_dies_in_the_handshake)
+{
+	fake_misbehave(&fb, VHOST_USER_SET_MEM_TABLE, FAKE_CLOSES);
+	begin();
+	cr_assert(eq(int, ready, -EIO));
+	cr_assert(dev.dead);
+	cr_assert(eq(u32, failures, 1));
+	/* A driver finds a device that can only be refused. */
+	put_status(LIVE);
+	cr_assert(zero(u32, status() & DRIVER_OK));
+}
+
+Test(mmio, queue_beyond_the_last_reads_zero_and_ignores_writes)
+{
+	cr_assert(eq(u32, get(0x034), QUEUE_SIZE));
+	put(VIRTIO_MMIO_QUEUE_SEL_REG, 1);
+	cr_assert(eq(u32, get(0x034), QUEUE_SIZE));
+	put(VIRTIO_MMIO_QUEUE_SEL_REG, NR_QUEUES);
+	cr_assert(eq(u32, get(0x034), 0));
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, make_ready(NR_QUEUES), 0));
+	cr_assert(eq(u32, make_ready(UINT32_MAX), 0));
+}
+
+/* ------------------------------------------------------------- features */
+
+Test(mmio, features_ok_only_for_what_is_offered)
+{
+	negotiate(VERSION_1 | INDIRECT);
+	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK));
+	put_status(0);
+	negotiate(VERSION_1 | 1ULL << 5);
+	cr_assert(eq(u32, status(), ACK | DRIVER), "not offered");
+	put_status(0);
+	negotiate(INDIRECT);
+	cr_assert(eq(u32, status(), ACK | DRIVER), "VERSION_1 missing");
+	put_status(0);
+	negotiate(VERSION_1 | 1ULL << 30);
+	cr_assert(eq(u32, status(), ACK | DRIVER), "ours");
+	put_status(0);
+	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 2);
+	put(VIRTIO_MMIO_DRIVER_FEATURES_REG, 1);
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, status(), ACK | DRIVER), "beyond 63");
+	put_status(0);
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK));
+}
+
+Test(mmio, features_after_features_ok_are_ignored)
+{
+	negotiate(VERSION_1);
+	accept_features(VERSION_1 | INDIRECT | 1ULL << 5);
+	cr_assert(eq(u64, dev.acked, VERSION_1));
+	put_status(LIVE);
+	cr_assert(eq(u64, fb.acked,
+		     VERSION_1 | 1ULL << VHOST_USER_F_PROTOCOL_FEATURES));
+}
+
+Test(mmio, features_ok_needs_driver)
+{
+	accept_features(VERSION_1);
+	put_status(ACK | FEATURES_OK);
+	cr_assert(eq(u32, status(), ACK));
+}
+
+Test(mmio, driver_ok_needs_features_ok)
+{
+	put_status(ACK | DRIVER | DRIVER_OK);
+	cr_assert(eq(u32, status(), ACK | DRIVER));
+	cr_assert(eq(u32, lives, 0));
+}
+
+Test(mmio, failed_never_goes_live)
+{
+	negotiate(VERSION_1);
+	put_status(ACK | DRIVER | FEATURES_OK | FAILED);
+	put_status(LIVE | FAILED);
+	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK | FAILED));
+}
+
+Test(mmio, status_is_cumulative_and_foreign_bits_are_ignored)
+{
+	go_live();
+	put_status(ACK);
+	cr_assert(eq(u32, status(), LIVE));
+	put_status(LIVE | 0x20 | 0x40 | 0xffffff00);
+	cr_assert(eq(u32, status(), LIVE));
+	put_status(LIVE | 0x10);
+	cr_assert(eq(u32, status(), LIVE), "suspend was not negotiated");
+}
+
+/* ---------------------------------------------------------------- queues */
+
+static const struct {
+	const char *what;
+	uint32_t size;
+	uint64_t desc, driver, device;
+} refused[] = {
+	{ "size 0", 0, 0x1000, 0x2000, 0x3000 },
+	{ "size 3", 3, 0x1000, 0x2000, 0x3000 },
+	{ "size above the maximum", 128, 0x1000, 0x2000, 0x3000 },
+	{ "size that truncates well", 65536 + 8, 0x1000, 0x2000, 0x3000 },
+	{ "size 2^31", 1U << 31, 0x1000, 0x2000, 0x3000 },
+	{ "desc unaligned", 16, 0x1008, 0x2000, 0x3000 },
+	{ "driver unaligned", 16, 0x1000, 0x2001, 0x3000 },
+	{ "device unaligned", 16, 0x1000, 0x2000, 0x3002 },
+	{ "desc outside RAM", 16, RAM_SIZE, 0x2000, 0x3000 },
+	{ "desc across the end", 16, RAM_SIZE - 16, 0x2000, 0x3000 },
+	{ "driver across the end", 16, 0x1000, RAM_SIZE - 2, 0x3000 },
+	{ "device across the end", 16, 0x1000, 0x2000, RAM_SIZE - 4 },
+	{ "desc wraps", 16, UINT64_MAX - 15, 0x2000, 0x3000 },
+	{ "device wraps", 16, 0x1000, 0x2000, UINT64_MAX - 3 },
+};
+
+Test(mmio, a_bad_queue_is_not_made_ready)
+{
+	negotiate(VERSION_1);
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		describe(0, refused[i].size, refused[i].desc, refused[i].driver,
+			 refused[i].device);
+		put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
+		cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0), "%s",
+			  refused[i].what);
+	}
+	cr_assert(eq(u32, make_ready(0), 1));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_DESC_LO_REG), 0), "write-only");
+}
+
+Test(mmio, overlapping_rings_are_the_drivers_business)
+{
+	negotiate(VERSION_1);
+	describe(0, 16, 0x1000, 0x1000, 0x1000);
+	put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+}
+
+Test(mmio, a_ready_queue_keeps_its_description)
+{
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, make_ready(0), 1));
+	describe(0, 8, 0x7000, 0x8000, 0x9000);
+	cr_assert(eq(u64, dev.queues[0].desc_gpa, 0x1000));
+	cr_assert(eq(u32, dev.queues[0].size, 16));
+	put(VIRTIO_MMIO_QUEUE_READY_REG, 2);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	put(VIRTIO_MMIO_QUEUE_READY_REG, 2);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+}
+
+Test(mmio, ready_is_for_between_features_ok_and_driver_ok)
+{
+	cr_assert(eq(u32, make_ready(0), 0), "before FEATURES_OK");
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, make_ready(0), 1));
+	put_status(LIVE);
+	cr_assert(eq(u32, make_ready(1), 0), "after DRIVER_OK");
+}
+
+Test(mmio, only_ready_queues_are_started)
+{
+	negotiate(VERSION_1);
+	cr_assert(eq(u32, make_ready(1), 1));
+	put_status(LIVE);
+	cr_assert(eq(u32, lives, 1));
+	cr_assert(eq(u32, count(VHOST_USER_SET_VRING_KICK), 1));
+	cr_assert(not(dev.fe.rings[0].started));
+	cr_assert(dev.fe.rings[1].started);
+}
+
+Test(mmio, queue_ready_0_waits_until_the_ring_has_stopped)
+{
+	static struct vcpu_write w;
+
+	go_live();
+	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
+	write_begin(&w, VIRTIO_MMIO_QUEUE_READY_REG, 0, 4);
+	while (!atomic_load(&fb.waiting))
+		turn();
+	cr_assert(not(atomic_load(&w.done)));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	fake_go_on(&fb);
+	write_end(&w);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	cr_assert(dev.fe.rings[1].started);
+	cr_assert(eq(u32, status(), LIVE));
+}
+
+Test(mmio, queue_ready_0_of_a_dead_device_waits_for_the_fence)
+{
+	static struct vcpu_write w;
+
+	go_live();
+	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	virtio_mmio_died(&dev, "test");
+	write_begin(&w, VIRTIO_MMIO_QUEUE_READY_REG, 0, 4);
+	while (dev.op != VIRTIO_OP_RING)
+		turn();
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	virtio_mmio_fenced(&dev, true);
+	write_end(&w);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+}
+
+/* -------------------------------------------------------------- accesses */
+
+Test(mmio, accesses_that_no_driver_makes_are_ignored)
+{
+	negotiate(VERSION_1);
+	put_len(VIRTIO_MMIO_STATUS_REG, 0, 1);
+	put_len(VIRTIO_MMIO_STATUS_REG, 0, 2);
+	put_len(VIRTIO_MMIO_STATUS_REG, 0, 8);
+	put_len(VIRTIO_MMIO_STATUS_REG + 2, 0, 4);
+	put_len(0xfc, 0, 8);
+	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK));
+	/* Read-only, unknown, legacy and the last ones of the page. */
+	for (uint32_t offset = 0; offset < 0x30; offset += 4) {
+		if (offset != 0x14 && offset != 0x20 && offset != 0x24)
+			put(offset, UINT32_MAX);
+	}
+	put(0x34, UINT32_MAX);
+	put(0x3c, UINT32_MAX);
+	put(0x40, UINT32_MAX);
+	put(0x60, UINT32_MAX);
+	put(0xc0, 1);
+	put(0xfc, UINT32_MAX);
+	put(0xffc, UINT32_MAX);
+	put_len(0xfff, 0xff, 1);
+	cr_assert(eq(u32, get(0x000), 0x74726976));
+	cr_assert(eq(u32, get(0x034), QUEUE_SIZE));
+	cr_assert(eq(u32, get(0x060), 0));
+	cr_assert(eq(u32, get(0x0c0), 0));
+	cr_assert(eq(u32, get(0xffc), 0));
+}
+
+Test(mmio, interrupt_ack_clears_only_what_is_set)
+{
+	go_live();
+	regpage_raise(&page, VIRTIO_INT_USED | VIRTIO_INT_CONFIG);
+	put(VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED | 0xfffffff0);
+	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	put(VIRTIO_MMIO_INT_ACK_REG, UINT32_MAX);
+	cr_assert(eq(u32, get(0x060), 0));
+	put(VIRTIO_MMIO_INT_ACK_REG, UINT32_MAX);
+	cr_assert(eq(u32, get(0x060), 0));
+}
+
+Test(mmio, kicks_of_nothing_are_ignored)
+{
+	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0);
+	go_live();
+	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, NR_QUEUES);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, UINT32_MAX);
+	cr_assert(eq(u32, status(), LIVE));
+}
+
+Test(mmio, config_writes_take_effect_before_they_return)
+{
+	uint32_t gen = get(0x0fc);
+
+	put_len(0x101, 0x5a, 1);
+	cr_assert(eq(u8, page.bytes[0x101], 0x5a));
+	cr_assert(ne(u32, get(0x0fc), gen));
+	cr_assert(eq(u32, holds, releases));
+	put_len(0x102, 0x1234, 2);
+	cr_assert(eq(u8, page.bytes[0x103], 0x12));
+	gen = get(0x0fc);
+	put_len(0x103, 1, 2);
+	put_len(0x100 + CONFIG_SIZE - 4, 1, 8);
+	put_len(0x100 + CONFIG_SIZE, 1, 4);
+	put_len(0x100 + CONFIG_SIZE - 2, 1, 4);
+	cr_assert(eq(u32, get(0x0fc), gen));
+	cr_assert(eq(u32, count(VHOST_USER_SET_CONFIG), 2));
+}
+
+Test(mmio, a_config_change_is_published_with_no_vcpu_running)
+{
+	unsigned int before = holds;
+	uint32_t gen = get(0x0fc);
+
+	go_live();
+	fb.config[0] = 1;
+	virtio_mmio_config_changed(&dev);
+	while (get(0x0fc) == gen)
+		turn();
+	cr_assert(eq(u8, page.bytes[0x100], 1));
+	cr_assert(eq(u32, holds, before + 1));
+	cr_assert(not(held));
+	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u64, fd_event_drain(dev.irq_fd), 1));
+}
