@@ -134,12 +134,26 @@ static bool reply_ok(const json_t *reply)
 	return json_is_true(json_object_get(reply, "ok"));
 }
 
-static int server_error(const struct cli_invocation *inv, const json_t *reply)
+static bool is_code(const json_t *reply, const char *code)
+{
+	const char *s = json_string_value(
+		json_object_get(json_object_get(reply, "error"), "code"));
+
+	return s && !strcmp(s, code);
+}
+
+static const char *error_message(const json_t *reply)
 {
 	const json_t *error = json_object_get(reply, "error");
-	const char *msg = json_string_value(json_object_get(error, "message"));
+	const char *message =
+		json_string_value(json_object_get(error, "message"));
 
-	return complain(inv, "%s", msg && *msg ? msg : "failed");
+	return message && *message ? message : "failed";
+}
+
+static int server_error(const struct cli_invocation *inv, const json_t *reply)
+{
+	return complain(inv, "%s", error_message(reply));
 }
 
 int cli_cmd_simple(struct cli_invocation *inv)
@@ -239,39 +253,13 @@ static void print_asleep(const struct cli_invocation *inv, const json_t *result)
 	fputc('\n', inv->out);
 }
 
+/* The VM says what was wrong; of options only this side knows. */
 static int explain_suspend(const struct cli_invocation *inv,
 			   const json_t *reply)
 {
-	const json_t *error = json_object_get(reply, "error");
-	const json_t *data = json_object_get(error, "data");
-	const char *code = json_string_value(json_object_get(error, "code"));
-	const char *source = json_string_value(json_object_get(data, "source"));
-	const char *device = json_string_value(json_object_get(data, "device"));
-	const char *message =
-		json_string_value(json_object_get(error, "message"));
-
-	if (!code)
-		return server_error(inv, reply);
-	if (!strcmp(code, "timeout"))
-		return complain(inv, "timed out after %d ms; %s",
-				inv->timeout_ms,
-				message ? message : "the guest is awake");
-	if (!strcmp(code, "refused") && device)
-		return complain(inv,
-				"refused by the guest: its driver of %s cannot "
-				"suspend it (no VIRTIO_F_SUSPEND)",
-				device);
-	if (!strcmp(code, "refused"))
-		return complain(inv, "refused by the guest (its log says why)");
-	if (!strcmp(code, "aborted"))
-		return complain(inv, "aborted by wake source %s",
-				source ? source : "(unnamed)");
-	if (!strcmp(code, "cancelled"))
-		return complain(inv, "taken back by a 'torpor resume'");
-	if (!strcmp(code, "deaf"))
-		return complain(inv, "guest cannot hear the sleep button "
-				     "(PM1_EN.SLPBTN_EN clear): load the "
-				     "button driver and an agent");
+	if (is_code(reply, "timeout"))
+		return complain(inv, "%s (--timeout MS gives it longer)",
+				error_message(reply));
 	return server_error(inv, reply);
 }
 
@@ -308,14 +296,6 @@ int cli_cmd_suspend(struct cli_invocation *inv)
 }
 
 /* --- wait and events --- */
-
-static bool is_code(const json_t *reply, const char *code)
-{
-	const char *s = json_string_value(
-		json_object_get(json_object_get(reply, "error"), "code"));
-
-	return s && !strcmp(s, code);
-}
 
 int cli_cmd_wait(struct cli_invocation *inv)
 {

@@ -7,364 +7,16 @@
 #include <unistd.h>
 
 #include "vmm/base/log.h"
-
-#define NS_PER_MS	   1000000ULL
-#define DEFAULT_SUSPEND_MS 15000
-#define MAX_TIMEOUT_MS	   (24LL * 3600 * 1000)
-
-/* ------------------------------------------------------------ arguments */
-
-/* Return: true and *ret; false after an error reply. */
-static bool timeout_arg(struct control_request *req, json_t *args,
-			int64_t fallback_ms, uint64_t *ret_ns)
-{
-	const json_t *value = json_object_get(args, "timeout_ms");
-	int64_t ms = fallback_ms;
-
-	if (value) {
-		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-		    json_integer_value(value) > MAX_TIMEOUT_MS) {
-			control_reply_error(req, "invalid",
-					    "timeout_ms: not a number of "
-					    "milliseconds from 0 to %lld",
-					    (long long)MAX_TIMEOUT_MS);
-			return false;
-		}
-		ms = json_integer_value(value);
-	}
-	*ret_ns = (uint64_t)ms * NS_PER_MS;
-	return true;
-}
-
-static bool no_args(struct control_request *req, json_t *args)
-{
-	static const char *const none[] = { NULL };
-
-	return control_check_keys(req, args, none);
-}
+#include "vmm/control/requests.h"
 
 /* ------------------------------------------------------------- commands */
 
 static void request_stop(struct control_request *req, json_t *args, void *ctx)
 {
-	if (!no_args(req, args))
+	if (!request_has_no_args(req, args))
 		return;
 	control_reply(req, NULL);
 	vm_end(commands_vm(ctx), VM_EXIT_STOP);
-}
-
-/* A JSON boolean, false if it is not there. */
-static bool flag_arg(struct control_request *req, json_t *args, const char *key,
-		     bool *ret)
-{
-	const json_t *value = json_object_get(args, key);
-
-	if (value && !json_is_boolean(value)) {
-		control_reply_error(req, "invalid", "%s: not true or false",
-				    key);
-		return false;
-	}
-	*ret = json_is_true(value);
-	return true;
-}
-
-/* ------------------------------------------------------ suspend, resume */
-
-static json_t *paused_json(const struct power_request *power,
-			   enum power_outcome outcome, long long ms)
-{
-	json_t *result =
-		json_pack("{s:s, s:I}", "outcome", power_outcome_name(outcome),
-			  "ms", (json_int_t)ms);
-
-	if (outcome == POWER_FORCED)
-		(void)json_object_set_new(
-			result, "because",
-			json_string(power_outcome_name(power->because)));
-	if (power->source)
-		(void)json_object_set_new(result, "source",
-					  json_string(power->source));
-	if (power->device)
-		(void)json_object_set_new(result, "device",
-					  json_string(power->device));
-	return result;
-}
-
-struct suspend_call {
-	struct power_request power;
-	struct control_request *req;
-	struct vm *vm;
-};
-
-static void reply_refused(const struct suspend_call *call, long long ms)
-{
-	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
-
-	if (!veto) {
-		control_reply_error_data(
-			call->req, "refused",
-			json_pack("{s:I}", "ms", (json_int_t)ms),
-			"the guest began to sleep and came back by itself "
-			"after %lld ms; its kernel log says why",
-			ms);
-		return;
-	}
-	control_reply_error_data(
-		call->req, "refused",
-		json_pack("{s:I, s:s}", "ms", (json_int_t)ms, "device",
-			  veto->name),
-		"the guest came back by itself after %lld ms; its driver of "
-		"%s cannot suspend it (no VIRTIO_F_SUSPEND)",
-		ms, veto->name);
-}
-
-static const char *heard_code(const struct power_request *power)
-{
-	static const char *const codes[] = {
-		[POWER_HEARD_BEGUN] = "begun",
-		[POWER_HEARD_TAKEN] = "no-sign",
-		[POWER_HEARD_NOT] = "not-taken",
-		[POWER_HEARD_DEAF] = "deaf",
-	};
-
-	return power->presses ? codes[power->heard] : "begun";
-}
-
-/* What to look at, as far as the presses tell. */
-static const char *heard_hint(const struct power_request *power)
-{
-	if (!power->presses)
-		return "it was on its way down, or up, when it was asked";
-	switch (power->heard) {
-	case POWER_HEARD_TAKEN:
-		return "its button driver took the press, and nothing came of "
-		       "it: no agent listens (evdev, and acpid or logind), or "
-		       "something inhibits sleep (systemd-inhibit --list)";
-	case POWER_HEARD_NOT:
-		return "its kernel has not taken the press: it hangs, or is "
-		       "very slow";
-	case POWER_HEARD_DEAF:
-		return "it has stopped listening to the sleep button "
-		       "(PM1_EN.SLPBTN_EN is clear): its button driver is gone";
-	case POWER_HEARD_BEGUN:
-		break;
-	}
-	return "it has begun, and may still fall asleep (a longer timeout "
-	       "gives it more time)";
-}
-
-/*
- * A guest that gives up before it has touched another device shows nothing of
- * that: then it is the deadline that ends the request.
- */
-static void reply_timeout(const struct suspend_call *call, long long ms)
-{
-	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
-	const struct power_request *power = &call->power;
-	json_t *data =
-		json_pack("{s:I, s:i, s:s}", "ms", (json_int_t)ms, "presses",
-			  (int)power->presses, "cause", heard_code(power));
-
-	if (veto) {
-		(void)json_object_set_new(data, "device",
-					  json_string(veto->name));
-		control_reply_error_data(call->req, "timeout", data,
-					 "the guest's driver of %s cannot "
-					 "suspend it (no VIRTIO_F_SUSPEND)",
-					 veto->name);
-		return;
-	}
-	control_reply_error_data(call->req, "timeout", data,
-				 "the guest was pressed to sleep %u times; %s",
-				 power->presses, heard_hint(power));
-}
-
-static void suspend_done(struct power_request *power,
-			 enum power_outcome outcome)
-{
-	struct suspend_call *call =
-		container_of(power, struct suspend_call, power);
-	long long ms = (long long)(power->elapsed_ns / NS_PER_MS);
-
-	switch (outcome) {
-	case POWER_ASLEEP:
-		control_reply(call->req,
-			      json_pack("{s:s, s:I, s:s, s:b, s:i}", "outcome",
-					"asleep", "ms", (json_int_t)ms, "kind",
-					power_sleep_name(power->kind),
-					"by_itself", power->by_itself,
-					"presses", (int)power->presses));
-		break;
-	case POWER_PAUSED:
-	case POWER_FORCED:
-		control_reply(call->req, paused_json(power, outcome, ms));
-		break;
-	case POWER_REFUSED:
-		reply_refused(call, ms);
-		break;
-	case POWER_TIMEOUT:
-		reply_timeout(call, ms);
-		break;
-	case POWER_ABORTED:
-		control_reply_error_data(
-			call->req, "aborted",
-			json_pack("{s:s, s:I}", "source",
-				  power->source ? power->source : "unknown",
-				  "ms", (json_int_t)ms),
-			"aborted by wake source %s",
-			power->source ? power->source : "unknown");
-		break;
-	case POWER_CANCELLED:
-		control_reply_error(call->req, "cancelled",
-				    "taken back by a resume");
-		break;
-	case POWER_BLOCKED:
-		control_reply_error(call->req, "blocked",
-				    "the VM is paused, so its guest cannot "
-				    "go to sleep: resume it first");
-		break;
-	case POWER_DEAF:
-		control_reply_error(call->req, "deaf",
-				    "the guest cannot hear the sleep button "
-				    "(PM1_EN.SLPBTN_EN is clear): load its "
-				    "button driver and run an agent");
-		break;
-	case POWER_FAILED:
-		control_reply_error_data(
-			call->req, "failed",
-			json_pack("{s:s}", "device",
-				  power->device ? power->device : "unknown"),
-			"device %s did not stop; the guest runs on",
-			power->device ? power->device : "unknown");
-		break;
-	case POWER_ENDED:
-	case POWER_NR_OUTCOMES:
-		control_reply_error(call->req, "ended", "the VM has ended");
-		break;
-	}
-	free(call);
-}
-
-static void request_suspend(struct control_request *req, json_t *args,
-			    void *ctx)
-{
-	static const char *const keys[] = { "timeout_ms", "full", "force",
-					    "freeze_clock", NULL };
-	struct vm *vm = commands_vm(ctx);
-	struct suspend_call *call;
-	bool full, force, freeze;
-	uint64_t timeout_ns;
-
-	if (!control_check_keys(req, args, keys) ||
-	    !timeout_arg(req, args, DEFAULT_SUSPEND_MS, &timeout_ns) ||
-	    !flag_arg(req, args, "full", &full) ||
-	    !flag_arg(req, args, "force", &force) ||
-	    !flag_arg(req, args, "freeze_clock", &freeze))
-		return;
-	if ((full && force) || (freeze && !full)) {
-		control_reply_error(req, "invalid",
-				    "freeze_clock goes with full, force "
-				    "without it");
-		return;
-	}
-	if (freeze && !guest_clock_can_freeze(vm->vm_fd)) {
-		control_reply_error(req, "failed",
-				    "freeze_clock: this host's KVM cannot "
-				    "change a guest's TSC");
-		return;
-	}
-	call = calloc(1, sizeof(*call));
-	if (!call) {
-		control_reply_error(req, "failed", "out of memory");
-		return;
-	}
-	call->req = req;
-	call->vm = vm;
-	call->power.done = suspend_done;
-	call->power.force = force;
-	if (full)
-		power_pause(&vm->power, &call->power, timeout_ns, freeze);
-	else
-		power_suspend(&vm->power, &call->power, timeout_ns);
-}
-
-/* Of wake and resume: @r is what the coordinator said. */
-static void reply_woken(struct control_request *req, struct vm *vm, int r)
-{
-	if (r < 0) {
-		control_reply_error(req, "deaf",
-				    "the guest listens to neither button "
-				    "(PM1_EN clear), so it cannot be woken by "
-				    "one");
-		return;
-	}
-	control_reply(req,
-		      json_pack("{s:s, s:b, s:b}", "state",
-				power_state_name(power_get_state(&vm->power)),
-				"paused", vm->power.pause != POWER_PAUSE_OFF,
-				"by_itself",
-				power_sleeps_by_itself(&vm->power)));
-}
-
-static void request_wake(struct control_request *req, json_t *args, void *ctx)
-{
-	struct vm *vm = commands_vm(ctx);
-
-	if (no_args(req, args))
-		reply_woken(req, vm, power_wake_forced(&vm->power));
-}
-
-static void request_resume(struct control_request *req, json_t *args, void *ctx)
-{
-	static const char *const keys[] = { "full", NULL };
-	struct vm *vm = commands_vm(ctx);
-	bool full;
-	int r = 0;
-
-	if (!control_check_keys(req, args, keys) ||
-	    !flag_arg(req, args, "full", &full))
-		return;
-	if (full)
-		power_unpause(&vm->power);
-	else
-		r = power_cancel(&vm->power);
-	reply_woken(req, vm, r);
-}
-
-static void press(struct control_request *req, json_t *args, struct vm *vm,
-		  struct wake_source *button, const char *bit)
-{
-	if (!no_args(req, args))
-		return;
-	if (power_wake(&vm->power, button))
-		control_reply(req, NULL);
-	else if (button->off)
-		control_reply_error(req, "off",
-				    "the guest sleeps, and --wake %s=off says "
-				    "that this does not wake it",
-				    button->name);
-	else
-		control_reply_error(req, "deaf",
-				    "the guest does not listen to this button "
-				    "(PM1_EN.%s is clear): load its button "
-				    "driver",
-				    bit);
-}
-
-static void request_powerbtn(struct control_request *req, json_t *args,
-			     void *ctx)
-{
-	struct vm *vm = commands_vm(ctx);
-
-	press(req, args, vm, &vm->power.powerbtn, "PWRBTN_EN");
-}
-
-static void request_sleepbtn(struct control_request *req, json_t *args,
-			     void *ctx)
-{
-	struct vm *vm = commands_vm(ctx);
-
-	press(req, args, vm, &vm->power.sleepbtn, "SLPBTN_EN");
 }
 
 /* ----------------------------------------------------------------- wait */
@@ -470,7 +122,7 @@ static void request_wait(struct control_request *req, json_t *args, void *ctx)
 	int state;
 
 	if (!control_check_keys(req, args, keys) ||
-	    !timeout_arg(req, args, MAX_TIMEOUT_MS, &timeout_ns))
+	    !request_timeout(req, args, REQUEST_MAX_TIMEOUT_MS, &timeout_ns))
 		return;
 	if (!state_by_name(name, &state)) {
 		control_reply_error(req, "invalid",
@@ -598,7 +250,7 @@ static void request_state(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = commands_vm(ctx);
 
-	if (!no_args(req, args))
+	if (!request_has_no_args(req, args))
 		return;
 	control_reply(
 		req,
@@ -622,14 +274,14 @@ static void request_state(struct control_request *req, json_t *args, void *ctx)
 const struct control_command vm_commands[] = {
 	{ "stop", request_stop },
 	{ "state", request_state },
-	{ "stats", vm_cmd_stats }, /* commands_stats.c */
+	{ "stats", request_stats }, /* commands_stats.c */
 	{ "suspend", request_suspend },
 	{ "resume", request_resume },
 	{ "wake", request_wake },
 	{ "wait", request_wait },
 	{ "powerbtn", request_powerbtn },
 	{ "sleepbtn", request_sleepbtn },
-	{ "trace", vm_command_trace }, /* commands_trace.c */
+	{ "trace", request_trace }, /* commands_trace.c */
 	{ NULL, NULL },
 };
 

@@ -39,9 +39,4 @@ int commands_serve(struct commands *commands, struct vm *vm,
 extern const struct control_command vm_commands[];
 extern const struct vm_events commands_events;
 
-/* --- commands_stats.c --- */
-void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx);
-/* --- commands_trace.c --- */
-void vm_command_trace(struct control_request *req, json_t *args, void *ctx);
-
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The command "stats", as JSON and for Prometheus; see docs/control.md. */
-#include "vmm/control/commands.h"
+#include "vmm/control/requests.h"
 
 #include <assert.h>
 #include <string.h>
@@ -285,7 +285,7 @@ static char *prometheus_text(const struct vm *vm)
 
 /* -------------------------------------------------------------- command */
 
-void vm_cmd_stats(struct control_request *req, json_t *args, void *ctx)
+void request_stats(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = commands_vm(ctx);
 	static const char *const keys[] = { "format", NULL };

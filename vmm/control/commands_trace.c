@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control command "trace": what the flight recorder has. */
-#include "vmm/control/commands.h"
+#include "vmm/control/requests.h"
 
 #include <assert.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ static_assert(TRACE_MAX_VCPUS >= POWER_MAX_VCPUS, "a track for each vCPU");
 static_assert(TRACE_MAX_DEVICES >= LAYOUT_MAX_VIRTIO,
 	      "a track for each device");
 
-void vm_command_trace(struct control_request *req, json_t *args, void *ctx)
+void request_trace(struct control_request *req, json_t *args, void *ctx)
 {
 	static const char *const keys[] = { "cycles", NULL };
 	const json_t *cycles = json_object_get(args, "cycles");

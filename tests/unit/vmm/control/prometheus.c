@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "include/torpor.h"
-#include "vmm/control/commands.h"
 #include "vmm/control/prometheus.h"
+#include "vmm/control/requests.h"
 #include "vmm/vm/vm.h"
 
 #define MS	   1000000ULL
@@ -341,7 +341,7 @@ static void sci_set(struct irq_line *line, bool level)
 }
 
 static const struct control_command commands[] = {
-	{ "stats", vm_cmd_stats },
+	{ "stats", request_stats },
 	{ NULL },
 };
 

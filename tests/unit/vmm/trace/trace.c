@@ -14,8 +14,8 @@
 #include "tests/lib/trace_fixture.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/util.h"
-#include "vmm/control/commands.h"
 #include "vmm/control/control.h"
+#include "vmm/control/requests.h"
 #include "vmm/vm/vm.h"
 
 static struct trace t;
@@ -475,7 +475,7 @@ Test(trace, names_need_not_be_utf8)
 static struct vm vm;
 static struct commands served = { .vm = &vm };
 static const struct control_command commands[] = {
-	{ "trace", vm_command_trace },
+	{ "trace", request_trace },
 	{ NULL, NULL },
 };
 
