@@ -10,6 +10,13 @@
 /* Bit of Device Status (virtio 1.4, 2.1; the same in the draft). */
 #define MMIO_S_SUSPEND 0x10U
 
+/* Until when a register write keeps its vCPU. */
+enum mmio_write {
+	MMIO_WRITE_DONE,
+	MMIO_WRITE_AWAITS_OP,	 /* the end of the operation in progress */
+	MMIO_WRITE_AWAITS_DRAIN, /* SUSPEND: for a moment, see suspend.c */
+};
+
 /* The driver has set it up and not reset it since. */
 static inline bool mmio_is_up(const struct virtio_mmio *dev)
 {
@@ -27,8 +34,7 @@ void mmio_needs_reset(struct virtio_mmio *dev, const char *why);
 /* Does any ring run in the back end? */
 bool mmio_any_started(const struct virtio_mmio *dev);
 /* Start every ready ring, stop every ring; as @op, which ends in op_done(). */
-void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
-		      struct mailbox_item *item);
+void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op);
 void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op);
 /* Negotiates with the back end, as @op. */
 void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op);
@@ -65,9 +71,8 @@ void mmio_respawn_done(struct virtio_mmio *dev, int r);
 bool mmio_suspend_features_ok(const struct virtio_mmio *dev);
 /* Is the back end being stopped or started for the driver's SUSPEND? */
 bool mmio_suspend_moving(const struct virtio_mmio *dev);
-/* A write of Status, not 0, to a device that is up. Completes @item, later. */
-void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,
-			struct mailbox_item *item);
+/* A write of Status, not 0, to a device that is up. */
+enum mmio_write mmio_suspend_write(struct virtio_mmio *dev, uint32_t value);
 /*
  * No operation is in progress: goes on with the way down, or up. Return:
  * whether one is now, or the status has changed.

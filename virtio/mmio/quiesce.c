@@ -23,7 +23,7 @@ void mmio_quiesce_done(struct virtio_mmio *dev, int r)
 	if (!restart)
 		tell_moved(dev, r);
 	else if (r == 0 && virtio_mmio_is_live(dev))
-		mmio_start_rings(dev, VIRTIO_OP_RESTART, NULL);
+		mmio_start_rings(dev, VIRTIO_OP_RESTART);
 }
 
 void mmio_restart_done(struct virtio_mmio *dev, int r)
@@ -73,7 +73,7 @@ void virtio_mmio_restart(struct virtio_mmio *dev,
 	was_quiesced = dev->quiesced;
 	dev->quiesced = false;
 	if (!dev->dead && was_quiesced && virtio_mmio_is_live(dev)) {
-		mmio_start_rings(dev, VIRTIO_OP_RESTART, NULL);
+		mmio_start_rings(dev, VIRTIO_OP_RESTART);
 		return;
 	}
 	tell_moved(dev, 0);

@@ -93,10 +93,9 @@ static void on_inline_end(struct loop_timer *timer)
 	answer(dev);
 }
 
-static void want_down(struct virtio_mmio *dev, struct mailbox_item *item)
+static void want_down(struct virtio_mmio *dev)
 {
 	dev->suspend.wanted = true;
-	dev->suspend.item = item;
 	loop_timer_set(dev->loop, &dev->suspend.timer, INLINE_NS,
 		       on_inline_end);
 	dev->ops->event(dev, VIRTIO_MMIO_SUSPENDING);
@@ -168,7 +167,7 @@ bool mmio_suspend_go_up(struct virtio_mmio *dev)
 	    !virtio_mmio_is_live(dev))
 		return false;
 	dev->suspend.stopped = false;
-	mmio_start_rings(dev, VIRTIO_OP_RESUME, NULL);
+	mmio_start_rings(dev, VIRTIO_OP_RESUME);
 	return true;
 }
 
@@ -186,8 +185,7 @@ void mmio_suspend_done(struct virtio_mmio *dev, enum virtio_mmio_op op, int r)
 		dev->respawned = false;
 }
 
-void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,
-			struct mailbox_item *item)
+enum mmio_write mmio_suspend_write(struct virtio_mmio *dev, uint32_t value)
 {
 	bool suspend = value & MMIO_S_SUSPEND;
 	bool ok = dev->acked & VIRTIO_MMIO_SUSPEND_BOTH &&
@@ -196,8 +194,8 @@ void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,
 
 	if (ok && !mmio_is_suspended(dev)) {
 		if (suspend && !dev->suspend.wanted) {
-			want_down(dev, item);
-			return;
+			want_down(dev);
+			return MMIO_WRITE_AWAITS_DRAIN;
 		}
 		if (!suspend && is_draft(dev) && dev->suspend.wanted)
 			want_no_more(dev);
@@ -206,5 +204,5 @@ void mmio_suspend_write(struct virtio_mmio *dev, uint32_t value,
 				  : value & VIRTIO_CONFIG_S_DRIVER_OK)
 			want_up(dev);
 	}
-	mailbox_complete(item);
+	return MMIO_WRITE_DONE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "virtio/mmio/mmio.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -110,17 +111,9 @@ static void clear_state(struct virtio_mmio *dev)
 	}
 }
 
-static void begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
-		  struct mailbox_item *item)
+void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
 {
 	dev->op = op;
-	dev->op_item = item;
-}
-
-void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
-		      struct mailbox_item *item)
-{
-	begin(dev, op, item);
 	dev->used = true;
 	frontend_start(&dev->fe,
 		       dev->acked & ~(VIRTIO_MMIO_SUSPEND_BOTH |
@@ -130,7 +123,7 @@ void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
 
 void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
 {
-	begin(dev, op, NULL);
+	dev->op = op;
 	frontend_stop(&dev->fe, UINT32_MAX, op_done);
 }
 
@@ -143,7 +136,7 @@ static bool features_ok(const struct virtio_mmio *dev)
 	       mmio_suspend_features_ok(dev);
 }
 
-static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
+static void go_live(struct virtio_mmio *dev)
 {
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		const struct virtio_mmio_queue *q = &dev->queues[i];
@@ -157,7 +150,7 @@ static void go_live(struct virtio_mmio *dev, struct mailbox_item *item)
 		ring->avail_gpa = q->driver_gpa;
 		ring->used_gpa = q->device_gpa;
 	}
-	mmio_start_rings(dev, VIRTIO_OP_START, item);
+	mmio_start_rings(dev, VIRTIO_OP_START);
 }
 
 static void finish_reset(struct virtio_mmio *dev)
@@ -174,39 +167,35 @@ static void finish_reset(struct virtio_mmio *dev)
 	clear_state(dev);
 }
 
-static void write_zero(struct virtio_mmio *dev, struct mailbox_item *item)
+static enum mmio_write write_zero(struct virtio_mmio *dev)
 {
 	if (dev->dead && !dev->fenced && !dev->unfenced_forever) {
-		begin(dev, VIRTIO_OP_RESET, item); /* until the fence */
-		return;
+		dev->op = VIRTIO_OP_RESET; /* until the fence */
+		return MMIO_WRITE_AWAITS_OP;
 	}
 	if (dev->used && !dev->dead) {
-		begin(dev, VIRTIO_OP_RESET, item);
+		dev->op = VIRTIO_OP_RESET;
 		dev->used = false;
 		frontend_reset(&dev->fe, op_done);
-		return;
+		return MMIO_WRITE_AWAITS_OP;
 	}
 	finish_reset(dev);
-	mailbox_complete(item);
+	return MMIO_WRITE_DONE;
 }
 
-static void write_status(struct virtio_mmio *dev, uint32_t value,
-			 struct mailbox_item *item)
+static enum mmio_write write_status(struct virtio_mmio *dev, uint32_t value)
 {
 	uint32_t set = value & STATUS_DRIVER_BITS & ~dev->status;
 	uint32_t status = dev->status;
 	bool live = false;
 
-	if (value == 0) {
-		write_zero(dev, item);
-		return;
-	}
+	if (value == 0)
+		return write_zero(dev);
 	if (mmio_is_up(dev)) {
 		if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET))
 			mmio_publish_status(
 				dev, status | (set & VIRTIO_CONFIG_S_FAILED));
-		mmio_suspend_write(dev, value, item);
-		return;
+		return mmio_suspend_write(dev, value);
 	}
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
 		status |=
@@ -220,17 +209,15 @@ static void write_status(struct virtio_mmio *dev, uint32_t value,
 		       !(status & VIRTIO_CONFIG_S_FAILED);
 		mmio_publish_status(dev, status);
 	}
-	if (!live) {
-		mailbox_complete(item);
-		return;
-	}
+	if (!live)
+		return MMIO_WRITE_DONE;
 	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
 	if (dev->dead) {
 		mmio_needs_reset(dev, "its process has died");
-		mailbox_complete(item);
-		return;
+		return MMIO_WRITE_DONE;
 	}
-	go_live(dev, item);
+	go_live(dev);
+	return MMIO_WRITE_AWAITS_OP;
 }
 
 /* --------------------------------------------------------- other registers */
@@ -245,8 +232,7 @@ static void finish_ring(struct virtio_mmio *dev)
 	mmio_publish_queue(dev);
 }
 
-static void write_ready(struct virtio_mmio *dev, uint32_t value,
-			struct mailbox_item *item)
+static enum mmio_write write_ready(struct virtio_mmio *dev, uint32_t value)
 {
 	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 	uint32_t index = dev->queue_sel;
@@ -254,13 +240,13 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 	if (q && value == 0 && q->ready) {
 		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
 		    mmio_is_up(dev)) {
-			begin(dev, VIRTIO_OP_RING, item); /* until the fence */
-			return;
+			dev->op = VIRTIO_OP_RING; /* until the fence */
+			return MMIO_WRITE_AWAITS_OP;
 		}
 		if (!dev->dead && dev->fe.rings[index].started) {
-			begin(dev, VIRTIO_OP_RING, item);
+			dev->op = VIRTIO_OP_RING;
 			frontend_stop(&dev->fe, 1U << index, op_done);
-			return;
+			return MMIO_WRITE_AWAITS_OP;
 		}
 		finish_ring(dev);
 	} else if (q && value == 1 && !q->ready &&
@@ -270,7 +256,7 @@ static void write_ready(struct virtio_mmio *dev, uint32_t value,
 		q->ready = true;
 		mmio_publish_queue(dev);
 	}
-	mailbox_complete(item);
+	return MMIO_WRITE_DONE;
 }
 
 static void write_driver_features(struct virtio_mmio *dev, uint32_t value)
@@ -317,39 +303,54 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 	}
 }
 
-static void write_config(struct virtio_mmio *dev, const struct reg_write *w,
-			 struct mailbox_item *item)
+static enum mmio_write write_config(struct virtio_mmio *dev,
+				    const struct reg_write *w)
 {
 	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
 
 	if (dev->dead || offset >= dev->config_size ||
 	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
-	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) {
-		mailbox_complete(item);
-		return;
-	}
-	begin(dev, VIRTIO_OP_CONFIG, item);
+	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return MMIO_WRITE_DONE;
+	dev->op = VIRTIO_OP_CONFIG;
 	dev->used = true;
 	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
+	return MMIO_WRITE_AWAITS_OP;
 }
 
+static enum mmio_write write_register(struct virtio_mmio *dev,
+				      const struct reg_write *w)
+{
+	uint32_t value;
+
+	if (w->offset >= VIRTIO_MMIO_CONFIG_SPACE)
+		return write_config(dev, w);
+	memcpy(&value, w->data, sizeof(value));
+	if (w->offset == VIRTIO_MMIO_STATUS_REG)
+		return write_status(dev, value);
+	if (w->offset == VIRTIO_MMIO_QUEUE_READY_REG)
+		return write_ready(dev, value);
+	write_simple(dev, w->offset, value);
+	return MMIO_WRITE_DONE;
+}
+
+/* No operation ends inside the call that began it: the item is in time. */
 static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
 {
 	struct reg_write *w = container_of(item, struct reg_write, item);
-	uint32_t value;
 
-	if (w->offset >= VIRTIO_MMIO_CONFIG_SPACE) {
-		write_config(dev, w, item);
-		return;
-	}
-	memcpy(&value, w->data, sizeof(value));
-	if (w->offset == VIRTIO_MMIO_STATUS_REG) {
-		write_status(dev, value, item);
-	} else if (w->offset == VIRTIO_MMIO_QUEUE_READY_REG) {
-		write_ready(dev, value, item);
-	} else {
-		write_simple(dev, w->offset, value);
+	switch (write_register(dev, w)) {
+	case MMIO_WRITE_DONE:
 		mailbox_complete(item);
+		break;
+	case MMIO_WRITE_AWAITS_OP:
+		assert(dev->op != VIRTIO_OP_NONE && !dev->op_item);
+		dev->op_item = item;
+		break;
+	case MMIO_WRITE_AWAITS_DRAIN:
+		assert(!dev->suspend.item);
+		dev->suspend.item = item;
+		break;
 	}
 }
 
@@ -375,7 +376,7 @@ static bool one_work(struct virtio_mmio *dev)
 		return true;
 	if (dev->config_read_wanted && may_read_config(dev)) {
 		dev->config_read_wanted = false;
-		begin(dev, VIRTIO_OP_CONFIG_READ, NULL);
+		dev->op = VIRTIO_OP_CONFIG_READ;
 		frontend_get_config(&dev->fe, op_done);
 		return true;
 	}
@@ -433,7 +434,7 @@ static void on_write(struct mailbox_item *item)
 
 void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op)
 {
-	begin(dev, op, NULL);
+	dev->op = op;
 	frontend_handshake(&dev->fe, dev->config_size, op_done);
 }
 
