@@ -24,7 +24,7 @@ static void on_call(struct loop_source *src, uint32_t events)
 		mmio_raise_used(dev);
 }
 
-int mmio_relay_init(struct virtio_mmio *dev)
+int mmio_foreign_init(struct virtio_mmio *dev)
 {
 	int r = dev->call_fd = fd_event_create();
 
@@ -34,7 +34,7 @@ int mmio_relay_init(struct virtio_mmio *dev)
 			on_call);
 }
 
-void mmio_relay_finish(struct virtio_mmio *dev)
+void mmio_foreign_finish(struct virtio_mmio *dev)
 {
 	if (dev->call_fd < 0)
 		return;
@@ -42,7 +42,7 @@ void mmio_relay_finish(struct virtio_mmio *dev)
 	fd_close(&dev->call_fd);
 }
 
-void mmio_relay_moved(struct virtio_mmio *dev, enum virtio_mmio_op op)
+void mmio_foreign_op_ends(struct virtio_mmio *dev, enum virtio_mmio_op op)
 {
 	bool back = op == VIRTIO_OP_RESTART || op == VIRTIO_OP_RESUME;
 

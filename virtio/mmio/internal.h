@@ -28,43 +28,63 @@ static inline bool mmio_is_suspended(const struct virtio_mmio *dev)
 	return dev->status & MMIO_S_SUSPEND;
 }
 
-/* --- transport.c --- */
-/* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
-void mmio_needs_reset(struct virtio_mmio *dev, const char *why);
+/*
+ * Each of these knows those above it and none below:
+ *
+ *	page.c, queue.c	   the register page, the registers of a queue
+ *	state.c		   what is true of the device
+ *	foreign.c	   what a back end that is no process of ours needs
+ *	op.c		   one operation of the back end after the other
+ *	quiesce.c	   the VMM stops the device
+ *	suspend.c	   the driver stops it
+ *	respawn.c	   its process dies meanwhile
+ *	transport.c	   registers, what is due next, the life of it all
+ */
+
+/* --- state.c --- */
 /* Does any ring run in the back end? */
 bool mmio_any_started(const struct virtio_mmio *dev);
-/* Start every ready ring, stop every ring; as @op, which ends in op_done(). */
-void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op);
-void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op);
-/* Negotiates with the back end, as @op. */
-void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op);
-/* Goes on with what waits, unless an operation is in progress. */
-void mmio_next_work(struct virtio_mmio *dev);
+/* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
+void mmio_needs_reset(struct virtio_mmio *dev, const char *why);
+/* Completes *@item, if there is one, and leaves NULL. */
+void mmio_let_go(struct mailbox_item **item);
+/* It has failed, or was reset: nobody waits for its suspend any more. */
+void mmio_forget_suspend(struct virtio_mmio *dev);
 
 /* --- foreign.c --- */
 /* The call eventfd of a foreign back end. Return: 0 or -errno. */
-int mmio_relay_init(struct virtio_mmio *dev) must_check;
-void mmio_relay_finish(struct virtio_mmio *dev);
+int mmio_foreign_init(struct virtio_mmio *dev) must_check;
+void mmio_foreign_finish(struct virtio_mmio *dev);
 /* Rings were stopped or started: whoever waits for an interrupt gets it. */
-void mmio_relay_moved(struct virtio_mmio *dev, enum virtio_mmio_op op);
+void mmio_foreign_op_ends(struct virtio_mmio *dev, enum virtio_mmio_op op);
 /* Before the handshake; and after it: 0, or what it lacks in dev->refused. */
 void mmio_foreign_prepare(struct virtio_mmio *dev);
 int mmio_foreign_check(struct virtio_mmio *dev, int r);
 /* Features of the guest's that the back end knows nothing of. */
 uint64_t mmio_foreign_ours(const struct virtio_mmio *dev);
 
-/* --- quiesce.c --- */
-/* VIRTIO_OP_QUIESCE, VIRTIO_OP_RESTART has ended. */
-void mmio_quiesce_done(struct virtio_mmio *dev, int r);
-void mmio_restart_done(struct virtio_mmio *dev, int r);
-
-/* --- respawn.c --- */
-/* The process has died. Return: whether another will take its place. */
-bool mmio_respawn_begin(struct virtio_mmio *dev);
-/* Nothing of it is in flight any more, or (not @ok) that will not be sure. */
-void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok);
-/* VIRTIO_OP_RESPAWN has ended. */
-void mmio_respawn_done(struct virtio_mmio *dev, int r);
+/* --- op.c --- */
+/*
+ * From here to mmio_op_end() there is no other; then @done, unless it is NULL,
+ * which may begin the next. A write that waits for it is dev->op_item.
+ */
+void mmio_op_begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		   void (*done)(struct virtio_mmio *dev, int r));
+void mmio_op_end(struct virtio_mmio *dev, int r);
+/* Ends it, as the back end has answered; for the front end's calls. */
+void mmio_op_answered(struct frontend *fe, int r);
+/* Of a dead process it ends when nothing of that is in flight any more. */
+bool mmio_op_needs_fence(const struct virtio_mmio *dev);
+/* Goes on with what waits, unless an operation is in progress. */
+void mmio_run_pending(struct virtio_mmio *dev);
+/* Start every ready ring, stop every ring; as @op. */
+void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		      void (*done)(struct virtio_mmio *dev, int r));
+void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		     void (*done)(struct virtio_mmio *dev, int r));
+/* Negotiates with the back end, as @op. */
+void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op,
+		    void (*done)(struct virtio_mmio *dev, int r));
 
 /* --- suspend.c --- */
 /* At most one of the two dialects has been accepted. */
@@ -77,13 +97,15 @@ enum mmio_write mmio_suspend_write(struct virtio_mmio *dev, uint32_t value);
  * No operation is in progress: goes on with the way down, or up. Return:
  * whether one is now, or the status has changed.
  */
-bool mmio_suspend_go_down(struct virtio_mmio *dev);
-bool mmio_suspend_go_up(struct virtio_mmio *dev);
-/* VIRTIO_OP_SUSPEND or _RESUME has ended. */
-void mmio_suspend_done(struct virtio_mmio *dev, enum virtio_mmio_op op, int r);
+bool mmio_suspend_begin_drain(struct virtio_mmio *dev);
+bool mmio_suspend_begin_resume(struct virtio_mmio *dev);
 /* A Status 0 waits for its end: the device goes nowhere else from here. */
 void mmio_suspend_reset_waits(struct virtio_mmio *dev);
-/* It has failed, or was reset: nobody waits for it. */
-void mmio_suspend_forget(struct virtio_mmio *dev);
+
+/* --- respawn.c --- */
+/* The process has died. Return: whether another will take its place. */
+bool mmio_respawn_begin(struct virtio_mmio *dev);
+/* Nothing of it is in flight any more, or (not @ok) that will not be sure. */
+void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok);
 
 #endif

@@ -172,7 +172,10 @@ struct virtio_mmio {
 	struct virtio_mmio_queue queues[VIRTIO_MMIO_MAX_QUEUES];
 
 	enum virtio_mmio_op op;
+	void (*op_done)(struct virtio_mmio *dev, int r); /* at its end */
 	struct mailbox_item *op_item; /* the write that began it */
+	/* Begins one thing that is due. Return: false if there is none. */
+	bool (*run_one_pending)(struct virtio_mmio *dev);
 	struct mailbox_item *waiting, **waiting_tail;
 	bool dead;	       /* the process is gone; nothing will answer */
 	bool fenced;	       /* and nothing of it is in flight */

@@ -14,7 +14,16 @@ static void tell_moved(struct virtio_mmio *dev, int r)
 		moved(dev, r);
 }
 
-void mmio_quiesce_done(struct virtio_mmio *dev, int r)
+static void restarted(struct virtio_mmio *dev, int r)
+{
+	if (r < 0)
+		mmio_needs_reset(dev, "it did not come back");
+	/* Or it is to stop again, whose answer comes later. */
+	if (!dev->quiesce_wanted)
+		tell_moved(dev, r);
+}
+
+static void quiesced(struct virtio_mmio *dev, int r)
 {
 	bool restart = dev->restart_wanted;
 
@@ -23,16 +32,7 @@ void mmio_quiesce_done(struct virtio_mmio *dev, int r)
 	if (!restart)
 		tell_moved(dev, r);
 	else if (r == 0 && virtio_mmio_is_live(dev))
-		mmio_start_rings(dev, VIRTIO_OP_RESTART);
-}
-
-void mmio_restart_done(struct virtio_mmio *dev, int r)
-{
-	if (r < 0)
-		mmio_needs_reset(dev, "it did not come back");
-	/* Or it is to stop again, whose answer comes later. */
-	if (!dev->quiesce_wanted)
-		tell_moved(dev, r);
+		mmio_start_rings(dev, VIRTIO_OP_RESTART, restarted);
 }
 
 void virtio_mmio_quiesce(struct virtio_mmio *dev,
@@ -52,7 +52,7 @@ void virtio_mmio_quiesce(struct virtio_mmio *dev,
 		tell_moved(dev, 0);
 		return;
 	}
-	mmio_stop_rings(dev, VIRTIO_OP_QUIESCE);
+	mmio_stop_rings(dev, VIRTIO_OP_QUIESCE, quiesced);
 }
 
 void virtio_mmio_restart(struct virtio_mmio *dev,
@@ -73,11 +73,11 @@ void virtio_mmio_restart(struct virtio_mmio *dev,
 	was_quiesced = dev->quiesced;
 	dev->quiesced = false;
 	if (!dev->dead && was_quiesced && virtio_mmio_is_live(dev)) {
-		mmio_start_rings(dev, VIRTIO_OP_RESTART);
+		mmio_start_rings(dev, VIRTIO_OP_RESTART, restarted);
 		return;
 	}
 	tell_moved(dev, 0);
-	mmio_next_work(dev);
+	mmio_run_pending(dev);
 }
 
 void virtio_mmio_forget_move(struct virtio_mmio *dev)

@@ -37,11 +37,9 @@ static bool draw_respawn(struct virtio_mmio *dev)
 bool mmio_respawn_begin(struct virtio_mmio *dev)
 {
 	/* One that dies again before it was of use would do so for ever. */
-	if (!dev->ops->respawn || dev->respawned || !mmio_is_suspended(dev) ||
-	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET || !draw_respawn(dev))
-		return false;
-	dev->respawning = true;
-	return true;
+	return dev->ops->respawn && !dev->respawned && mmio_is_suspended(dev) &&
+	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
+	       draw_respawn(dev);
 }
 
 static void give_up(struct virtio_mmio *dev, const char *why)
@@ -59,7 +57,24 @@ void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok)
 		give_up(dev, "its dead process still has I/O in flight");
 	else if (dev->ops->respawn(dev) < 0)
 		give_up(dev, "its process could not be made anew");
-	mmio_next_work(dev);
+	mmio_run_pending(dev);
+}
+
+static void respawned(struct virtio_mmio *dev, int r)
+{
+	uint64_t wanted = dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH;
+
+	dev->respawning = false;
+	if (r < 0) {
+		give_up(dev, "its new process did not answer");
+	} else if (!mmio_is_up(dev)) { /* reset meanwhile */
+		mmio_publish_config(dev, false);
+	} else if (wanted & ~dev->fe.features) {
+		give_up(dev, "its new process is another device");
+	} else {
+		/* Told on resume, if it is not what the driver knows. */
+		dev->config_read_wanted = true;
+	}
 }
 
 int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd)
@@ -81,23 +96,6 @@ int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd)
 	dev->fenced = false;
 	dev->used = false;
 	dev->respawned = true;
-	mmio_handshake(dev, VIRTIO_OP_RESPAWN);
+	mmio_handshake(dev, VIRTIO_OP_RESPAWN, respawned);
 	return 0;
-}
-
-void mmio_respawn_done(struct virtio_mmio *dev, int r)
-{
-	uint64_t wanted = dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH;
-
-	dev->respawning = false;
-	if (r < 0) {
-		give_up(dev, "its new process did not answer");
-	} else if (!mmio_is_up(dev)) { /* reset meanwhile */
-		mmio_publish_config(dev, false);
-	} else if (wanted & ~dev->fe.features) {
-		give_up(dev, "its new process is another device");
-	} else {
-		/* Told on resume, if it is not what the driver knows. */
-		dev->config_read_wanted = true;
-	}
 }

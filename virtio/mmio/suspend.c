@@ -54,25 +54,6 @@ bool mmio_suspend_moving(const struct virtio_mmio *dev)
 	return dev->op == VIRTIO_OP_SUSPEND || dev->op == VIRTIO_OP_RESUME;
 }
 
-/* Lets the vCPU go on. */
-static void answer(struct virtio_mmio *dev)
-{
-	struct mailbox_item *item = dev->suspend.item;
-
-	dev->suspend.item = NULL;
-	if (item)
-		mailbox_complete(item);
-}
-
-void mmio_suspend_forget(struct virtio_mmio *dev)
-{
-	loop_timer_cancel(dev->loop, &dev->suspend.timer);
-	dev->suspend.wanted = false;
-	dev->suspend.stopped = false;
-	dev->suspend.reset_waits = false;
-	answer(dev);
-}
-
 /* ---------------------------------------------------------- way down */
 
 static void on_deadline(struct loop_timer *timer)
@@ -81,7 +62,7 @@ static void on_deadline(struct loop_timer *timer)
 		container_of(timer, struct virtio_mmio, suspend.timer);
 
 	mmio_needs_reset(dev, "it did not suspend in time");
-	mmio_next_work(dev);
+	mmio_run_pending(dev);
 }
 
 static void on_inline_end(struct loop_timer *timer)
@@ -90,7 +71,7 @@ static void on_inline_end(struct loop_timer *timer)
 		container_of(timer, struct virtio_mmio, suspend.timer);
 
 	loop_timer_set(dev->loop, timer, dev->suspend.deadline_ns, on_deadline);
-	answer(dev);
+	mmio_let_go(&dev->suspend.item);
 }
 
 static void want_down(struct virtio_mmio *dev)
@@ -111,14 +92,22 @@ static uint64_t forget_kicks(struct virtio_mmio *dev)
 	return n;
 }
 
-bool mmio_suspend_go_down(struct virtio_mmio *dev)
+static void drained(struct virtio_mmio *dev, int r)
+{
+	if (r < 0)
+		mmio_needs_reset(dev, "it did not suspend");
+	else
+		dev->suspend.stopped = true;
+}
+
+bool mmio_suspend_begin_drain(struct virtio_mmio *dev)
 {
 	uint32_t status = dev->status | MMIO_S_SUSPEND;
 
 	if (!dev->suspend.wanted || mmio_is_suspended(dev))
 		return false;
 	if (mmio_any_started(dev)) {
-		mmio_stop_rings(dev, VIRTIO_OP_SUSPEND);
+		mmio_stop_rings(dev, VIRTIO_OP_SUSPEND, drained);
 		return true;
 	}
 	dev->suspend.stopped = true;
@@ -129,7 +118,7 @@ bool mmio_suspend_go_down(struct virtio_mmio *dev)
 		status &= ~VIRTIO_CONFIG_S_DRIVER_OK;
 	mmio_publish_status(dev, status);
 	dev->ops->event(dev, VIRTIO_MMIO_SUSPENDED);
-	answer(dev);
+	mmio_let_go(&dev->suspend.item);
 	return true;
 }
 
@@ -138,13 +127,13 @@ static void want_no_more(struct virtio_mmio *dev)
 {
 	loop_timer_cancel(dev->loop, &dev->suspend.timer);
 	dev->suspend.wanted = false;
-	answer(dev);
+	mmio_let_go(&dev->suspend.item);
 	dev->ops->event(dev, VIRTIO_MMIO_RESUMED);
 }
 
 void mmio_suspend_reset_waits(struct virtio_mmio *dev)
 {
-	mmio_suspend_forget(dev);
+	mmio_forget_suspend(dev);
 	dev->suspend.reset_waits = true;
 }
 
@@ -160,30 +149,26 @@ static void want_up(struct virtio_mmio *dev)
 	dev->ops->event(dev, VIRTIO_MMIO_RESUMED);
 }
 
-bool mmio_suspend_go_up(struct virtio_mmio *dev)
+static void resumed(struct virtio_mmio *dev, int r)
+{
+	if (r < 0)
+		mmio_needs_reset(dev, "it did not resume");
+	else
+		dev->respawned = false;
+}
+
+bool mmio_suspend_begin_resume(struct virtio_mmio *dev)
 {
 	if (dev->suspend.wanted || !dev->suspend.stopped || dev->dead ||
 	    dev->frozen || dev->suspend.reset_waits ||
 	    !virtio_mmio_is_live(dev))
 		return false;
 	dev->suspend.stopped = false;
-	mmio_start_rings(dev, VIRTIO_OP_RESUME);
+	mmio_start_rings(dev, VIRTIO_OP_RESUME, resumed);
 	return true;
 }
 
 /* ------------------------------------------------------------- both */
-
-void mmio_suspend_done(struct virtio_mmio *dev, enum virtio_mmio_op op, int r)
-{
-	if (r < 0)
-		mmio_needs_reset(dev, op == VIRTIO_OP_SUSPEND
-					      ? "it did not suspend"
-					      : "it did not resume");
-	else if (op == VIRTIO_OP_SUSPEND)
-		dev->suspend.stopped = true;
-	else
-		dev->respawned = false;
-}
 
 enum mmio_write mmio_suspend_write(struct virtio_mmio *dev, uint32_t value)
 {

@@ -39,54 +39,13 @@ struct reg_write {
 	uint8_t data[8];
 };
 
-static void op_done(struct frontend *fe, int r);
-
 /* --------------------------------------------------------- state */
-
-bool virtio_mmio_is_live(const struct virtio_mmio *dev)
-{
-	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
-	       !(dev->status & (VIRTIO_CONFIG_S_NEEDS_RESET | MMIO_S_SUSPEND));
-}
-
-static uint32_t ready_mask(const struct virtio_mmio *dev)
-{
-	uint32_t mask = 0;
-
-	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		mask |= (uint32_t)dev->queues[i].ready << i;
-	return mask;
-}
-
-bool mmio_any_started(const struct virtio_mmio *dev)
-{
-	for (unsigned int i = 0; i < dev->nr_queues; i++) {
-		if (dev->fe.rings[i].started)
-			return true;
-	}
-	return false;
-}
-
-void mmio_needs_reset(struct virtio_mmio *dev, const char *why)
-{
-	static struct log_limit limit;
-
-	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
-		return;
-	log_limited(&limit, "%s needs reset: %s", dev->name, why);
-	mmio_publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
-	/* A suspended one must not notify; its driver looks when it resumes. */
-	if (!mmio_is_suspended(dev) && mmio_is_up(dev))
-		mmio_raise_config(dev);
-	mmio_suspend_forget(dev);
-	dev->break_wanted = true;
-}
 
 static void clear_state(struct virtio_mmio *dev)
 {
 	bool was_up = mmio_is_up(dev);
 
-	mmio_suspend_forget(dev);
+	mmio_forget_suspend(dev);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		dev->queues[i] = (struct virtio_mmio_queue){ 0 };
 		dev->fe.rings[i].base = 0;
@@ -111,22 +70,6 @@ static void clear_state(struct virtio_mmio *dev)
 	}
 }
 
-void mmio_start_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
-{
-	dev->op = op;
-	dev->used = true;
-	frontend_start(&dev->fe,
-		       dev->acked & ~(VIRTIO_MMIO_SUSPEND_BOTH |
-				      mmio_foreign_ours(dev)),
-		       ready_mask(dev), op_done);
-}
-
-void mmio_stop_rings(struct virtio_mmio *dev, enum virtio_mmio_op op)
-{
-	dev->op = op;
-	frontend_stop(&dev->fe, UINT32_MAX, op_done);
-}
-
 /* --------------------------------------------------------- Status writes */
 
 static bool features_ok(const struct virtio_mmio *dev)
@@ -134,6 +77,14 @@ static bool features_ok(const struct virtio_mmio *dev)
 	return !dev->acked_unknown && !(dev->acked & ~dev->offered) &&
 	       dev->acked >> VIRTIO_F_VERSION_1 & 1 &&
 	       mmio_suspend_features_ok(dev);
+}
+
+static void started(struct virtio_mmio *dev, int r)
+{
+	if (r < 0)
+		mmio_needs_reset(dev, "its rings were refused");
+	else
+		dev->ops->event(dev, VIRTIO_MMIO_WENT_LIVE);
 }
 
 static void go_live(struct virtio_mmio *dev)
@@ -150,10 +101,10 @@ static void go_live(struct virtio_mmio *dev)
 		ring->avail_gpa = q->driver_gpa;
 		ring->used_gpa = q->device_gpa;
 	}
-	mmio_start_rings(dev, VIRTIO_OP_START);
+	mmio_start_rings(dev, VIRTIO_OP_START, started);
 }
 
-static void finish_reset(struct virtio_mmio *dev)
+static void finish_reset(struct virtio_mmio *dev, int r)
 {
 	if (dev->dead && !dev->fenced) {
 		/*
@@ -170,16 +121,17 @@ static void finish_reset(struct virtio_mmio *dev)
 static enum mmio_write write_zero(struct virtio_mmio *dev)
 {
 	if (dev->dead && !dev->fenced && !dev->unfenced_forever) {
-		dev->op = VIRTIO_OP_RESET; /* until the fence */
+		/* Until the fence. */
+		mmio_op_begin(dev, VIRTIO_OP_RESET, finish_reset);
 		return MMIO_WRITE_AWAITS_OP;
 	}
 	if (dev->used && !dev->dead) {
-		dev->op = VIRTIO_OP_RESET;
+		mmio_op_begin(dev, VIRTIO_OP_RESET, finish_reset);
 		dev->used = false;
-		frontend_reset(&dev->fe, op_done);
+		frontend_reset(&dev->fe, mmio_op_answered);
 		return MMIO_WRITE_AWAITS_OP;
 	}
-	finish_reset(dev);
+	finish_reset(dev, 0);
 	return MMIO_WRITE_DONE;
 }
 
@@ -223,7 +175,7 @@ static enum mmio_write write_status(struct virtio_mmio *dev, uint32_t value)
 /* --------------------------------------------------------- other registers */
 
 /* QueueReady reads 0 only once nothing of the ring is in flight. */
-static void finish_ring(struct virtio_mmio *dev)
+static void finish_ring(struct virtio_mmio *dev, int r)
 {
 	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
@@ -240,15 +192,16 @@ static enum mmio_write write_ready(struct virtio_mmio *dev, uint32_t value)
 	if (q && value == 0 && q->ready) {
 		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
 		    mmio_is_up(dev)) {
-			dev->op = VIRTIO_OP_RING; /* until the fence */
+			/* Until the fence. */
+			mmio_op_begin(dev, VIRTIO_OP_RING, finish_ring);
 			return MMIO_WRITE_AWAITS_OP;
 		}
 		if (!dev->dead && dev->fe.rings[index].started) {
-			dev->op = VIRTIO_OP_RING;
-			frontend_stop(&dev->fe, 1U << index, op_done);
+			mmio_op_begin(dev, VIRTIO_OP_RING, finish_ring);
+			frontend_stop(&dev->fe, 1U << index, mmio_op_answered);
 			return MMIO_WRITE_AWAITS_OP;
 		}
-		finish_ring(dev);
+		finish_ring(dev, 0);
 	} else if (q && value == 1 && !q->ready &&
 		   dev->status & VIRTIO_CONFIG_S_FEATURES_OK &&
 		   !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
@@ -303,6 +256,11 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 	}
 }
 
+static void config_written(struct virtio_mmio *dev, int r)
+{
+	mmio_publish_config(dev, false);
+}
+
 static enum mmio_write write_config(struct virtio_mmio *dev,
 				    const struct reg_write *w)
 {
@@ -312,9 +270,10 @@ static enum mmio_write write_config(struct virtio_mmio *dev,
 	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
 	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return MMIO_WRITE_DONE;
-	dev->op = VIRTIO_OP_CONFIG;
+	mmio_op_begin(dev, VIRTIO_OP_CONFIG, config_written);
 	dev->used = true;
-	frontend_set_config(&dev->fe, offset, w->data, w->len, op_done);
+	frontend_set_config(&dev->fe, offset, w->data, w->len,
+			    mmio_op_answered);
 	return MMIO_WRITE_AWAITS_OP;
 }
 
@@ -362,26 +321,34 @@ static bool may_read_config(const struct virtio_mmio *dev)
 	return !dev->dead && !dev->quiesced && !dev->suspend.wanted;
 }
 
+static void config_read(struct virtio_mmio *dev, int r)
+{
+	mmio_publish_config(dev, true);
+	/* Or it was told of another meanwhile, and reads again. */
+	if (!dev->config_read_wanted && dev->ops->config_published)
+		dev->ops->config_published(dev);
+}
+
 /* Begins one thing that is due. Return: false if there is none. */
-static bool one_work(struct virtio_mmio *dev)
+static bool run_one_pending(struct virtio_mmio *dev)
 {
 	struct mailbox_item *item = dev->waiting;
 
 	if (dev->break_wanted && !dev->dead && mmio_any_started(dev)) {
 		dev->break_wanted = false;
-		mmio_stop_rings(dev, VIRTIO_OP_BREAK);
+		mmio_stop_rings(dev, VIRTIO_OP_BREAK, NULL);
 		return true;
 	}
-	if (mmio_suspend_go_down(dev))
+	if (mmio_suspend_begin_drain(dev))
 		return true;
 	if (dev->config_read_wanted && may_read_config(dev)) {
 		dev->config_read_wanted = false;
-		dev->op = VIRTIO_OP_CONFIG_READ;
-		frontend_get_config(&dev->fe, op_done);
+		mmio_op_begin(dev, VIRTIO_OP_CONFIG_READ, config_read);
+		frontend_get_config(&dev->fe, mmio_op_answered);
 		return true;
 	}
 	/* After that: the driver hears of the change before any buffer. */
-	if (mmio_suspend_go_up(dev))
+	if (mmio_suspend_begin_resume(dev))
 		return true;
 	if (dev->quiesce_wanted) {
 		dev->quiesce_wanted = false;
@@ -395,12 +362,6 @@ static bool one_work(struct virtio_mmio *dev)
 		dev->waiting_tail = &dev->waiting;
 	run_write(dev, item);
 	return true;
-}
-
-void mmio_next_work(struct virtio_mmio *dev)
-{
-	while (dev->op == VIRTIO_OP_NONE && one_work(dev))
-		;
 }
 
 /* Status, while it suspends or resumes: the driver may change its mind. */
@@ -429,13 +390,7 @@ static void on_write(struct mailbox_item *item)
 	item->next = NULL;
 	*dev->waiting_tail = item;
 	dev->waiting_tail = &item->next;
-	mmio_next_work(dev);
-}
-
-void mmio_handshake(struct virtio_mmio *dev, enum virtio_mmio_op op)
-{
-	dev->op = op;
-	frontend_handshake(&dev->fe, dev->config_size, op_done);
+	mmio_run_pending(dev);
 }
 
 static void handshake_done(struct virtio_mmio *dev, int r)
@@ -453,71 +408,6 @@ static void handshake_done(struct virtio_mmio *dev, int r)
 	mmio_publish_config(dev, false);
 	if (ready)
 		ready(dev, r);
-}
-
-static void op_done(struct frontend *fe, int r)
-{
-	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
-	enum virtio_mmio_op op = dev->op;
-	struct mailbox_item *item = dev->op_item;
-
-	if ((op == VIRTIO_OP_RESET || op == VIRTIO_OP_RING) &&
-	    (fe->failed || dev->dead) && !dev->unfenced_forever) {
-		/*
-		 * The process is being killed, or died after it had answered:
-		 * the fence ends the write.
-		 */
-		return;
-	}
-	dev->op = VIRTIO_OP_NONE;
-	dev->op_item = NULL;
-	if (dev->foreign)
-		mmio_relay_moved(dev, op);
-	switch (op) {
-	case VIRTIO_OP_HANDSHAKE:
-		handshake_done(dev, r);
-		break;
-	case VIRTIO_OP_START:
-		if (r < 0)
-			mmio_needs_reset(dev, "its rings were refused");
-		else
-			dev->ops->event(dev, VIRTIO_MMIO_WENT_LIVE);
-		break;
-	case VIRTIO_OP_RESET:
-		finish_reset(dev);
-		break;
-	case VIRTIO_OP_CONFIG:
-		mmio_publish_config(dev, false);
-		break;
-	case VIRTIO_OP_CONFIG_READ:
-		mmio_publish_config(dev, true);
-		/* Or it was told of another meanwhile, and reads again. */
-		if (!dev->config_read_wanted && dev->ops->config_published)
-			dev->ops->config_published(dev);
-		break;
-	case VIRTIO_OP_QUIESCE:
-		mmio_quiesce_done(dev, r);
-		break;
-	case VIRTIO_OP_RESTART:
-		mmio_restart_done(dev, r);
-		break;
-	case VIRTIO_OP_RING:
-		finish_ring(dev);
-		break;
-	case VIRTIO_OP_SUSPEND:
-	case VIRTIO_OP_RESUME:
-		mmio_suspend_done(dev, op, r);
-		break;
-	case VIRTIO_OP_RESPAWN:
-		mmio_respawn_done(dev, r);
-		break;
-	case VIRTIO_OP_BREAK:
-	case VIRTIO_OP_NONE:
-		break;
-	}
-	if (item)
-		mailbox_complete(item);
-	mmio_next_work(dev);
 }
 
 /* --------------------------------------------------------- vCPU threads */
@@ -584,7 +474,7 @@ static void on_ring_error(struct loop_source *src, uint32_t events)
 		return;
 	/* Only its process says so: whose fault it is we do not know. */
 	mmio_needs_reset(dev, "its process says that a ring is broken");
-	mmio_next_work(dev);
+	mmio_run_pending(dev);
 }
 
 static void on_frontend_failed(struct frontend *fe, const char *why)
@@ -599,7 +489,8 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 	if (dev->dead)
 		return;
 	dev->dead = true;
-	if (mmio_respawn_begin(dev)) {
+	dev->respawning = mmio_respawn_begin(dev);
+	if (dev->respawning) {
 		dev->ops->failed(dev, why);
 		return;
 	}
@@ -616,27 +507,17 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 
 void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 {
-	bool waits = dev->op == VIRTIO_OP_RESET || dev->op == VIRTIO_OP_RING;
-
 	dev->fenced = ok;
 	dev->unfenced_forever = !ok;
-	if (dev->op == VIRTIO_OP_RESET)
-		finish_reset(dev);
-	else if (dev->op == VIRTIO_OP_RING)
-		finish_ring(dev);
-	if (waits) {
-		dev->op = VIRTIO_OP_NONE;
-		mailbox_complete(dev->op_item);
-		dev->op_item = NULL;
-		mmio_next_work(dev);
-	}
+	if (mmio_op_needs_fence(dev))
+		mmio_op_end(dev, 0);
 	mmio_respawn_fenced(dev, ok);
 }
 
 void virtio_mmio_config_changed(struct virtio_mmio *dev)
 {
 	dev->config_read_wanted = true;
-	mmio_next_work(dev);
+	mmio_run_pending(dev);
 }
 
 /* --------------------------------------------------------- life */
@@ -657,7 +538,7 @@ static int make_fds(struct virtio_mmio *dev)
 	if (r < 0)
 		return r;
 	if (dev->foreign)
-		r = mmio_relay_init(dev);
+		r = mmio_foreign_init(dev);
 	else
 		r = dev->used_irq_fd = fd_event_create();
 	if (r < 0)
@@ -706,6 +587,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		.call_src.fd = -1,
 		.foreign = cfg->foreign,
 		.ready = ready,
+		.run_one_pending = run_one_pending,
 		.suspend = { .offered = cfg->suspend,
 			     .deadline_ns = cfg->suspend_deadline_ns },
 	};
@@ -724,16 +606,14 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 	mmio_page_init(dev, cfg->device_id);
 	if (dev->foreign)
 		mmio_foreign_prepare(dev);
-	mmio_handshake(dev, VIRTIO_OP_HANDSHAKE);
+	mmio_handshake(dev, VIRTIO_OP_HANDSHAKE, handshake_done);
 	return 0;
 }
 
 void virtio_mmio_release_waiters(struct virtio_mmio *dev)
 {
-	mmio_suspend_forget(dev);
-	if (dev->op_item)
-		mailbox_complete(dev->op_item);
-	dev->op_item = NULL;
+	mmio_forget_suspend(dev);
+	mmio_let_go(&dev->op_item);
 	while (dev->waiting) {
 		struct mailbox_item *item = dev->waiting;
 
@@ -750,7 +630,7 @@ void virtio_mmio_finish(struct virtio_mmio *dev)
 	loop_timer_cancel(dev->loop, &dev->suspend.timer);
 	frontend_finish(&dev->fe);
 	loop_remove(dev->loop, &dev->err_src);
-	mmio_relay_finish(dev);
+	mmio_foreign_finish(dev);
 	for (unsigned int i = 0; i < VIRTIO_MMIO_MAX_QUEUES; i++)
 		fd_close(&dev->kick_fds[i]);
 	fd_close(&dev->irq_fd);

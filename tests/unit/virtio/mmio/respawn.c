@@ -191,6 +191,26 @@ Test(mmio_respawn, one_that_dies_again_is_not_replaced)
 	cr_assert(eq(u32, status(), 0));
 }
 
+/* Its pidfd tells before its socket does. */
+Test(mmio_respawn, one_that_dies_in_the_handshake_is_not_replaced)
+{
+	live_and_suspended();
+	dies(&fb);
+	fake_misbehave(&second, VHOST_USER_GET_FEATURES, FAKE_WAITS);
+	virtio_mmio_fenced(&dev, true);
+	while (!atomic_load(&second.waiting))
+		turn();
+	virtio_mmio_died(&dev, "died");
+	virtio_mmio_fenced(&dev, true);
+	cr_assert(eq(u32, respawns, 1));
+	fake_misbehave(&second, 0, FAKE_GOOD);
+	(void)shutdown(second.fd, SHUT_RDWR);
+	fake_go_on(&second);
+	is_silent_and_needs_reset();
+	put_status(0);
+	cr_assert(eq(u32, status(), 0));
+}
+
 Test(mmio_respawn, one_that_was_of_use_is)
 {
 	live_and_suspended();

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is true of the device, and the faults that end it for its driver. */
+#include "virtio/mmio/internal.h"
+#include "virtio/mmio/page.h"
+#include "vmm/base/log.h"
+
+bool virtio_mmio_is_live(const struct virtio_mmio *dev)
+{
+	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !(dev->status & (VIRTIO_CONFIG_S_NEEDS_RESET | MMIO_S_SUSPEND));
+}
+
+bool mmio_any_started(const struct virtio_mmio *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (dev->fe.rings[i].started)
+			return true;
+	}
+	return false;
+}
+
+void mmio_let_go(struct mailbox_item **item)
+{
+	struct mailbox_item *waits = *item;
+
+	*item = NULL;
+	if (waits)
+		mailbox_complete(waits);
+}
+
+void mmio_forget_suspend(struct virtio_mmio *dev)
+{
+	loop_timer_cancel(dev->loop, &dev->suspend.timer);
+	dev->suspend.wanted = false;
+	dev->suspend.stopped = false;
+	dev->suspend.reset_waits = false;
+	mmio_let_go(&dev->suspend.item);
+}
+
+void mmio_needs_reset(struct virtio_mmio *dev, const char *why)
+{
+	static struct log_limit limit;
+
+	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	log_limited(&limit, "%s needs reset: %s", dev->name, why);
+	mmio_publish_status(dev, dev->status | VIRTIO_CONFIG_S_NEEDS_RESET);
+	/* A suspended one must not notify; its driver looks when it resumes. */
+	if (!mmio_is_suspended(dev) && mmio_is_up(dev))
+		mmio_raise_config(dev);
+	mmio_forget_suspend(dev);
+	dev->break_wanted = true;
+}
