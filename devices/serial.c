@@ -531,10 +531,11 @@ static void output_watch(struct serial *s)
 	/* Without the lock, which is held over a write to a slow disk. */
 	if (atomic_load(&s->tx_waits) && s->out_src.fd < 0 &&
 	    loop_add(s->loop, &s->out_src, s->out_fd, EPOLLOUT, on_output) < 0)
-		log_limited(&s->tx_limit, "serial output cannot be waited for");
+		log_limited(&s->tx_limit,
+			    "cannot wait for the reader of serial output");
 }
 
-/* Bounded, as the VM's end waits for it. The vCPUs are gone. */
+/* Bounded, because the end of the VM waits for it. The vCPUs are gone. */
 static void output_end(struct serial *s)
 {
 	uint64_t end_ns = time_boot_ns() + TX_END_NS;

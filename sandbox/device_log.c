@@ -37,19 +37,19 @@ static void refill(struct device_log *log)
 	log->filled_ns = now;
 }
 
-/* Return: whether there is, or again is, something to spend. */
+/* Return: whether the budget allows @bytes, again or still. */
 static bool may_log(struct device_log *log, size_t bytes)
 {
 	refill(log);
 	if (log->left_out && log->budget >= RESUME_BYTES) {
-		log_warn("%s: %" PRIu64 " lines left out", log->name,
+		log_warn("%s: %" PRIu64 " lines dropped", log->name,
 			 log->left_out);
 		log->left_out = 0;
 	}
 	return !log->left_out && log->budget >= bytes;
 }
 
-/* The line that has been gathered. */
+/* Emits the line gathered so far. */
 static void emit(struct device_log *log)
 {
 	size_t bytes = log->len + strlen(log->name) + 3;
@@ -59,8 +59,8 @@ static void emit(struct device_log *log)
 		log_relay(log->name, log->line, log->len);
 	} else {
 		if (!log->left_out)
-			log_warn("%s: logs too much; lines are left out from "
-				 "here on",
+			log_warn("%s: logs too much; its lines are dropped "
+				 "from here on",
 				 log->name);
 		log->left_out++;
 	}
@@ -165,7 +165,7 @@ void device_log_finish(struct device_log *log)
 	if (log->len)
 		emit(log);
 	if (log->left_out)
-		log_warn("%s: %" PRIu64 " lines left out", log->name,
+		log_warn("%s: %" PRIu64 " lines dropped", log->name,
 			 log->left_out);
 	loop_remove(log->loop, &log->src);
 	loop_timer_cancel(log->loop, &log->pause);

@@ -111,9 +111,9 @@ void jail_limit_files(int dir)
 		return;
 	}
 	if (dir >= 0)
-		log_warn("the kernel has no Landlock of Linux 5.19 or later: "
-			 "only file permissions keep this process from the "
-			 "host's other files");
+		log_warn("the kernel lacks Landlock as of Linux 5.19: only "
+			 "file permissions keep this process from the host's "
+			 "other files");
 }
 
 static int send_listener(int spawner_fd, int listener)

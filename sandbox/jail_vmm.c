@@ -31,8 +31,8 @@ int jail_vmm_rights(const struct landlock_path *paths, unsigned int nr,
 	r = landlock_limit(paths, nr);
 	if (r != -EOPNOTSUPP)
 		return r;
-	log_debug("the kernel has no Landlock: the VMM may open what its user "
-		  "may");
+	log_debug("the kernel has no Landlock: the VMM may open any file that "
+		  "its user may");
 	return 0;
 }
 

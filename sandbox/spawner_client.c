@@ -70,7 +70,7 @@ void spawner_destroy(struct spawner *sp)
 	if (sp->pidfd >= 0) {
 		pfd = (struct pollfd){ .fd = sp->pidfd, .events = POLLIN };
 		if (poll(&pfd, 1, END_TIMEOUT_MS) <= 0) {
-			log_warn("spawner does not end, killing it");
+			log_warn("the spawner does not exit, killing it");
 			(void)syscall(SYS_pidfd_send_signal, sp->pidfd, SIGKILL,
 				      NULL, 0);
 		}
@@ -205,8 +205,8 @@ int spawner_create(const struct spawner_config *cfg, struct spawner **ret,
 	if (cfg->mode == SANDBOX_WEAK)
 		log_warn("--sandbox=weak: devices run without namespaces");
 	if (cfg->mode == SANDBOX_OFF)
-		log_warn("--sandbox=off: DEVICES RUN UNCONFINED, with every "
-			 "right of this user; for debugging only");
+		log_warn("--sandbox=off: DEVICES RUN UNCONFINED, with all "
+			 "rights of this user; for debugging only");
 	*ret = TAKE(sp);
 	return 0;
 }
@@ -221,7 +221,7 @@ static int copy_word(char *to, size_t size, const char *from, const char *what,
 	if (len == 0 || len >= size)
 		return err_set(err, -EINVAL,
 			       "%s '%.40s%s' has %zu bytes; 1 to %zu are "
-			       "possible",
+			       "allowed",
 			       what, from, len > 40 ? "..." : "", len,
 			       size - 1);
 	memcpy(to, from, len + 1);

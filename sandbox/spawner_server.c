@@ -129,8 +129,8 @@ static void on_child_exit(struct loop_source *src, uint32_t events)
 }
 
 /*
- * Its thread has left the call before it could be read: by a signal, or since
- * the process dies. The call was not executed, but it was tried.
+ * The thread left the call before the notification could be read: because of a
+ * signal, or because the process dies. The call was tried, not executed.
  */
 static void on_interrupted(const struct device_child *child)
 {
@@ -138,8 +138,8 @@ static void on_interrupted(const struct device_child *child)
 
 	if (poll(&pfd, 1, 0) == 1)
 		return;
-	log_err("%s killed: a system call that is not allowed to role %s was "
-		"interrupted by a signal before it could be named",
+	log_err("%s killed: a signal interrupted a system call that role %s "
+		"may not make, before it could be named",
 		child->name, child->role);
 	child_kill(child);
 }
@@ -151,7 +151,7 @@ static void on_violation(struct loop_source *src, uint32_t events)
 	struct loop *loop = &child->server->loop;
 	int r = 0;
 
-	/* What led to it stands before it. */
+	/* First the lines that led to the violation. */
 	device_log_drain(&child->log);
 	if (events & EPOLLIN)
 		r = violation_handle(child->listener, child->name, child->role,
@@ -163,7 +163,7 @@ static void on_violation(struct loop_source *src, uint32_t events)
 				child->name);
 		child_kill(child);
 	}
-	/* Nobody uses the filter any more, or nobody can be told of it. */
+	/* The filter has no user any more, or its notifications no reader. */
 	if (events & (EPOLLHUP | EPOLLERR)) {
 		loop_remove(loop, src);
 		fd_close(&child->listener);
@@ -183,7 +183,7 @@ static void on_listener(struct loop_source *src, uint32_t events)
 
 	loop_remove(loop, src);
 	fd_close(&child->sock);
-	/* End of file: it died before, or runs without a filter. */
+	/* End of file: the process died first, or runs without a filter. */
 	if (n <= 0 || n_fds != 1)
 		return;
 	r = loop_add(loop, &child->listener_src, child->listener, EPOLLIN,

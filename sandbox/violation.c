@@ -33,7 +33,7 @@ static void report(const struct seccomp_notif *req, const char *name,
 		arch = SCMP_ARCH_X32;
 	call = seccomp_syscall_resolve_num_arch(arch, req->data.nr);
 	log_err("%s (thread %u) killed: system call %s (%d%s) is not allowed "
-		"to role %s; arguments %#" PRIx64 " %#" PRIx64 " %#" PRIx64
+		"for role %s; arguments %#" PRIx64 " %#" PRIx64 " %#" PRIx64
 		" %#" PRIx64 " %#" PRIx64 " %#" PRIx64 ", at %#" PRIx64,
 		name, req->pid, call ? call : "unknown", req->data.nr,
 		abi_name(req->data.arch, req->data.nr), role, a[0], a[1], a[2],
@@ -47,7 +47,7 @@ int violation_handle(int listener, const char *name, const char *role,
 	struct seccomp_notif_resp *resp = NULL;
 	int r;
 
-	/* The kernel's structures may be larger than ours: it says. */
+	/* The kernel's structures may be larger than ours: ask it. */
 	r = seccomp_notify_alloc(&req, &resp);
 	if (r == 0)
 		r = seccomp_notify_receive(listener, req);

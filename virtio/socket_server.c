@@ -125,7 +125,8 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 	fd_close(&s->pidfd);
 	device_log_finish(&s->log);
 	if (r == 0 && info.si_code != CLD_EXITED)
-		log_warn("its process (pid %d) was killed by signal %d (%s)",
+		log_warn("the device process (pid %d) was killed by signal %d "
+			 "(%s)",
 			 info.si_pid, info.si_status,
 			 strsignal(info.si_status));
 	serve_next(s);
@@ -150,24 +151,24 @@ static int process_start(struct server *s, int conn)
 	if (r == 0)
 		r = loop_add(&s->loop, &s->pid_src, s->pidfd, EPOLLIN,
 			     on_process_end);
-	/* A process that nobody watches ends with this one. */
+	/* An unwatched child ends with this process. */
 	if (r < 0)
 		device_log_finish(&s->log);
 	return r;
 }
 
-/* --------------------------------------------------------- those who wait */
+/* ------------------------------------------------- waiting connections */
 
 static void on_patience(struct loop_timer *timer)
 {
 	struct waiter *w = container_of(timer, struct waiter, patience);
 
-	log_warn("the device is in use; the front end of pid %d is turned away",
+	log_warn("the device is in use; rejecting the front end of pid %d",
 		 peer_pid(w->fd));
 	waiter_free(w);
 }
 
-/* It says something, or has gone: then its process sees that. */
+/* The front end speaks, or is gone: its process will see which. */
 static void on_waiter(struct loop_source *src, uint32_t events)
 {
 	struct waiter *w = container_of(src, struct waiter, src);
@@ -205,13 +206,14 @@ static void on_listener(struct loop_source *src, uint32_t events)
 	if (r == -EINTR || r == -EAGAIN || r == -ECONNABORTED)
 		return;
 	if (r == 0 && s->nr_waiters == SOCKET_SERVER_WAITERS) {
-		log_limited(&many, "too many connections; one of pid %d ends",
+		log_limited(&many,
+			    "too many connections; closing one of pid %d",
 			    peer_pid(s->waiters->fd));
 		waiter_free(s->waiters);
 	}
 	if (r == 0)
 		r = waiter_add(s, fd);
-	/* Out of memory or fds: it is there the next time, or is lost. */
+	/* Out of memory or fds: epoll reports it again, or it is lost. */
 	if (r < 0)
 		log_limited(&limit, "accept: %s", strerror(-r));
 }

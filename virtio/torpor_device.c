@@ -172,7 +172,7 @@ static void on_silence(struct loop_timer *timer)
 
 	if (backend_spoken_to(s->be))
 		return;
-	log_warn("the front end has not sent a whole message yet; it is left");
+	log_warn("the front end has not completed a message; disconnecting it");
 	loop_stop(s->loop);
 }
 
@@ -313,7 +313,7 @@ int main(int argc, char **argv)
 	raise_file_size();
 	role = virtio_role_find(o.role);
 	if (!role) {
-		log_err("no device type '%s'; see torpor-device --help",
+		log_err("unknown device type '%s'; see torpor-device --help",
 			o.role);
 		return 2;
 	}

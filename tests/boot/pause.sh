@@ -183,7 +183,7 @@ force() {
 	ctl resume
 	wait $fo_pid
 	ctl_out=$(cat /tmp/cancelled)
-	said "cancel: the one who asked is told" "*taken back*"
+	said "cancel: the one who asked is told" "*cancelled by*"
 	# The press is still in the guest's queue: it obeys, and is brought back.
 	guest 'killall -CONT acpid'
 	vm_console_wait "TORPOR: awake again*" $((15 * SLOW))

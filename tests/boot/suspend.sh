@@ -127,7 +127,7 @@ deaths_in_sleep() {
 	for di_device in blk0 net0 console0 rng; do
 		expect "$mode: $di_device: another process in its place" \
 			"$(cat "$vm_dir/err")" vm_says \
-			"$di_device: another process"
+			"$di_device: replaced by process"
 	done
 	expect_eq "$mode: it sleeps on" "$(vm_state)" SUSPENDED
 	ping -c 1 -W 20 $GUEST_IP >/dev/null

@@ -163,7 +163,7 @@ dies() {
 	wait $hold_pid
 	expect_eq "dies: the host sees the ends" "$(grep -c sent $base/host)" 2
 	expect "dies: another in its place" "$(cat "$vm_dir/err")" \
-		vm_says "vsock: another process"
+		vm_says "vsock: replaced by process"
 	expect_eq "dies: it sleeps on" "$(vm_state)" SUSPENDED
 	ctl wake
 	awake "dies" launcher

@@ -41,7 +41,7 @@ static int probe_open(void)
 	cr_assert(gt(int,
 		     (int)readlink("/proc/self/exe", self, sizeof(self) - 1),
 		     0));
-	(void)snprintf(path, sizeof(path), "%s/../sandbox/probe-device",
+	(void)snprintf(path, sizeof(path), "%s/../../sandbox/probe-device",
 		       dirname(self));
 	return open(path, O_RDONLY | O_CLOEXEC);
 }

@@ -84,7 +84,7 @@ static int check_limit(int fd, const char *name, struct err *err)
 	if (!S_ISREG(st.st_mode) || (rlim_t)st.st_size <= l.rlim_max)
 		return 0;
 	return err_usage(err, -EFBIG,
-			 "%s: larger than a file may be here (ulimit -Hf, "
+			 "%s: larger than the file size limit (ulimit -Hf, "
 			 "%llu bytes); raise that limit, or give it read-only",
 			 name, (unsigned long long)l.rlim_max);
 }
@@ -106,22 +106,23 @@ int blk_image_check(int fd, const char *name, bool raw, bool ro,
 		return err_set_errno(err, -errno, "%s: cannot read it", name);
 	m = raw ? NULL : find(head, (size_t)n);
 	if (m && m->packed)
-		return err_usage(err, -EINVAL,
-				 "%s: compressed by %s, and only raw disks are "
-				 "served; unpack it, or insist with format=raw",
-				 name, m->name);
+		return err_usage(
+			err, -EINVAL,
+			"%s: compressed by %s, but only raw images are "
+			"supported; unpack it, or give format=raw",
+			name, m->name);
 	if (m)
 		return err_usage(
 			err, -EINVAL,
-			"%s: a %s image, and only raw disks are served; "
-			"convert it (qemu-img convert -f %s -O raw), "
-			"serve it by qemu-storage-daemon and "
-			"--vhost-user, or insist with format=raw",
+			"%s: a %s image, but only raw images are "
+			"supported; convert it (qemu-img convert -f %s -O "
+			"raw), serve it with qemu-storage-daemon and "
+			"--vhost-user, or give format=raw",
 			name, m->name, m->name);
 	if (n < (ssize_t)BLK_SECTOR)
 		return err_usage(err, -EINVAL,
-				 "%s: %zd bytes, not one sector of %u; give it "
-				 "a size with truncate -s SIZE",
+				 "%s: %zd bytes, less than a sector of %u; set "
+				 "its size with truncate -s SIZE",
 				 name, n, BLK_SECTOR);
 	return ro ? 0 : check_limit(fd, name, err);
 }

@@ -446,14 +446,14 @@ static int parse_words(char *const *args, struct virtio_fs *fs,
 			return log_errno(r, "fs: word '%s'", *args);
 	}
 	if (!fs->tag[0])
-		return log_errno(-EINVAL, "fs: no tag=TAG");
+		return log_errno(-EINVAL, "fs: tag=TAG is missing");
 	fs->timeout_s = w->timeout_set		      ? w->timeout_s
 			: fs->cache == FS_CACHE_NEVER ? 0
 						      : FS_TIMEOUT_S;
 	return 0;
 }
 
-/* As many as the process may have; each node of a guest costs one. */
+/* Raises the limit to the maximum; each node of the guest costs one. */
 static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 {
 	struct rlimit lim;
@@ -469,12 +469,12 @@ static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 	max = MIN(lim.rlim_cur, (rlim_t)FDS_MAX + FDS_KEPT);
 	if (max <= 2 * (rlim_t)FDS_KEPT)
 		return log_errno(-ENFILE,
-				 "only %llu file descriptors (ulimit "
+				 "%llu file descriptors are too few (ulimit "
 				 "-Hn)",
 				 (unsigned long long)max);
 	fs->fds_max = (uint32_t)(max - FDS_KEPT);
 	if (max < FDS_FEW)
-		log_warn("at most %u files at a time for the guest; "
+		log_warn("the guest can have at most %u files at a time: "
 			 "'ulimit -Hn' allows no more",
 			 fs->fds_max);
 	if (wanted)

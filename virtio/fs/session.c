@@ -119,7 +119,7 @@ static void table_remove(struct fs_table *t, struct fs_entry *e)
 	t->used--;
 }
 
-/* Whether there may be @n more. */
+/* Makes room for @n more descriptors. Return: 0 or -ENFILE. */
 static int fds_room(struct virtio_fs *fs, uint32_t n)
 {
 	static struct log_limit limit;
@@ -128,8 +128,7 @@ static int fds_room(struct virtio_fs *fs, uint32_t n)
 		continue;
 	if (n <= fs->fds_max - fs->fds)
 		return 0;
-	log_limited(&limit, "the guest has %u files, as many as there may be",
-		    fs->fds);
+	log_limited(&limit, "the guest has %u files, the maximum", fs->fds);
 	return -ENFILE;
 }
 
@@ -429,8 +428,9 @@ int fs_session_init(struct virtio_fs *fs)
 	if ((st.stx_mode & S_IFMT) != S_IFDIR)
 		return -ENOTDIR;
 	if (fs_is_pseudo(fs->root_fd))
-		return log_errno(-EINVAL, "it is of the kernel's own file "
-					  "systems (proc, sys ...)");
+		return log_errno(-EINVAL, "the directory is in one of the "
+					  "kernel's own file systems (proc, "
+					  "sys ...)");
 	table_init(&fs->nodes, sizeof(struct fs_node));
 	table_init(&fs->handles, sizeof(struct fs_handle));
 	fs->nr_buckets = FIRST_BUCKETS;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A process that dies while its driver has the device suspended had nothing in
- * flight: if its type keeps nothing but what is in the rings (blk, net,
- * console, rng), another takes its place and the driver never knows. See
+ * flight. If the device type keeps no state outside the rings (blk, net,
+ * console, rng), another process takes its place, unseen by the driver. See
  * virtio/mmio/mmio.h.
  */
 #include <errno.h>
@@ -13,8 +13,8 @@
 #include "vmm/base/log.h"
 
 /*
- * A guest that suspends a device whose process dies of it would have one made
- * each time, as fast as it can.
+ * Bounds the replacements: if the process dies on each suspend, the guest could
+ * otherwise make us start one as fast as it can suspend.
  */
 static bool draw_respawn(struct virtio_mmio *dev)
 {
@@ -25,7 +25,7 @@ static bool draw_respawn(struct virtio_mmio *dev)
 		dev->respawn_back_ns += VIRTIO_MMIO_RESPAWN_BACK_NS;
 	}
 	if (dev->respawns_used == VIRTIO_MMIO_MAX_RESPAWNS) {
-		log_warn("%s: its process dies too often: it stays dead",
+		log_warn("%s: its process dies too often and is not replaced",
 			 dev->name);
 		return false;
 	}
@@ -36,7 +36,7 @@ static bool draw_respawn(struct virtio_mmio *dev)
 
 bool mmio_respawn_begin(struct virtio_mmio *dev)
 {
-	/* One that dies again before it was of use would do so for ever. */
+	/* A replacement that dies before the resume would do so for ever. */
 	return dev->ops->respawn && !dev->respawned && mmio_is_suspended(dev) &&
 	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	       draw_respawn(dev);
@@ -56,7 +56,7 @@ void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok)
 	if (!ok)
 		give_up(dev, "its dead process still has I/O in flight");
 	else if (dev->ops->respawn(dev) < 0)
-		give_up(dev, "its process could not be made anew");
+		give_up(dev, "its process could not be replaced");
 	mmio_run_pending(dev);
 }
 

@@ -58,7 +58,7 @@ static int attach_failed(const char *name, int code, struct err *err)
 	case -EBUSY:
 		return err_usage(err, code,
 				 "tap '%s' is in use by another process; each "
-				 "guest needs one of its own",
+				 "guest needs its own",
 				 name);
 	case -EPERM:
 	case -EACCES:
@@ -71,7 +71,7 @@ static int attach_failed(const char *name, int code, struct err *err)
 	case -EINVAL:
 		return err_usage(
 			err, code,
-			"'%s' is no tap, or one made with multi_queue; "
+			"'%s' is not a tap, or was made with multi_queue; "
 			"make one: ip tuntap add dev NAME mode tap",
 			name);
 	default:
@@ -90,14 +90,14 @@ static int set_up(int fd, struct err *err)
 	r = fd_set_nonblock(fd, 1);
 	if (r < 0)
 		return err_set_errno(err, r, "make the tap non-blocking");
-	/* What another process left on would reach a guest unasked. */
+	/* Offloads left on by another process would reach the guest. */
 	r = net_tap_set_offload(fd, 0);
 	if (r < 0)
 		return err_set_errno(err, r, "turn the tap's offloads off");
-	/* So would a filter keep out. A macvtap has none. */
+	/* A leftover filter would keep packets out. A macvtap has none. */
 	r = net_tap_set_filter(fd, NULL);
 	if (r < 0 && r != -EINVAL)
-		return err_set_errno(err, r, "take off the tap's filter");
+		return err_set_errno(err, r, "remove the tap's filter");
 	return 0;
 }
 
@@ -111,7 +111,7 @@ int net_tap_open(const char *name, struct err *err)
 		return err_usage(err, -EINVAL,
 				 "tap name '%s': 1 to %zu characters expected",
 				 name, sizeof(ifr.ifr_name) - 1);
-	/* TUNSETIFF would make it, for root, and it would serve no one. */
+	/* For root, TUNSETIFF would create a tap that leads nowhere. */
 	r = interface_exists(name);
 	if (r < 0)
 		return err_set_errno(err, r, "look for tap '%s'", name);

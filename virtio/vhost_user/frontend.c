@@ -64,7 +64,7 @@ static void on_deadline(struct loop_timer *timer)
 	if (fe->failed)
 		finish_op(fe, -EIO);
 	else if (fe->send_failed)
-		fail(fe, "cannot send: hung or gone");
+		fail(fe, "cannot send: it hangs or is gone");
 	else if (!fe->nr_pending)
 		finish_op(fe, fe->result);
 	else
@@ -317,7 +317,7 @@ static void replies_done(struct frontend *fe)
 		if (r == 0 && (fe->nr_pending || fe->settling))
 			return;
 		if (fe->send_failed) {
-			fail(fe, "cannot send: hung or gone");
+			fail(fe, "cannot send: it hangs or is gone");
 			return;
 		}
 	}
@@ -536,7 +536,7 @@ static void on_settle(struct loop_timer *timer)
 	else if (time_boot_ns() < fe->settle_end_ns)
 		loop_timer_set(fe->loop, timer, SETTLE_POLL_NS, on_settle);
 	else
-		fail(fe, "keeps requests of a ring that it has stopped");
+		fail(fe, "kept requests of a ring that it had stopped");
 }
 
 /* Every ring of a foreign back end has stopped, as it says. */

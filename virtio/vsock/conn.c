@@ -240,8 +240,8 @@ static ssize_t host_send(struct vsock_conn *conn, struct iovec *iov,
 		return -EAGAIN;
 	if (errno == EMSGSIZE) {
 		log_limited(&conn->vs->limit,
-			    "vsock: a record too long for the host's socket "
-			    "buffers; connection reset");
+			    "vsock: a record is too long for the host's "
+			    "socket buffers; connection reset");
 		if (conn->state == VSOCK_ORPHAN)
 			set_state(conn, VSOCK_GONE);
 		else

@@ -288,8 +288,9 @@ static ssize_t read_record(struct vsock_conn *conn, struct rx_buf *b)
 	len = (uint32_t)n;
 	if (n > VSOCK_RECORD_MAX || len > conn->peer_buf_alloc) {
 		log_limited(&conn->vs->host_limit,
-			    "vsock: a record of %zd bytes of the host's, more "
-			    "than it or the guest may have; connection reset",
+			    "vsock: the host sent a record of %zd bytes, more "
+			    "than a record or the guest's buffer may have; "
+			    "connection reset",
 			    n);
 		vsock_conn_reset(conn);
 		return -EMSGSIZE;

@@ -41,7 +41,7 @@ static void refuse(struct virtio_vsock *vs, const struct packet *p)
 static void bad(struct vsock_conn *conn, const char *what)
 {
 	log_limited(&conn->vs->limit,
-		    "vsock: the guest breaks the rules of a connection: %s; "
+		    "vsock: the guest violates the protocol: %s; connection "
 		    "reset",
 		    what);
 	vsock_conn_reset(conn);
@@ -188,7 +188,7 @@ static void handle(struct virtio_vsock *vs, const struct packet *p)
 	conn = vsock_conn_find(vs, p->hdr.type, p->hdr.src_port,
 			       p->hdr.dst_port);
 	if (p->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
-		/* The guest has forgotten the old one. */
+		/* The guest has forgotten the old connection. */
 		if (conn)
 			vsock_conn_orphan(conn);
 		on_request(vs, p);

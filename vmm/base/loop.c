@@ -101,12 +101,12 @@ bool loop_look(struct loop *loop)
 	char name[LOOP_NAME_MAX];
 	uint64_t now_ns = monotonic_ns();
 
-	/* Another one by now? Then its name may be another's. */
+	/* Another turn by now? Then the name may be of another. */
 	if (!since_ns || since_ns != atomic_load(&loop->watch.since_ns))
 		return since_ns;
 	if (now_ns > since_ns && now_ns - since_ns > LOOP_STALL_NS) {
 		put_name(name, in, of);
-		log_limited(&limit, "the main loop stands still in %s", name);
+		log_limited(&limit, "the main loop stalls in %s", name);
 	}
 	return true;
 }

@@ -25,7 +25,7 @@ static int explain(int code, const struct control_socket *sock,
 	switch (code) {
 	case -EADDRINUSE:
 		return err_usage(err, code,
-				 "%s '%s': a running VM uses it; stop that one "
+				 "%s '%s': a running VM uses it; stop that VM "
 				 "%s%s%s or give another path",
 				 option, path,
 				 sock->control ? "('torpor stop " : "",
@@ -60,7 +60,8 @@ static int explain(int code, const struct control_socket *sock,
 	case -EPERM:
 	case -EROFS:
 		return err_usage_errno(
-			err, code, "%s '%s': use a directory you may write to",
+			err, code,
+			"%s '%s': use a directory that you may write to",
 			option, path);
 	default:
 		return err_usage_errno(err, code, "%s '%s'", option, path);

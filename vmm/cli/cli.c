@@ -29,11 +29,11 @@ static const struct {
 	const char *word, *help;
 } flag_options[] = {
 	{ CLI_FLAG_FULL, "--full",
-	  "devices and vCPUs, without asking the guest" },
+	  "pause devices and vCPUs without asking the guest" },
 	{ CLI_FLAG_FORCE, "--force",
-	  "stop it all the same if it does not sleep" },
+	  "pause the VM if the guest does not fall asleep" },
 	{ CLI_FLAG_FREEZE, "--freeze-clock",
-	  "with --full: its clocks stand still as well" },
+	  "with --full: the guest's clocks stand still too" },
 };
 
 /* --- the table --- */
@@ -49,59 +49,58 @@ static_assert(CLI_TRACE_NR <= CLI_MAX_VALUES, "room for the values");
 
 static const struct cli_command commands[] = {
 	{ "stop", "SOCKET", "end the VM at once",
-	  "Ends the VM without asking the guest: unwritten data of the guest\n"
-	  "is lost. 'torpor powerbtn' asks it to shut down.\n",
+	  "Ends the VM without asking the guest: data that the guest has not\n"
+	  "written is lost. 'torpor powerbtn' asks it to shut down.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "state", "SOCKET", "what the VM does now",
 	  "Prints whether the guest runs or sleeps, what woke it last, its\n"
 	  "wake sources, device processes and vCPUs.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_state },
-	{ "stats", "[--prometheus] SOCKET", "how often and how fast it slept",
+	{ "stats", "[--prometheus] SOCKET",
+	  "how often and how fast the guest slept",
 	  "Prints how often and how long the guest slept, why it did not, how\n"
-	  "long it took to fall asleep and to wake, and what woke it. All\n"
-	  "since the VM began.\n",
+	  "long it took to fall asleep and to wake, and what woke it, since\n"
+	  "the VM started.\n",
 	  .has_prometheus = true, .timeout_ms = CLI_REPLY_MS,
 	  .fn = cli_cmd_stats },
 	{ "suspend", "[--full | --force] [OPTION]... SOCKET",
 	  "put the guest to sleep and wait until it sleeps",
 	  "Presses the guest's sleep button and waits until it is asleep.\n"
 	  "Prints 'asleep after N ms', or fails and says why: the guest\n"
-	  "refused, was not asleep in time (default 15000 ms), was woken "
-	  "again\n"
-	  "before it slept, or listens to no button. A guest that shows no\n"
-	  "sign is pressed again, as it may have dropped the press; if that\n"
-	  "was needed, it is said. With --force a guest that does not sleep "
-	  "is\n"
-	  "stopped without its knowing, and that is said. With --full it is\n"
-	  "so from the start: devices and vCPUs are stopped, the guest is\n"
-	  "not asked, and a guest that sleeps sleeps on afterwards.\n",
+	  "refused, was not asleep in time (default 15000 ms), was woken\n"
+	  "again before it slept, or does not listen to the button. If the\n"
+	  "guest shows no reaction, it may have dropped the press: torpor\n"
+	  "presses again, and the output says so.\n"
+	  "With --force, a guest that does not fall asleep is paused instead,\n"
+	  "and the output says so. With --full, the VM is paused at once\n"
+	  "without asking the guest; a sleeping guest stays asleep.\n",
 	  .has_timeout = true, .timeout_ms = 15000, .fn = cli_cmd_suspend,
 	  .flags = CLI_FLAG_FULL | CLI_FLAG_FORCE | CLI_FLAG_FREEZE },
 	{ "resume", "[--full] [--timeout MS] SOCKET",
-	  "take back a suspend and wait until the guest runs",
-	  "Takes back what 'torpor suspend' asked for, also what it is still\n"
-	  "waiting for, and returns once the guest runs (default: within\n"
-	  "5000 ms). A guest that runs already is left alone, and so is one\n"
-	  "that went to sleep by itself. With --full it only ends what\n"
-	  "'torpor suspend --full' or --force began.\n",
+	  "undo a suspend and wait until the guest runs",
+	  "Undoes 'torpor suspend', or cancels one in progress, and returns\n"
+	  "once the guest runs (default: within 5000 ms). A guest that runs\n"
+	  "already is left alone, and so is a guest that went to sleep by\n"
+	  "itself. With --full, only the pause of 'torpor suspend --full' or\n"
+	  "--force is ended.\n",
 	  .has_timeout = true, .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_resume,
 	  .flags = CLI_FLAG_FULL },
 	{ "wake", "SOCKET", "raise the launcher's wake event",
-	  "Wakes a guest that sleeps, or aborts its falling asleep, and\n"
+	  "Wakes a sleeping guest, or a guest that is falling asleep, and\n"
 	  "returns at once.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "wait", "[--timeout MS] STATE SOCKET", "wait for a state",
 	  "Waits until the VM is in STATE: RUNNING, SUSPENDING, SUSPENDED or\n"
 	  "RESUMING; or PAUSED or UNPAUSED ('torpor suspend --full').\n"
-	  "Returns at once if it is. Waits for ever by default.\n",
+	  "Returns at once if it is already. Waits without limit by default.\n",
 	  .has_timeout = true, .timeout_ms = -1, .has_state = true,
 	  .fn = cli_cmd_wait },
 	{ "powerbtn", "SOCKET", "press the power button",
-	  "A guest that runs usually shuts down; one that sleeps wakes up.\n"
+	  "A running guest usually shuts down; a sleeping guest wakes up.\n"
 	  "Fails if the guest does not listen to the button.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
 	{ "sleepbtn", "SOCKET", "press the sleep button",
-	  "A guest that runs usually goes to sleep; one that sleeps wakes up.\n"
+	  "A running guest usually goes to sleep; a sleeping guest wakes up.\n"
 	  "Does not wait: see 'torpor suspend'. Fails if the guest does not\n"
 	  "listen to the button.\n",
 	  .timeout_ms = CLI_REPLY_MS, .fn = cli_cmd_simple },
@@ -109,14 +108,14 @@ static const struct cli_command commands[] = {
 	  "Prints a line for each event: RUNNING, SUSPENDING, SUSPENDED,\n"
 	  "RESUMING (with the wake source), PAUSED, UNPAUSED, WAKE_STORM,\n"
 	  "DEVICE_FAILED, DEVICE_DIED, HALTED, EXIT (with the code). With\n"
-	  "--json a JSON object for each.\n",
+	  "--json, a JSON object for each event.\n",
 	  .timeout_ms = -1, .fn = cli_cmd_events },
 	{ "trace", "[--output FILE] [--svg FILE] [--cycles N] SOCKET",
 	  "what took how long in the last sleep",
 	  "Prints a table of the last time that the guest fell asleep and\n"
 	  "woke up: each step, when it began, how long it took, and which\n"
 	  "device or vCPU was the slowest. A FILE of - is standard output.\n"
-	  "A Chrome trace can be looked at with Perfetto (ui.perfetto.dev).\n",
+	  "Perfetto (ui.perfetto.dev) displays a Chrome trace.\n",
 	  .values = trace_values, .timeout_ms = CLI_REPLY_MS,
 	  .fn = cli_cmd_trace },
 	{ "version", "[SOCKET]", "print the version, and the running VM's",
@@ -144,10 +143,10 @@ static void print_help(FILE *out)
 	      "All but run take the VM's control socket as the last argument:\n"
 	      "the PATH of 'torpor run --socket PATH'. 'torpor COMMAND "
 	      "--help'\n"
-	      "tells more about a command.\n"
+	      "describes a command.\n"
 	      "\n"
 	      "Exit status: 0 done, 33 failed, 35 wrong usage; 'torpor run'\n"
-	      "also 32 the guest reset itself, 34 it panicked.\n",
+	      "also 32 if the guest reset itself, 34 if it panicked.\n",
 	      out);
 }
 
@@ -171,9 +170,9 @@ static void print_command_help(const struct cli_command *c, FILE *out)
 	for (const struct cli_value *v = c->values; v && v->name; v++)
 		fprintf(out, "  %s %s\n", v->name, v->help);
 	if (c->has_prometheus)
-		fputs("  --prometheus    print it as Prometheus reads it\n",
+		fputs("  --prometheus    print it in Prometheus' text format\n",
 		      out);
-	fputs("  --json          print the reply as it came, as JSON\n"
+	fputs("  --json          print the reply as received, as JSON\n"
 	      "  -h, --help      this text\n",
 	      out);
 }
@@ -220,7 +219,7 @@ static int parse_timeout(struct cli_invocation *inv, const char *value)
 	return 0;
 }
 
-/* One of cmd->values at argv[0]. Return: as parse_option(), 0 if it is none. */
+/* One of cmd->values at argv[0]. Return: as parse_option(), 0 if it is not. */
 static int parse_value(struct cli_invocation *inv, int argc, char **argv)
 {
 	for (size_t i = 0; inv->cmd->values && inv->cmd->values[i].name; i++) {
@@ -289,7 +288,7 @@ static int parse_state(struct cli_invocation *inv, const char *word)
 	}
 	return cli_misuse(
 		inv,
-		"'%s' is no state; use RUNNING, SUSPENDING, SUSPENDED, "
+		"unknown state '%s'; use RUNNING, SUSPENDING, SUSPENDED, "
 		"RESUMING, PAUSED or UNPAUSED",
 		word);
 }

@@ -11,8 +11,8 @@
 #include "vmm/cli/trace.h"
 
 #define CONNECT_MS 5000
-#define SLACK_MS   2000	  /* beyond the time the VM itself was given */
-#define FORCE_MS   120000 /* what the devices may take on top */
+#define SLACK_MS   2000	  /* beyond the time that the VM itself has */
+#define FORCE_MS   120000 /* that the devices may take in addition */
 
 static void json_unref(json_t **j)
 {
@@ -49,7 +49,7 @@ static const char *connect_remedy(int r)
 		return "is the VM running? 'torpor run --socket PATH' makes "
 		       "the socket";
 	case -ECONNREFUSED:
-		return "its VM has ended, or it is no control socket; a new "
+		return "its VM has ended, or it is not a control socket; a new "
 		       "'torpor run --socket PATH' replaces it";
 	case -EACCES:
 	case -EPERM:
@@ -59,13 +59,13 @@ static const char *connect_remedy(int r)
 	case -EBUSY:
 		return "too many clients are connected; end one";
 	case -EPROTONOSUPPORT:
-		return "that VM speaks another protocol version; use the "
-		       "torpor it was started with";
+		return "the VM speaks another protocol version; use the "
+		       "torpor that started it";
 	case -EPROTO:
 	case -EPROTOTYPE:
-		return "what answers there is not torpor; check the path";
+		return "the program that answers is not torpor; check the path";
 	case -ETIMEDOUT:
-		return "nothing answers in time; is the VM's process stopped?";
+		return "no answer in time; is the VM's process stopped?";
 	default:
 		return "check the path";
 	}
@@ -86,7 +86,7 @@ static int no_answer(const struct cli_invocation *inv, int r)
 {
 	if (r == -ETIMEDOUT)
 		return complain(inv, "no answer in time; the VM's process does "
-				     "not respond ('torpor state' may tell)");
+				     "not respond (see 'torpor state')");
 	if (r == -ECONNRESET)
 		return complain(inv, "the VM ended before it answered");
 	return complain(inv, "no answer: %s", strerror(-r));
@@ -107,7 +107,7 @@ static int do_call(struct cli_invocation *inv, struct torpor *t,
 	return *ret ? 0 : no_answer(inv, -EPROTO);
 }
 
-/* --json: as it came, the order of keys is kept. */
+/* --json: as received, in the same order of keys. */
 static void show_reply(const struct cli_invocation *inv, const json_t *reply)
 {
 	if (!inv->json)
@@ -204,7 +204,7 @@ int cli_cmd_stats(struct cli_invocation *inv)
 
 /* --- suspend --- */
 
-/* "paused after 3 ms", and if it was forced why. */
+/* "paused after 3 ms", and the reason if it was forced. */
 static void print_paused(const struct cli_invocation *inv, const json_t *result)
 {
 	const char *because =
@@ -253,12 +253,12 @@ static void print_asleep(const struct cli_invocation *inv, const json_t *result)
 	fputc('\n', inv->out);
 }
 
-/* The VM says what was wrong; of options only this side knows. */
+/* The VM says what was wrong; only this side knows about options. */
 static int explain_suspend(const struct cli_invocation *inv,
 			   const json_t *reply)
 {
 	if (is_code(reply, "timeout"))
-		return complain(inv, "%s (--timeout MS gives it longer)",
+		return complain(inv, "%s (--timeout MS gives it more time)",
 				error_message(reply));
 	return server_error(inv, reply);
 }
@@ -272,15 +272,15 @@ int cli_cmd_suspend(struct cli_invocation *inv)
 	if ((inv->flags & CLI_FLAG_FULL && inv->flags & CLI_FLAG_FORCE) ||
 	    (inv->flags & CLI_FLAG_FREEZE && !(inv->flags & CLI_FLAG_FULL)))
 		return cli_misuse(inv,
-				  "--freeze-clock goes with --full, --force "
-				  "without it");
+				  "--freeze-clock needs --full; --force and "
+				  "--full exclude each other");
 	(void)snprintf(args, sizeof(args), "{\"timeout_ms\":%d%s%s%s}",
 		       inv->timeout_ms,
 		       inv->flags & CLI_FLAG_FULL ? ",\"full\":true" : "",
 		       inv->flags & CLI_FLAG_FORCE ? ",\"force\":true" : "",
 		       inv->flags & CLI_FLAG_FREEZE ? ",\"freeze_clock\":true"
 						    : "");
-	/* Forced, devices have their own time after the guest's. */
+	/* With --force the devices have their own time after the guest's. */
 	r = connect_and_call(inv, args,
 			     inv->timeout_ms + (inv->flags & CLI_FLAG_FORCE
 							? FORCE_MS
@@ -318,7 +318,8 @@ int cli_cmd_wait(struct cli_invocation *inv)
 			    limited ? inv->timeout_ms + SLACK_MS : -1, &reply);
 		if (r)
 			return r;
-		/* The VM bounds every wait: one without limit goes on. */
+		/* The VM bounds every wait: to wait without limit, ask again.
+		 */
 	} while (!limited && is_code(reply, "timeout"));
 	show_reply(inv, reply);
 	if (reply_ok(reply))
@@ -329,7 +330,7 @@ int cli_cmd_wait(struct cli_invocation *inv)
 	return server_error(inv, reply);
 }
 
-/* Such a guest is left alone, and told of. */
+/* Such a guest is left alone, and the output says so. */
 static bool sleeps_by_itself(const struct cli_invocation *inv,
 			     const json_t *reply)
 {
@@ -369,7 +370,7 @@ int cli_cmd_resume(struct cli_invocation *inv)
 	if (r == -ETIMEDOUT)
 		return complain(inv,
 				"not RUNNING after %d ms ('--timeout MS' gives "
-				"it longer)",
+				"it more time)",
 				inv->timeout_ms);
 	return r < 0 ? no_answer(inv, r) : CLI_OK;
 }
@@ -408,7 +409,8 @@ int cli_cmd_events(struct cli_invocation *inv)
 		r = torpor_next_event(t, -1, &line);
 		if (r < 0)
 			return complain(inv, "the connection was lost: the VM "
-					     "died, or we read too slowly");
+					     "died, or this program read too "
+					     "slowly");
 		ended = show_event(inv, line);
 	}
 	return CLI_OK;
@@ -452,7 +454,7 @@ int cli_cmd_trace(struct cli_invocation *inv)
 
 	if (cli_trace_parse(&opts, inv->values, inv->json, &err) < 0)
 		return cli_misuse(inv, "%s", err.msg);
-	/* What goes to the standard output is one thing. */
+	/* Only one thing goes to standard output. */
 	inv->json = opts.reply;
 	r = connect_and_call(inv, opts.args, inv->timeout_ms, &reply);
 	if (r)

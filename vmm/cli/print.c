@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * States and events as text for people. Main thread. What a reply lacks is
- * left out, what is new in it is ignored: client and VM may differ in version.
+ * States and events as text for people. Main thread. Keys missing from a reply
+ * are left out, unknown keys are ignored: client and VM may differ in version.
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -312,7 +312,7 @@ void cli_print_stats(FILE *out, const json_t *result)
 	print_loop(out, json_object_get(result, "loop"));
 }
 
-/* The event's time is CLOCK_BOOTTIME: shown as the wall clock of then. */
+/* The event's CLOCK_BOOTTIME, shown as the wall clock at that time. */
 static void print_time(FILE *out, const json_t *event)
 {
 	struct timespec ts;

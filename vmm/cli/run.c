@@ -24,7 +24,7 @@
 #include "vmm/vm/terminal.h"
 #include "vmm/vm/vm.h"
 
-/* torpor-device: as given, else beside this program. */
+/* torpor-device: the given one, else the one beside this program. */
 static int open_device_exe(const struct vm_config *cfg, struct err *err)
 {
 	char self[PATH_MAX], path[PATH_MAX + 32];
@@ -42,7 +42,7 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 		(void)snprintf(path, sizeof(path), "%s/torpor-device",
 			       dirname(self));
 	}
-	/* Not waiting, if it is a FIFO. */
+	/* O_NONBLOCK: a FIFO must not make this wait. */
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_usage_errno(err, -errno,
@@ -54,12 +54,12 @@ static int open_device_exe(const struct vm_config *cfg, struct err *err)
 		return fd;
 	(void)close(fd);
 	return err_usage(err, -EACCES,
-			 "device program '%s' is no program that may be run "
+			 "device program '%s' is not executable "
 			 "(name it with --device-exe)",
 			 path);
 }
 
-/* For tests: the file of TORPOR_TURNS gets the longest turn of each VM. */
+/* For tests: each VM appends its longest turn to the file TORPOR_TURNS. */
 static int open_turns(void)
 {
 	const char *path = getenv("TORPOR_TURNS");
@@ -96,7 +96,7 @@ static void failed(struct vm *vm, const struct err *err)
  */
 static int run(const struct vm_config *cfg, struct spawner *spawner)
 {
-	static struct vm vm; /* large, and one a process */
+	static struct vm vm; /* large, and the only one in the process */
 	struct commands commands;
 	_cleanup_fd_ int turns = open_turns();
 	struct err err = { .msg = "" };
@@ -114,7 +114,7 @@ static int run(const struct vm_config *cfg, struct spawner *spawner)
 	return atomic_load(&vm.exit_code);
 }
 
-/* Nothing else is open yet, and there is one thread: time for the spawner. */
+/* Forks the spawner while no other file is open and there is one thread. */
 static int start(const struct vm_config *cfg, struct err *err)
 {
 	_cleanup_fd_ int exe = open_device_exe(cfg, err);
@@ -147,8 +147,9 @@ static int start(const struct vm_config *cfg, struct err *err)
 }
 
 /*
- * From here on no line waits for who reads standard error, not even that of a
- * failed assertion, and the user's shell keeps its description as it was.
+ * From here on no log line waits for the reader of standard error, not even
+ * that of a failed assertion. The user's shell keeps its file description
+ * unchanged.
  */
 static int own_stderr(struct err *err)
 {
@@ -173,10 +174,10 @@ int run_main(int argc, char **argv)
 	struct err err = { "" };
 	int r;
 
-	/* One arena: each further one would cost every vCPU thread memory. */
+	/* One arena: further arenas would cost memory for each vCPU thread. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)signal(SIGPIPE, SIG_IGN);
-	/* What may not grow (ulimit -f) is an error of the write. */
+	/* A file that may not grow (ulimit -f) then fails the write. */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	config_init(&cfg);
 	r = config_parse_args(&cfg, argc, argv, &err);

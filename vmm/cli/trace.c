@@ -32,7 +32,7 @@ int cli_trace_parse(struct cli_trace *opts, const char *const *values,
 		return err_set(err, -EINVAL, "a file's name is empty");
 	if (is_stdout(opts->output) && is_stdout(opts->svg))
 		return err_set(err, -EINVAL,
-			       "--output - and --svg - are one too many");
+			       "--output - and --svg - exclude each other");
 	opts->reply = json && !is_stdout(opts->output) && !is_stdout(opts->svg);
 	opts->table = !json && !opts->output && !opts->svg;
 	if (!cycles)
@@ -64,7 +64,7 @@ static int write_to(const char *file, FILE *out, const json_t *trace,
 	int r;
 
 	if (!f)
-		return err_set_errno(err, -errno, "cannot make '%s'", file);
+		return err_set_errno(err, -errno, "cannot create '%s'", file);
 	r = trace ? write_chrome(f, trace) : trace_print_svg(f, view);
 	if (ferror(f) && r == 0)
 		r = -EIO;
@@ -81,10 +81,10 @@ static int show_view(const struct cli_trace *opts, const json_t *trace,
 
 	if (r == -ENODATA)
 		(void)err_set(err, r,
-			      "there is no sleep in the trace; put the guest "
-			      "to sleep first ('torpor suspend')");
+			      "the trace holds no sleep; put the guest to "
+			      "sleep first ('torpor suspend')");
 	else if (r < 0)
-		(void)err_set_errno(err, r, "the VM's reply is no trace");
+		(void)err_set_errno(err, r, "the VM's reply is not a trace");
 	else if (opts->svg)
 		r = write_to(opts->svg, out, NULL, view, err);
 	if (r == 0 && opts->table)

@@ -7,7 +7,7 @@
 #include "vmm/config/foreign.h"
 #include "vmm/config/options.h"
 
-/* One word or two of the command line, taken apart. */
+/* One or two words of the command line, parsed. */
 struct word {
 	const struct config_option *opt; /* NULL: not an option */
 	const char *value;
@@ -49,8 +49,7 @@ static const struct config_option *find_word(const char *word, size_t len)
 }
 
 /*
- * "-serial", "-smp" as QEMU has them: -s with the value "erial" is not what was
- * meant.
+ * QEMU's "-serial" and "-smp": the user did not mean -s with the value "erial".
  */
 static int check_one_dash(const char *word, struct err *err)
 {
@@ -68,7 +67,7 @@ static int check_one_dash(const char *word, struct err *err)
 	return 0;
 }
 
-/* Takes apart the option at argv[0], which starts with '-'. */
+/* Parses the option at argv[0], which starts with '-'. */
 static int next_word(int argc, char **argv, struct word *ret, struct err *err)
 {
 	const char *word = argv[0];
@@ -104,7 +103,7 @@ static int apply_word(struct vm_config *cfg, const struct word *w,
 	struct err why = { "" };
 
 	if (w->opt->is_file) {
-		/* What is wrong in a file is told with the file's name. */
+		/* An error in a file names that file. */
 		if (config_parse_file(cfg, w->value, &why) < 0)
 			return err_set(err, -EINVAL, "--cfg %s", why.msg);
 		return 0;
@@ -123,8 +122,8 @@ static int apply_kernel(struct vm_config *cfg, const char *word,
 	if (*given)
 		return err_set(err, -EINVAL,
 			       "unexpected argument '%.100s': the kernel is "
-			       "already '%.100s'; values of options follow "
-			       "their option",
+			       "already '%.100s'; the value of an option "
+			       "follows the option",
 			       word, *given);
 	*given = word;
 	if (config_set_kernel(cfg, word, &why) < 0)
@@ -172,7 +171,7 @@ bool config_wants_help(int argc, char **argv)
 			return false;
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return true;
-		/* As for config_parse_args(): "-" alone is no option. */
+		/* As in config_parse_args(): a lone "-" is not an option. */
 		if (argv[i][0] == '-' && argv[i][1] &&
 		    next_word(argc - i, argv + i, &w, NULL) == 0)
 			i += w.used;
@@ -213,10 +212,12 @@ void config_print_help(FILE *out)
 	fputs("  -h, --help\n"
 	      "            this text\n"
 	      "\n"
-	      "Files may be given as /proc/self/fd/N of an inherited fd.\n"
+	      "A file may be given as /proc/self/fd/N, an inherited fd.\n"
 	      "\n"
-	      "Exit status: 0 powered off or stopped, 32 reset by the guest,\n"
-	      "33 failed, 34 the guest panicked, 35 wrong usage.\n"
+	      "Exit status: 0 if the guest powered off or was stopped, 32 if "
+	      "it\n"
+	      "reset itself, 33 if torpor failed, 34 if the guest panicked,\n"
+	      "35 for wrong usage.\n"
 	      "\n"
 	      "Example:\n"
 	      "  torpor run -m 512 -c 2 -b root.img,ro --socket /run/vm.sock\n"

@@ -112,23 +112,24 @@ int config_check(const struct vm_config *cfg, struct err *err)
 			       "torpor run [OPTION...] KERNEL");
 	if (cfg->hugepages && cfg->mem_mib % CONFIG_HUGEPAGE_MIB)
 		return err_set(err, -EINVAL,
-			       "--mem %llu: with --hugepages a multiple of "
+			       "--mem %llu: --hugepages needs a multiple of "
 			       "%u MiB",
 			       (unsigned long long)cfg->mem_mib,
 			       CONFIG_HUGEPAGE_MIB);
 	if (count_stdio(cfg) > 1)
-		return err_set(err, -EINVAL,
-			       "--console type=stdio: standard input is taken "
-			       "already; give the others (--serial too, whose "
-			       "default is stdio) type=stdout, file, pty or "
-			       "none");
+		return err_set(
+			err, -EINVAL,
+			"--console type=stdio: standard input is already "
+			"in use; give the others (also --serial, whose "
+			"default is stdio) type=stdout, file, pty or "
+			"none");
 	if (config_check_vsock(cfg, err) < 0)
 		return -EINVAL;
 	if (n > max)
 		return err_set(
 			err, -EINVAL,
-			"%u virtio devices (%u disks, %u cards, %u "
-			"consoles, %u directories, %u of others%s%s), at most "
+			"%u virtio devices (%u disks, %u NICs, %u "
+			"consoles, %u directories, %u external%s%s), at most "
 			"%u with --irqchip %s; give fewer%s",
 			n, cfg->nr_blocks, cfg->nr_nets, cfg->nr_consoles,
 			cfg->nr_shares, cfg->nr_foreigns,

@@ -10,8 +10,8 @@
 
 #include "vmm/config/options.h"
 
-/* Of a value that was taken apart at its commas. */
-#define COMMA_HINT "a comma in a path: path=\"a,b\""
+/* For a value that was split at its commas. */
+#define COMMA_HINT "for a path with a comma: path=\"a,b\""
 
 static int parse_id(const struct config_key *key, const char *value,
 		    void *field, struct err *err)
@@ -29,7 +29,7 @@ static int parse_id(const struct config_key *key, const char *value,
 	return 0;
 }
 
-/* There is one format, and whoever names it means it. */
+/* There is one format; naming it turns the check of the image off. */
 static int parse_format(const struct config_key *key, const char *value,
 			void *field, struct err *err)
 {
@@ -49,20 +49,21 @@ const struct config_key config_block_keys[] = {
 	{ "path", config_value_string, BLOCK(path), .arg = "\"FILE\"",
 	  .help = "a path that holds a comma" },
 	{ "ro", config_value_bool, BLOCK(ro),
-	  .help = "the guest cannot write (\"ro\" will do)" },
+	  .help = "the guest cannot write (short: \"ro\")" },
 	{ "o_direct", config_value_bool, BLOCK(o_direct),
-	  .help = "past the host's page cache" },
+	  .help = "bypass the host's page cache" },
 	{ "sparse", config_value_bool, BLOCK(sparse),
-	  .help = "discard punches holes (default true)" },
+	  .help = "discard punches holes into the image\n"
+		  "(default true)" },
 	{ "format", parse_format, BLOCK(raw), format_words,
-	  .help = "raw, even if it looks like qcow2 or the like" },
+	  .help = "raw, even if it looks like qcow2 or such" },
 	{ "id", parse_id, BLOCK(id), .arg = "TEXT",
 	  .help = "serial number, at most 20 characters" },
 	{ "engine", config_value_word, BLOCK(engine), blk_engine_words,
-	  .help = "what does the I/O (default auto)" },
+	  .help = "how the I/O is done (default auto)" },
 	{ "suspend", config_value_word, BLOCK(suspend), suspend_mode_words,
 	  .help = "VIRTIO_F_SUSPEND as in virtio 1.4\n"
-		  "(default) or in the draft of 2024" },
+		  "(default) or in its 2024 draft" },
 	{ NULL },
 };
 
@@ -74,7 +75,8 @@ int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
 				  err);
 
 	if (r == 0 && !b.path)
-		r = err_set(err, -EINVAL, "names no image; give path=FILE");
+		r = err_set(err, -EINVAL,
+			    "the image is missing; give path=FILE");
 	if (r == 0 && cfg->nr_blocks == CONFIG_MAX_BLOCKS)
 		r = err_set(err, -EINVAL, "too many; at most %d disks",
 			    CONFIG_MAX_BLOCKS);
@@ -106,7 +108,7 @@ static int parse_tap_fd(const struct config_key *key, const char *value,
 
 	if (!end || *end || n <= 2 || n > INT32_MAX)
 		return err_set(err, -EINVAL,
-			       "not an fd; use the number of an inherited one, "
+			       "not an fd; use the number of an inherited fd, "
 			       "3 or more");
 	if (fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
 		return err_set(err, -EINVAL,
@@ -115,13 +117,13 @@ static int parse_tap_fd(const struct config_key *key, const char *value,
 	return 0;
 }
 
-/* What the draft's bit 42 is to old drivers: VIRTIO_NET_F_GUEST_RSC6. */
+/* Old drivers take the draft's bit 42 for VIRTIO_NET_F_GUEST_RSC6. */
 static int parse_net_suspend(const struct config_key *key, const char *value,
 			     void *field, struct err *err)
 {
 	if (!strcmp(value, "draft") || !strcmp(value, "both"))
 		return err_set(err, -EINVAL,
-			       "the bit of the draft breaks network drivers of "
+			       "the draft's bit breaks network drivers of "
 			       "Windows; if the guest has none, use force-%s",
 			       value);
 	return config_value_word(key, value, field, err);
@@ -155,10 +157,10 @@ const struct config_key config_net_keys[] = {
 	{ "tap-fd", parse_tap_fd, NET(tap_fd), .arg = "N",
 	  .help = "an inherited fd of a tap device" },
 	{ "mac", config_value_mac, NET(mac), .arg = "MAC",
-	  .help = "its address (default: random)" },
+	  .help = "MAC address (default: random)" },
 	{ "wake", parse_net_wake, NET(wake_unicast), net_wake_words,
 	  .help = "packets that may wake the guest: those\n"
-		  "its receive filter lets in (default),\n"
+		  "that its receive filter accepts (default),\n"
 		  "or only those to its own address" },
 	{ "suspend", parse_net_suspend, NET(suspend), net_suspend_words,
 	  .help = "as for --block" },
@@ -170,9 +172,9 @@ static int check_net(const struct vm_config *cfg, const struct config_net *n,
 {
 	if (!n->tap_name == (n->tap_fd < 0))
 		return err_set(err, -EINVAL,
-			       "give one of tap-name=NAME and tap-fd=N");
+			       "give either tap-name=NAME or tap-fd=N");
 	if (cfg->nr_nets == CONFIG_MAX_NETS)
-		return err_set(err, -EINVAL, "too many; at most %d cards",
+		return err_set(err, -EINVAL, "too many; at most %d NICs",
 			       CONFIG_MAX_NETS);
 	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
 		const struct config_net *o = &cfg->nets[i];
@@ -181,13 +183,13 @@ static int check_net(const struct vm_config *cfg, const struct config_net *n,
 		    (n->tap_name && o->tap_name &&
 		     !strcmp(n->tap_name, o->tap_name)))
 			return err_set(err, -EINVAL,
-				       "the same tap twice; each card needs "
+				       "the same tap twice; each NIC needs "
 				       "its own");
 	}
 	return 0;
 }
 
-/* A word alone is likely to be a tap's name. Return: @buf or NULL. */
+/* A lone word is probably the name of a tap. Return: @buf or NULL. */
 static const char *net_hint(const struct config_pairs *pairs, char *buf,
 			    size_t size)
 {
@@ -227,7 +229,7 @@ const struct config_key config_serial_keys[] = {
 	  .help = "stdio is the default (Ctrl-A x\n"
 		  "leaves); file is appended to" },
 	{ "path", config_value_string, CHAR(path), .arg = "FILE",
-	  .help = "for file; for pty, a link to make to it" },
+	  .help = "the file; for pty, a link to create to it" },
 	{ NULL },
 };
 

@@ -57,7 +57,7 @@ static int apply_object(struct vm_config *cfg, const struct config_option *opt,
 	int r = 0;
 
 	if (!opt->set)
-		return err_set(err, -EINVAL, "takes no object; use a %s",
+		return err_set(err, -EINVAL, "cannot be an object; use a %s",
 			       opt->arg ? "string or number" : "boolean");
 	json_object_foreach(obj, key, value)
 	{
@@ -122,8 +122,8 @@ static int apply_member(struct vm_config *cfg, const char *path,
 	}
 	if (opt->is_file)
 		return err_set(err, -EINVAL,
-			       "'%s': key '%s': files do not include files; "
-			       "give several --cfg",
+			       "'%s': key '%s': a file cannot include a file; "
+			       "give --cfg several times",
 			       path, key);
 	if (!json_is_array(value) || !opt->repeat) {
 		r = apply_value(cfg, opt, value, &why);
@@ -208,8 +208,8 @@ int config_parse_file(struct vm_config *cfg, const char *path, struct err *err)
 			       path, error.line, error.column, error.text);
 	if (!json_is_object(root))
 		return err_set(err, -EINVAL,
-			       "'%s': must be one JSON object, { \"mem\": 256, "
-			       "... }",
+			       "'%s': must hold one JSON object, "
+			       "{ \"mem\": 256, ... }",
 			       path);
 	json_object_foreach(root, key, value)
 	{

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One table; a row is looked for by kind and name. See foreign.h. */
+/* Tables of other VMMs' words and our answers; see foreign.h. */
 #include "vmm/config/foreign.h"
 
 #include <stdbool.h>
@@ -17,8 +17,9 @@ struct foreign {
 #define USE_SERIAL "use --serial and --console"
 #define USE_SHARED "use --shared-dir PATH:TAG"
 #define USE_SOCKET "use --socket PATH, and 'torpor COMMAND PATH'"
-#define NO_DISPLAY \
-	"torpor has no display; leave it out, the serial port is here"
+#define NO_DISPLAY                                                         \
+	"torpor has no display; leave it out, the serial port is on this " \
+	"terminal"
 #define NO_MOVE "torpor has no snapshots and no migration"
 
 static const struct foreign options[] = {
@@ -44,7 +45,7 @@ static const struct foreign options[] = {
 	{ " verbose level debug log-file log-path ",
 	  "use --log-level LEVEL; the log is standard error" },
 	{ " virtio-rng object no-virtio-rng ",
-	  "an entropy device is there; --no-rng leaves it out" },
+	  "the VM has an entropy device; --no-rng removes it" },
 	{ " enable-kvm accel kvm no-kvm hypervisor ",
 	  "leave it out: torpor always uses KVM" },
 	{ " machine M type nodefaults no-acpi no-hpet no-reboot no-shutdown "
@@ -54,8 +55,8 @@ static const struct foreign options[] = {
 	{ " nographic display-none ",
 	  "leave it out: the serial port is on this terminal" },
 	{ " daemonize pidfile D ",
-	  "torpor stays in the foreground; start it by systemd-run, or with "
-	  "&; 'torpor state' tells its pid" },
+	  "torpor stays in the foreground; start it with systemd-run or "
+	  "&; 'torpor state' prints its pid" },
 	{ " bios pflash firmware loader boot uefi ",
 	  "torpor has no firmware: it boots KERNEL itself" },
 	{ " gpu vga display sdl gtk vnc spice wayland-sock x-display ",
@@ -71,7 +72,7 @@ static const struct foreign options[] = {
 	  "vtpm iommu virtio-iommu pstore ",
 	  "torpor has no such device" },
 	{ " incoming loadvm snapshot restore suspended ", NO_MOVE },
-	{ " gdb s S ", "torpor has no debugger's port" },
+	{ " gdb s S ", "torpor has no debugger port" },
 	{ " cpu-affinity rt-cpus core-scheduling vcpu-cgroup-path ",
 	  "use taskset, chrt or systemd-run in front of torpor" },
 };
@@ -97,11 +98,11 @@ static const struct foreign commands[] = {
 	  "torpor has no such command; see --serial and --console of "
 	  "'torpor run'" },
 	{ " device devices ",
-	  "the devices are options of 'torpor run'; a back end by itself is "
-	  "the program torpor-device" },
+	  "the devices are options of 'torpor run'; the program torpor-device "
+	  "serves a device on its own" },
 	{ " snapshot save savevm loadvm restore migrate swap balloon disk usb "
 	  "vfio battery gpe make_rt create_qcow2 ",
-	  "torpor has no such thing" },
+	  "torpor has no such feature" },
 };
 
 static const struct {
@@ -109,14 +110,14 @@ static const struct {
 	struct foreign foreign;
 } values[] = {
 	{ "rng", { " off none false no ", "use --no-rng" } },
-	{ "rng", { " on true yes ", "leave it out: it is there" } },
+	{ "rng", { " on true yes ", "leave it out: it is the default" } },
 	{ "cpu",
 	  { " host max host-passthrough ",
 	    "leave it out: the guest has the host's CPU" } },
-	{ "net", { " none off ", "leave it out: there is no card then" } },
+	{ "net", { " none off ", "leave it out: then there is no NIC" } },
 	{ "net",
 	  { " user slirp passt ",
-	    "torpor has no network of its own: use tap-name=NAME, or a back "
+	    "torpor has no user-mode network: use tap-name=NAME, or a back "
 	    "end with --vhost-user net,socket=PATH" } },
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table of `torpor run`'s options, and what is read by it. Main thread.
- * Spelling follows crosvm where both have the thing.
+ * The table of `torpor run`'s options, and the lookups in it. Main thread.
+ * Options that crosvm has too are spelled as there.
  */
 #define _GNU_SOURCE
 #include "vmm/config/options.h"
@@ -15,7 +15,7 @@
 #include "vmm/base/socket_file.h"
 #include "vmm/config/foreign.h"
 
-#define MAX_GUESS 24 /* longest name that is compared */
+#define MAX_GUESS 24 /* bytes; longer names are not compared */
 
 /* --- values of one option --- */
 
@@ -39,7 +39,7 @@ static int parse_mem(const struct config_key *key, const char *value,
 	return 0;
 }
 
-/* Several are joined by a space. */
+/* Repeated options are joined by a space. */
 static int parse_params(const struct config_key *key, const char *value,
 			void *field, struct err *err)
 {
@@ -49,7 +49,7 @@ static int parse_params(const struct config_key *key, const char *value,
 	n = asprintf(&joined, "%s%s%s", *params ? *params : "",
 		     *params && *value ? " " : "", value);
 	if (n < 0)
-		return err_set_errno(err, -ENOMEM, "cannot keep it");
+		return err_set_errno(err, -ENOMEM, "cannot store it");
 	if (n >= ARCH_CMDLINE_MAX) {
 		free(joined);
 		return err_set(err, -EINVAL,
@@ -62,7 +62,7 @@ static int parse_params(const struct config_key *key, const char *value,
 	return 0;
 }
 
-/* Of the flag that leaves something out. */
+/* The value of a flag that leaves something out. */
 static int parse_not(const struct config_key *key, const char *value,
 		     void *field, struct err *err)
 {
@@ -100,7 +100,7 @@ static int parse_name(const struct config_key *key, const char *value,
 
 /* --- structured options --- */
 
-/* Its keys are names of wake sources, which only the VM knows. */
+/* The keys are names of wake sources, which only the VM knows. */
 static int set_wake(struct vm_config *cfg, const struct config_pairs *pairs,
 		    struct err *err)
 {
@@ -136,8 +136,8 @@ static int set_wake(struct vm_config *cfg, const struct config_pairs *pairs,
 static const struct config_key cpu_keys[] = {
 	{ "invtsc", config_value_word, offsetof(struct vm_config, invtsc),
 	  tristate_words,
-	  .help = "tell the guest that its TSC is invariant\n"
-		  "(default auto: as the host's)" },
+	  .help = "report the guest's TSC as invariant\n"
+		  "(default auto: if the host's is)" },
 	{ NULL },
 };
 
@@ -163,8 +163,9 @@ const struct config_option config_options[] = {
 	{ "cpus", 'c', false, "N", "virtual CPUs (1 to 64, default 1)",
 	  VALUE(config_value_number, cpus, .min = 1, .max = ARCH_MAX_VCPUS) },
 	{ "params", 'p', true, "TEXT",
-	  "kernel command line; several are joined by a space.\n"
-	  "console=ttyS0 and panic=-1 are added where it has none",
+	  "kernel command line; repeated options are joined by a space.\n"
+	  "console=ttyS0 and panic=-1 are added if it has no console= or\n"
+	  "panic=",
 	  VALUE(parse_params, params) },
 	{ "initrd", 'i', false, "FILE", "initial RAM disk",
 	  VALUE(config_value_string, initrd) },
@@ -172,23 +173,23 @@ const struct config_option config_options[] = {
 	  "a disk from a raw image. Keys:", .set = config_set_block,
 	  .keys = config_block_keys, .first_key = "path" },
 	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,KEY=VALUE...]",
-	  "a NIC on a tap device; the guest is told its MTU. Keys:",
+	  "a NIC on a tap device; the guest gets the tap's MTU. Keys:",
 	  .set = config_set_net, .keys = config_net_keys },
 	{ "shared-dir", 0, true, "PATH:TAG[:KEY=VALUE...]",
-	  "a directory for the guest, by virtio-fs:\n"
-	  "mount -t virtiofs TAG /mnt. Keys:",
+	  "shares a directory with the guest (virtio-fs), which mounts\n"
+	  "it with 'mount -t virtiofs TAG /mnt'. Keys:",
 	  .set = config_set_share, .keys = config_share_keys, .colons = true },
 	{ "vhost-user", 0, true, "TYPE,socket=PATH[,KEY=VALUE...]",
 	  "a device served by an external vhost-user back end that\n"
-	  "already listens. The back end can access all guest memory.\n"
-	  "Keys:",
+	  "already listens on PATH. The back end can access all guest\n"
+	  "memory. Keys:",
 	  .set = config_set_vhost_user, .keys = config_vhost_user_keys,
 	  .first_key = "type" },
 	{ "vsock", 0, false, "cid=N[,socket=PATH][,suspend=MODE]",
-	  "connections between programs of the guest and sockets of the\n"
-	  "host. To connect to port P of the guest, a program of the\n"
-	  "host connects to PATH and sends \"CONNECT P\"; the guest's\n"
-	  "connections to port P of CID 2 go to PATH_P. Keys:",
+	  "connects programs of the guest with UNIX sockets of the host.\n"
+	  "To reach port P of the guest, a program of the host connects\n"
+	  "to PATH and sends \"CONNECT P\". The guest's connections to\n"
+	  "port P of CID 2 go to PATH_P. Keys:",
 	  .set = config_set_vsock, .keys = config_vsock_keys,
 	  .first_key = "cid" },
 	{ "cid", 0, false, "N", "the same as --vsock cid=N",
@@ -200,13 +201,12 @@ const struct config_option config_options[] = {
 	{ "console", 0, true, "type=TYPE[,path=FILE][,suspend=MODE]",
 	  "a virtio console. Keys:", .set = config_set_console,
 	  .keys = config_console_keys, .first_key = "type" },
-	{ "rng", 0, false, "suspend=MODE",
-	  "of the virtio entropy device. Keys:", .set = config_set_rng,
-	  .keys = config_rng_keys },
+	{ "rng", 0, false, "suspend=MODE", "the virtio entropy device. Keys:",
+	  .set = config_set_rng, .keys = config_rng_keys },
 	{ "no-rng", 0, false, NULL, "no virtio entropy device",
 	  VALUE(parse_not, rng) },
 	{ "hugepages", 0, false, NULL,
-	  "guest memory from the host's huge pages",
+	  "take guest memory from the host's huge pages",
 	  VALUE(config_value_bool, hugepages) },
 	{ "socket", 's', false, "PATH",
 	  "control socket; 'torpor suspend PATH' and others use it",
@@ -214,30 +214,32 @@ const struct config_option config_options[] = {
 	{ "name", 0, false, "NAME", "name of the VM (default torpor)",
 	  VALUE(parse_name, name) },
 	{ "cgroup", 0, false, "DIR",
-	  "a cgroup v2 directory that all processes of the VM enter; its\n"
-	  "limits (memory.max, pids.max ...) are yours to set",
+	  "existing cgroup v2 directory that all processes of the VM\n"
+	  "enter; its limits (memory.max, pids.max ...) are yours to set",
 	  VALUE(config_value_string, cgroup) },
 	{ "sandbox", 0, false, "full|weak|off",
-	  "jail of the device processes (default full); weak where\n"
-	  "user namespaces are not allowed; off for debugging only",
+	  "jail of the device processes (default full): weak if the host\n"
+	  "allows no user namespaces, off for debugging only",
 	  VALUE(config_value_word, sandbox, .words = sandbox_mode_words) },
 	{ "disable-sandbox", 0, false, NULL, "the same as --sandbox off",
 	  VALUE(parse_disable_sandbox, sandbox) },
 	{ "wake", 0, true, "NAME=on|off[,NAME=on|off...]",
-	  "what may wake a sleeping guest, if the guest wants it too\n"
-	  "(default: all): powerbtn, sleepbtn, rtc, serial, net0 ...",
+	  "sources that may wake a sleeping guest, if the guest has\n"
+	  "enabled them too (default: all): powerbtn, sleepbtn, rtc,\n"
+	  "serial, net0 ...",
 	  .set = set_wake },
 	{ "wake-storm", 0, false, "N",
-	  "a source other than a button that ends N sleeps of less than\n"
-	  "a second in a row does not wake for 10 s (default 50, 0: off)",
+	  "a source other than a button or the launcher that ends N\n"
+	  "consecutive sleeps of less than a second does not wake the\n"
+	  "guest for 10 s (default 50, 0: off)",
 	  VALUE(config_value_number, wake_storm, .max = 1000000) },
 	{ "device-timeout", 0, false, "MS",
-	  "what a device has to stop for a sleep or a pause, or to start\n"
-	  "again (default 5000)",
+	  "time that a device has to stop for a sleep or a pause, or to\n"
+	  "start again (default 5000)",
 	  VALUE(config_value_number, device_timeout_ms, .min = 1,
 		.max = 3600000) },
 	{ "irqchip", 0, false, "split|kernel",
-	  "interrupt controller (default split); kernel takes at most\n"
+	  "interrupt controller (default split); kernel supports at most\n"
 	  "16 virtio devices",
 	  VALUE(config_value_word, irqchip, .words = irqchip_mode_words) },
 	{ "cpu", 0, false, "KEY=VALUE",
@@ -246,11 +248,11 @@ const struct config_option config_options[] = {
 	  "error, warn, info (default) or debug",
 	  VALUE(config_value_word, log_level, .words = log_level_words) },
 	{ "device-exe", 0, false, "PATH",
-	  "the torpor-device program (default: beside torpor)",
+	  "the torpor-device program (default: in torpor's directory)",
 	  VALUE(config_value_string, device_exe) },
 	{ "cfg", 0, false, "FILE",
-	  "read options from a JSON file, here in the order of\n"
-	  "options: what comes later wins",
+	  "read options from a JSON file, at this place among the\n"
+	  "options: later options win",
 	  .is_file = true },
 	{ NULL },
 };
@@ -262,7 +264,7 @@ int config_set_kernel(struct vm_config *cfg, const char *value, struct err *err)
 	return config_value_string(&any, value, &cfg->kernel, err);
 }
 
-/* --- what is read by it --- */
+/* --- lookups --- */
 
 const struct config_option *config_option_find(const char *name)
 {
@@ -306,7 +308,7 @@ const char *config_option_guess(const char *name)
 
 	for (const struct config_option *o = config_options; o->name; o++) {
 		unsigned int d = distance(name, o->name);
-		/* Of a short word two letters are half of it. */
+		/* In a short word two letters are half of the word. */
 		unsigned int near = strlen(o->name) > 4 ? 2 : 1;
 
 		if (d <= near && d < best_d) {

@@ -88,13 +88,13 @@ static const char *copy_value(const char *p, char *dst, struct err *err)
 	}
 	*dst = '\0';
 	if (*p != '"') {
-		(void)err_set(err, -EINVAL, "a closing \" is missing");
+		(void)err_set(err, -EINVAL, "the closing \" is missing");
 		return NULL;
 	}
 	p++;
 	if (*p && *p != ',') {
 		(void)err_set(err, -EINVAL,
-			      "after the closing \" there must be a comma");
+			      "a comma must follow the closing \"");
 		return NULL;
 	}
 	return p;
@@ -131,8 +131,9 @@ int config_pairs_parse(const char *text, const char *first_key,
 		else if (*value)
 			r = config_pairs_add(ret, value, "true", err);
 		else
-			r = err_set(err, -EINVAL,
-				    "a key is missing at a comma or the end");
+			r = err_set(
+				err, -EINVAL,
+				"a key is missing at a comma or at the end");
 		if (r < 0 || !*p)
 			return r;
 		p++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * --shared-dir PATH:TAG[:KEY=VALUE...], in crosvm's form: colons apart, the
- * first two words without a key. Main thread.
+ * --shared-dir PATH:TAG[:KEY=VALUE...], in crosvm's form: separated by colons,
+ * the first two words without a key. Main thread.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 #include "vmm/config/options.h"
 
-/* A year and a day; what is meant to stay valid needs no more. */
+/* A year and a day; "for ever" needs no more. */
 #define TIMEOUT_MAX_S (366ULL * 86400)
 
 int config_check_tag(const struct vm_config *cfg, const char *tag,
@@ -23,13 +23,13 @@ int config_check_tag(const struct vm_config *cfg, const char *tag,
 		taken |= !strcmp(cfg->foreigns[i].tag, tag);
 	if (taken)
 		return err_set(err, -EINVAL,
-			       "tag '%s' is taken; the guest could not tell "
-			       "them apart",
+			       "tag '%s' is taken; each directory needs its "
+			       "own",
 			       tag);
 	return 0;
 }
 
-/* Of the whole struct: it sets two fields. */
+/* @field is the whole struct: two fields are set. */
 static int parse_timeout(const struct config_key *key, const char *value,
 			 void *field, struct err *err)
 {
@@ -49,9 +49,9 @@ static int parse_timeout(const struct config_key *key, const char *value,
 static int parse_type(const struct config_key *key, const char *value,
 		      void *field, struct err *err)
 {
-	/* crosvm has p9 as well, and takes that without a type. */
+	/* crosvm has p9 too, its default type. */
 	if (strcmp(value, "fs") != 0)
-		return err_set(err, -EINVAL, "use fs, the one type there is");
+		return err_set(err, -EINVAL, "use fs, the only type");
 	return 0;
 }
 
@@ -60,23 +60,24 @@ static int parse_type(const struct config_key *key, const char *value,
 const struct config_key config_share_keys[] = {
 	{ "path", config_value_string, SHARE(path) },
 	{ "tag", config_value_tag, SHARE(tag) },
-	{ "type", parse_type, 0, .arg = "fs", .help = "the one type there is" },
+	{ "type", parse_type, 0, .arg = "fs", .help = "the only type" },
 	{ "cache", config_value_word, SHARE(cache), fs_cache_words,
-	  .help = "what the guest keeps (default auto);\n"
-		  "always if nobody else writes to it" },
+	  .help = "how long the guest caches files (default\n"
+		  "auto); always if nobody else writes to it" },
 	{ "timeout", parse_timeout, 0, .arg = "SECONDS",
 	  .help = "how long names and attributes are valid\n"
 		  "(default 5; with cache=never 0)" },
 	{ "writeback", config_value_bool, SHARE(writeback),
-	  .help = "the guest writes later (default false)" },
+	  .help = "the guest delays writes (default false)" },
 	{ "locks", config_value_bool, SHARE(locks),
-	  .help = "its locks are the host's (default false)" },
+	  .help = "its locks are locks of the host (default\n"
+		  "false)" },
 	{ "suid", config_value_bool, SHARE(suid),
-	  .help = "as root: its files may have set-id bits\n"
+	  .help = "as root: files may have set-id bits\n"
 		  "(default false)" },
 	{ "reserved", config_value_bool, SHARE(reserved),
-	  .help = "as root: it may fill what the file system\n"
-		  "reserves for root (default false)" },
+	  .help = "as root: the guest may fill the blocks\n"
+		  "reserved for root (default false)" },
 	{ "suspend", config_value_word, SHARE(suspend), suspend_mode_words,
 	  .help = "as for --block" },
 	{ NULL },

@@ -9,7 +9,7 @@
 #include "vmm/base/words.h"
 #include "vmm/config/config.h"
 
-#define HELP_COLUMN 21 /* of what a key is for, after key and value */
+#define HELP_COLUMN 21 /* where a key's description starts */
 
 /* --- tables --- */
 
@@ -151,7 +151,7 @@ int config_value_string(const struct config_key *key, const char *value,
 			       (unsigned long long)key->max);
 	copy = strdup(value);
 	if (!copy)
-		return err_set_errno(err, -ENOMEM, "cannot keep it");
+		return err_set_errno(err, -ENOMEM, "cannot store it");
 	free(*dst);
 	*dst = copy;
 	return 0;
@@ -224,7 +224,7 @@ int config_value_mac(const struct config_key *key, const char *value,
 			       "not a MAC address; use 02:00:00:00:00:01");
 	if (mac_is_group(mac.addr) || mac_is_zero(mac.addr))
 		return err_set(err, -EINVAL,
-			       "not the address of one card; use "
+			       "not the address of one NIC; use "
 			       "02:00:00:00:00:01");
 	*(struct config_mac *)field = mac;
 	return 0;

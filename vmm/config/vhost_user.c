@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * --vhost-user TYPE,socket=PATH[,KEY=VALUE...]: a device whose back end is
- * somebody else's process. Spelled as by crosvm. Main thread.
+ * --vhost-user TYPE,socket=PATH[,KEY=VALUE...]: a device with an external back
+ * end. Spelled as in crosvm. Main thread.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,13 +10,13 @@
 #include "vmm/base/words.h"
 #include "vmm/config/options.h"
 
-#define MAX_REQUEST_QUEUES 7U	 /* with the one of high priority: 8 */
-#define MAX_QUEUE_SIZE	   1024U /* what back ends put up with */
+#define MAX_REQUEST_QUEUES 7U	 /* with the high-priority queue: 8 */
+#define MAX_QUEUE_SIZE	   1024U /* that common back ends accept */
 
 static int parse_type(const struct config_key *key, const char *value,
 		      void *field, struct err *err)
 {
-	/* crosvm's name of it. */
+	/* crosvm's name for blk. */
 	if (!strcmp(value, "block"))
 		value = foreign_type_words[FOREIGN_BLK];
 	return config_value_word(key, value, field, err);
@@ -43,15 +43,15 @@ const struct config_key config_vhost_user_keys[] = {
 	{ "socket", config_value_string, FOREIGN(socket), .arg = "PATH",
 	  .help = "where the back end listens" },
 	{ "tag", config_value_tag, FOREIGN(tag), .arg = "TAG",
-	  .help = "fs: names it to the guest (default: the\n"
-		  "back end knows the tag)" },
+	  .help = "fs: the tag that the guest mounts\n"
+		  "(default: the back end supplies it)" },
 	{ "queues", config_value_number, FOREIGN(queues), .min = 1,
 	  .max = MAX_REQUEST_QUEUES, .arg = "N",
 	  .help = "fs: request queues (default 1)" },
 	{ "mac", config_value_mac, FOREIGN(mac), .arg = "MAC",
-	  .help = "net: its address" },
+	  .help = "net: MAC address" },
 	{ "max-queue-size", parse_queue_size, FOREIGN(queue_size), .arg = "N",
-	  .help = "entries of a queue, a power of two" },
+	  .help = "entries of each queue, a power of two" },
 	{ "suspend", config_value_word, FOREIGN(suspend), suspend_mode_words,
 	  .help = "as for --block" },
 	{ NULL },
@@ -64,7 +64,7 @@ static int check_foreign(const struct vm_config *cfg,
 
 	if (!f->socket)
 		return err_set(err, -EINVAL,
-			       "names no back end; give socket=PATH");
+			       "the back end is missing; give socket=PATH");
 	if (!is_fs && (f->tag[0] || f->queues))
 		return err_set(err, -EINVAL,
 			       "tag and queues are for type fs only");
@@ -72,7 +72,7 @@ static int check_foreign(const struct vm_config *cfg,
 		return err_set(err, -EINVAL, "mac is for type net only");
 	if (is_fs && f->queues > 1 && !f->tag[0])
 		return err_set(err, -EINVAL,
-			       "without tag= the back end says how many "
+			       "without tag= the back end sets the number of "
 			       "queues; leave queues out");
 	if (cfg->nr_foreigns == CONFIG_MAX_FOREIGNS)
 		return err_set(err, -EINVAL, "too many; at most %d",
@@ -89,7 +89,7 @@ int config_set_vhost_user(struct vm_config *cfg,
 
 	if (!config_pairs_have(pairs, "type"))
 		return err_set(err, -EINVAL,
-			       "names no type; use one of %s, as in "
+			       "the type is missing; use one of %s, as in "
 			       "fs,socket=PATH",
 			       words_join(foreign_type_words, ", ", types,
 					  sizeof(types)));

@@ -21,7 +21,7 @@ const struct config_key config_vsock_keys[] = {
 	  .max = CONFIG_CID_MAX, .arg = "N",
 	  .help = "the guest's CID, 3 or more" },
 	{ "socket", config_value_string, VSOCK(path), .max = VSOCK_PATH_MAX,
-	  .arg = "PATH", .help = "default: that of --socket, with .vsock" },
+	  .arg = "PATH", .help = "default: the PATH of --socket plus .vsock" },
 	{ "suspend", config_value_word, VSOCK(suspend), suspend_mode_words,
 	  .help = "as for --block" },
 	{ NULL },
@@ -46,21 +46,22 @@ int config_check_vsock(const struct vm_config *cfg, struct err *err)
 {
 	if (!cfg->vsock.cid && cfg->vsock.path)
 		return err_set(err, -EINVAL,
-			       "--vsock socket=%s: has no CID for the guest; "
+			       "--vsock socket=%s: the guest's CID is missing; "
 			       "give cid=N, 3 or more",
 			       cfg->vsock.path);
 	if (!cfg->vsock.cid || cfg->vsock.path)
 		return 0;
 	if (!cfg->socket)
-		return err_set(err, -EINVAL,
-			       "--vsock cid=%u: has no socket for programs of "
-			       "the host; give socket=PATH, or --socket, "
-			       "beside which it is made",
-			       cfg->vsock.cid);
+		return err_set(
+			err, -EINVAL,
+			"--vsock cid=%u: the socket for programs of the "
+			"host is missing; give socket=PATH, or --socket, "
+			"from which its name is made",
+			cfg->vsock.cid);
 	if (strlen(cfg->socket) + strlen(SUFFIX) > VSOCK_PATH_MAX)
 		return err_set(err, -EINVAL,
 			       "--vsock cid=%u: '%s" SUFFIX "' is longer than "
-			       "%d bytes; give a shorter path by socket=PATH",
+			       "%d bytes; give a shorter path with socket=PATH",
 			       cfg->vsock.cid, cfg->socket, VSOCK_PATH_MAX);
 	return 0;
 }

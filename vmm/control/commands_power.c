@@ -65,20 +65,20 @@ static const char *heard_code(const struct power_request *power)
 	return power->presses ? codes[power->heard] : "begun";
 }
 
-/* What to look at, as far as the presses tell. */
+/* What the user should check, judged from the presses. */
 static const char *heard_hint(const struct power_request *power)
 {
 	if (!power->presses)
-		return "the guest was on its way down, or up, when it was "
-		       "asked";
+		return "the guest was falling asleep, or waking up, when it "
+		       "was asked";
 	switch (power->heard) {
 	case POWER_HEARD_TAKEN:
-		return "the guest's button driver took the press, and nothing "
-		       "came of it: no agent listens (evdev, and acpid or "
-		       "logind), or "
-		       "something inhibits sleep (systemd-inhibit --list)";
+		return "the guest's button driver took the press, but nothing "
+		       "followed: no agent listens (evdev, and acpid or "
+		       "logind), or something inhibits sleep "
+		       "(systemd-inhibit --list)";
 	case POWER_HEARD_NOT:
-		return "the guest's kernel has not taken the press: it hangs, "
+		return "the guest's kernel did not take the press: it hangs, "
 		       "or is very slow";
 	case POWER_HEARD_DEAF:
 		return "the guest has stopped listening to the sleep button "
@@ -90,14 +90,14 @@ static const char *heard_hint(const struct power_request *power)
 	return "the guest has begun, and may still fall asleep";
 }
 
-/* Where there is no more to say than which it is. */
+/* Outcomes without details. */
 static void reply_not_begun(struct control_request *req,
 			    enum power_outcome outcome)
 {
 	switch (outcome) {
 	case POWER_CANCELLED:
 		control_reply_error(req, "cancelled",
-				    "taken back by a 'torpor resume'");
+				    "cancelled by a 'torpor resume'");
 		break;
 	case POWER_BLOCKED:
 		control_reply_error(req, "blocked",
@@ -117,8 +117,8 @@ static void reply_not_begun(struct control_request *req,
 }
 
 /*
- * A guest that gives up before it has touched another device shows nothing of
- * that: then it is the deadline that ends the request.
+ * A guest that gives up before it has touched another device does so unseen:
+ * then the deadline ends the request.
  */
 static void reply_timeout(const struct suspend_call *call, long long ms)
 {
@@ -221,8 +221,8 @@ void request_suspend(struct control_request *req, json_t *args, void *ctx)
 		return;
 	if ((full && force) || (freeze && !full)) {
 		control_reply_error(req, "invalid",
-				    "freeze_clock goes with full, force "
-				    "without it");
+				    "freeze_clock needs full; force and full "
+				    "exclude each other");
 		return;
 	}
 	if (freeze && !guest_clock_can_freeze(vm->vm_fd)) {
@@ -246,7 +246,7 @@ void request_suspend(struct control_request *req, json_t *args, void *ctx)
 		power_suspend(&vm->power, &call->power, timeout_ns);
 }
 
-/* Of wake and resume: @r is what the coordinator said. */
+/* The reply to wake and resume. @r: the coordinator's answer. */
 static void reply_woken(struct control_request *req, struct vm *vm, int r)
 {
 	if (r < 0) {
@@ -298,8 +298,8 @@ static void press(struct control_request *req, json_t *args, struct vm *vm,
 		control_reply(req, NULL);
 	else if (button->off)
 		control_reply_error(req, "off",
-				    "the guest sleeps, and --wake %s=off says "
-				    "that this does not wake it",
+				    "the guest sleeps, and --wake %s=off "
+				    "forbids this to wake it",
 				    button->name);
 	else
 		control_reply_error(req, "deaf",

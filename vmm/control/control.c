@@ -151,7 +151,8 @@ static void handle_object(struct client *c, json_t *obj)
 		return;
 	}
 	if (c->nr_requests >= MAX_REQUESTS) {
-		client_refuse(c, "busy", "%d requests are unanswered: wait",
+		client_refuse(c, "busy",
+			      "%d requests are unanswered; wait for a reply",
 			      MAX_REQUESTS);
 		return;
 	}
@@ -421,8 +422,8 @@ static void make_place(struct control *ctl)
 	if (!found)
 		return; /* all have ended, and are about to go */
 	log_limited(&ctl->evicted,
-		    "control: more than %d clients, the longest silent one is "
-		    "closed",
+		    "control: more than %d clients; closing the one that is "
+		    "silent for the longest time",
 		    CONTROL_MAX_CLIENTS);
 	ctl->depth++;
 	control_client_send(found, full, sizeof(full) - 1);

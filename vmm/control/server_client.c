@@ -150,7 +150,7 @@ void control_client_send(struct client *c, const char *line, size_t len)
 	r = client_reserve(c, len + 1);
 	if (r < 0) {
 		log_limited(&c->ctl->dropped,
-			    "control: a client that does not read is dropped");
+			    "control: closing a client that does not read");
 		control_client_end(c);
 		return;
 	}
@@ -175,7 +175,7 @@ void control_client_send_json(struct client *c, json_t *obj)
 	_cleanup_free_ char *line = control_dump(obj);
 
 	if (!line) {
-		log_err("control: no memory for a reply, client dropped");
+		log_err("control: no memory for a reply, closing the client");
 		control_client_end(c);
 		return;
 	}

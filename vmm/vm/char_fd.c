@@ -218,10 +218,10 @@ static int open_failed(const struct char_config *cfg, const char *option, int r,
 		return err_set_errno(err, r, "%s", option);
 	if (r == -ENXIO)
 		return err_usage(err, r,
-				 "%s path=%s: a socket, or a FIFO that nobody "
-				 "reads; start its reader first",
+				 "%s path=%s: a socket, or a FIFO without a "
+				 "reader; start its reader first",
 				 option, cfg->path);
-	return err_usage_errno(err, r, "%s path=%s: cannot write it", option,
+	return err_usage_errno(err, r, "%s path=%s: cannot write to it", option,
 			       cfg->path);
 }
 

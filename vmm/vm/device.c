@@ -139,7 +139,7 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 	kill_process(dev);
 	vm_ctl_close(dev);
 	vm_tell(dev->vm, device, dev, VM_DEVICE_DIED, why);
-	/* No end of a process will tell. */
+	/* There is no process whose end would begin the fence. */
 	if (dev->spawning)
 		begin_fence(dev);
 	/*
@@ -354,11 +354,10 @@ static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
 		fd_close(&dev->pidfd);
 		process_gone(dev, "cannot be watched");
 	} else if (dev->mmio.dead) {
-		/* It came too late. */
+		/* Too late: the device has died meanwhile. */
 		kill_process(dev);
 	} else {
-		log_warn("%s: another process, %d, in its place", dev->name,
-			 dev->pid);
+		log_warn("%s: replaced by process %d", dev->name, dev->pid);
 		vm_tell(dev->vm, device, dev, VM_DEVICE_RESPAWNED, NULL);
 	}
 }
@@ -379,7 +378,7 @@ void vm_virtio_on_spawner(struct vm *vm)
 		return;
 	}
 	log_err("%s: %s", dev->name, err.msg);
-	process_gone(dev, "could not be made anew");
+	process_gone(dev, "could not be restarted");
 }
 
 int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
@@ -394,14 +393,13 @@ int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
 	return r < 0 ? err_set_errno(err, r, "random MAC address") : 0;
 }
 
-/* The address of a card is what its driver has set, not what we once gave it.
- */
+/* The address of a NIC is the one its driver has set, not our first one. */
 static void keep_mac(struct vm_virtio *dev)
 {
 	const uint8_t *mac = dev->mmio.config;
 	char text[MAC_TEXT_BYTES];
 
-	/* A group address a captured process may have made up. */
+	/* A captured process may have made up a group address. */
 	if (!dev->mac[0] || mac_is_group(mac))
 		return;
 	mac_format(mac, text);
@@ -410,8 +408,8 @@ static void keep_mac(struct vm_virtio *dev)
 }
 
 /*
- * In place of one that has died. All of its files are at hand, but for an
- * image: that is opened anew, as the fence of the next death needs.
+ * Starts a process in place of a dead one. All of its files are at hand except
+ * an image, which is opened again: the fence of the next death needs that.
  */
 static int respawn(struct vm_virtio *dev, struct err *err)
 {
@@ -420,7 +418,8 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 
 	if (dev->spawning)
 		return err_set(err, -EBUSY,
-			       "the spawner has not answered for it yet");
+			       "the spawner has not started the last process "
+			       "yet");
 	if (dev->has_image) {
 		r = image_fd = disk_image_open(&dev->image, dev->name, err);
 		if (r < 0)
@@ -455,7 +454,8 @@ static int op_respawn(struct virtio_mmio *mmio)
 			vsock_socket_close(dev->vsock);
 		return r;
 	}
-	/* What the guest has armed it watches for, and what came meanwhile. */
+	/* It watches for the wakes that the guest armed, and for those since.
+	 */
 	if (dev->wake.armed)
 		vm_ctl_arm(dev, NULL);
 	return 0;
@@ -662,10 +662,11 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 		struct vm_virtio *dev = &vm->virtio[i];
 
 		if (dev->mmio.dead)
-			return err_set(err, -ECHILD,
-				       "device %s did not start; its messages "
-				       "say why",
-				       dev->name);
+			return err_set(
+				err, -ECHILD,
+				"device %s did not start; see its messages "
+				"above",
+				dev->name);
 	}
 	return 0;
 }

@@ -120,10 +120,11 @@ static int connect_to(const char *path, struct err *err)
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return err_set_errno(err, -errno, "--vhost-user: socket");
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_usage_errno(err, -errno,
-				       "--vhost-user socket=%s: start the back "
-				       "end first: connect",
-				       path);
+		return err_usage_errno(
+			err, -errno,
+			"--vhost-user socket=%s: cannot connect; "
+			"start the back end first",
+			path);
 	return TAKE_FD(fd);
 }
 

@@ -100,7 +100,7 @@ static int image_not_twice(struct vm *vm, unsigned int i, struct err *err)
 	const struct block_config *cfg = vm->cfg->blocks;
 
 	for (unsigned int k = 0; k < i; k++) {
-		/* Disks are the first devices, in their order. */
+		/* The disks are the first devices, in their order. */
 		if ((cfg[k].ro && cfg[i].ro) ||
 		    !disk_image_same(&vm->virtio[k].image,
 				     &vm->virtio[i].image))

@@ -119,8 +119,8 @@ int disk_image_open(struct disk_image *img, const char *path, struct err *err)
 		return err_usage(
 			err, r,
 			"--block '%s': in use by another process; stop "
-			"it, or share the image read-only (,ro) on all "
-			"sides",
+			"that, or share the image read-only (,ro) in "
+			"both",
 			path);
 	if (r == 0 && img->ro)
 		r = lock_token(img, fd);

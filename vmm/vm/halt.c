@@ -34,8 +34,8 @@ static void on_suspected(struct mailbox_item *item)
 {
 	struct vm *vm = container_of(item, struct vm, halt.suspected);
 
-	/* The look that is under way goes on first. On its way to sleep a guest
-	 * masks them, too; asleep it costs nothing, see vm_halt_state(). */
+	/* A look under way finishes first. A guest masks them on its way to
+	 * sleep too; asleep, looking costs nothing, see vm_halt_state(). */
 	vm->halt.looks_left = LOOKS;
 	if (!vm->halt.halted && atomic_load(&vm->halt.missing) == 0 &&
 	    power_get_state(&vm->power) == POWER_RUNNING)
@@ -57,7 +57,7 @@ static void on_looked(struct mailbox_item *item)
 		return;
 	}
 	halt->halted = true;
-	log_warn("the guest has halted, all its CPUs with interrupts off: "
+	log_warn("the guest has halted all its CPUs with interrupts off: "
 		 "'torpor stop' or SIGTERM ends the VM");
 	vm_tell(vm, halted);
 }

@@ -74,7 +74,7 @@ static void vcpu_ended(struct vcpu *vcpu, enum vcpu_end end, const char *why)
 	if (atomic_load(&vm->exit_code) >= 0)
 		return;
 	if (end == VCPU_END_INTERNAL)
-		log_err("the guest cannot run on: %s", why);
+		log_err("the guest cannot continue: %s", why);
 	vm_end(vm, end == VCPU_END_RESET ? VM_EXIT_RESET : VM_EXIT_CRASH);
 }
 
@@ -548,7 +548,7 @@ static int no_source(const struct vm *vm, const char *name, struct err *err)
 						s->name);
 	}
 	return err_usage(err, -EINVAL,
-			 "--wake %s: no such source; this VM has%s", name,
+			 "--wake %s: unknown source; this VM has%s", name,
 			 known);
 }
 

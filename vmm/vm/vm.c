@@ -59,14 +59,14 @@ static int map_ram(struct vm *vm, struct err *err)
 	}
 	if (r == -EFBIG)
 		return err_usage(err, r,
-				 "--mem %llu: more than a file may have here "
+				 "--mem %llu: more than the file size limit "
 				 "(ulimit -f); raise that limit",
 				 (unsigned long long)vm->cfg->mem_mib);
 	if (r < 0)
 		return err_set_errno(
 			err, r, "--mem %llu: cannot get guest memory%s",
 			(unsigned long long)vm->cfg->mem_mib,
-			vm->cfg->hugepages ? "; --hugepages needs as much in "
+			vm->cfg->hugepages ? "; --hugepages needs that much in "
 					     "/proc/sys/vm/nr_hugepages"
 					   : "");
 	return 0;
@@ -338,7 +338,7 @@ static void on_spawner(struct loop_source *src, uint32_t events)
 {
 	struct vm *vm = container_of(src, struct vm, spawner_src);
 
-	/* It speaks when it is asked. */
+	/* It speaks only when asked. */
 	if (!(events & EPOLLHUP) && vm->spawns) {
 		vm_virtio_on_spawner(vm);
 		return;
@@ -373,8 +373,7 @@ static void on_stalled(struct loop *loop, const char *in, uint64_t ns)
 	long long ms = (long long)(ns / 1000000);
 	static struct log_limit limit;
 
-	log_limited(&limit, "the main loop stood still for %lld ms in %s", ms,
-		    in);
+	log_limited(&limit, "the main loop stalled for %lld ms in %s", ms, in);
 	vm_tell(vm, stalled, in, ms);
 }
 

@@ -47,8 +47,8 @@ static void on_dial(struct loop_source *src, uint32_t events)
 		return;
 	}
 	if (r != -ECONNRESET)
-		log_warn("vsock: its process asks for connections against the "
-			 "rules (%s); it gets none any more",
+		log_warn("vsock: the device process violates the protocol of "
+			 "connections (%s); it gets no more",
 			 strerror(-r));
 	fd_close(&sock->dial_fd);
 }

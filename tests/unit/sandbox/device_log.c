@@ -292,7 +292,7 @@ Test(device_log, flood_is_cut_and_counted, .timeout = 240)
 	for (const char *p = log; (p = strstr(p, "warning: blk0: ")); p++) {
 		unsigned long long n;
 
-		if (sscanf(p, "warning: blk0: %llu lines left out", &n) == 1)
+		if (sscanf(p, "warning: blk0: %llu lines dropped", &n) == 1)
 			left_out += n;
 	}
 	cr_assert(gt(u64, (uint64_t)left_out, 100));

@@ -14,8 +14,8 @@
 
 #include "sandbox/jail.h"
 #include "sandbox/policy.h"
-#include "tests/sandbox/attempts.h"
 #include "tests/lib/spawner_test.h"
+#include "tests/sandbox/attempts.h"
 
 struct exception {
 	const char *role, *attempt;
@@ -108,7 +108,7 @@ static void tried(struct bench *b, const struct who *who,
 	cr_assert(not(says(&d, "ready")), "%s %s: %s", who->role, a->name,
 		  d.text);
 	cr_assert(died(d.res.pidfd), "%s %s", who->role, a->name);
-	(void)snprintf(text, sizeof(text), "is not allowed to role %s;",
+	(void)snprintf(text, sizeof(text), "is not allowed for role %s;",
 		       who->role);
 	cr_expect(log_wait(b, text), "%s %s: %s", who->role, a->name, b->log);
 	(void)snprintf(text, sizeof(text), "system call %s", a->call);

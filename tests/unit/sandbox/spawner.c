@@ -479,7 +479,7 @@ ParameterizedTest(size_t *index, spawner, violation_is_named_and_fatal,
 		  d.text);
 	cr_assert(died(d.res.pidfd), "%s %s", v->role, v->word);
 	(void)snprintf(text, sizeof(text), "%s", v->call);
-	cr_assert(log_wait(&b, "is not allowed to role"), "%s", v->word);
+	cr_assert(log_wait(&b, "is not allowed for role"), "%s", v->word);
 	cr_assert(log_wait(&b, text), "%s %s: %s", v->role, v->word, b.log);
 	cr_assert(log_wait(&b, "was killed by signal 9"), "%s", b.log);
 	fd_close(&d.res.pidfd);
@@ -535,7 +535,7 @@ AS_BOTH_USERS(spawner, interrupted_violation_is_fatal)
 	device_start(&b, &d, "blk", "handler jail storm");
 	cr_assert(not(says(&d, "escaped")), "%s", d.text);
 	cr_assert(died(d.res.pidfd));
-	cr_assert(log_wait(&b, "not allowed to role blk"), "%s", b.log);
+	cr_assert(log_wait(&b, "not allowed for role blk"), "%s", b.log);
 	fd_close(&d.res.pidfd);
 	fd_close(&d.ctl);
 	bench_finish(&b);

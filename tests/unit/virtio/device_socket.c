@@ -56,7 +56,7 @@ static const char *in_dir(const char *name)
 	return file;
 }
 
-/* The program beside this one: build/torpor-device. */
+/* build/torpor-device, three folders above this program. */
 static void exec_device(void)
 {
 	char self[PATH_MAX], program[PATH_MAX + 32], in[112], out[112];
@@ -67,7 +67,7 @@ static void exec_device(void)
 		_exit(126);
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
-	(void)snprintf(program, sizeof(program), "%s/../../torpor-device",
+	(void)snprintf(program, sizeof(program), "%s/../../../torpor-device",
 		       self);
 	log_fd = open(in_dir("log"), O_CREAT | O_WRONLY | O_APPEND, 0600);
 	if (log_fd < 0 || dup2(log_fd, STDERR_FILENO) < 0)
@@ -432,7 +432,7 @@ Test(device_socket, who_stops_within_a_message_is_left)
 	attach();
 	start(0, 0);
 	prints("served\n");
-	logged("has not sent a whole message");
+	logged("has not completed a message");
 	(void)close(slow);
 }
 

@@ -1089,7 +1089,7 @@ Test(net, tap_errors_name_the_tap_and_the_remedy, .timeout = 120)
 	cr_assert(eq(int, net_tap_mtu(fd), 9000));
 	(void)close(fd);
 	cr_assert(eq(int, net_tap_open("lo", &err), -EINVAL));
-	cr_assert(strstr(err.msg, "'lo' is no tap") != NULL);
+	cr_assert(strstr(err.msg, "'lo' is not a tap") != NULL);
 	tap_delete(&tap);
 }
 

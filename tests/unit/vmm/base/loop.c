@@ -396,7 +396,7 @@ Test(loop_watch, who_waits_names_what_still_holds_the_loop, .init = watch_loop,
 		       pthread_create(&thread, NULL, call_slow_item, &item)));
 	while (!stall.calls)
 		cr_assert(zero(int, loop_turn(&loop, -1)));
-	cr_assert(strstr(logged.text, "stands still in mailbox.c:on_event "
+	cr_assert(strstr(logged.text, "stalls in mailbox.c:on_event "
 				      "(fs0)") != NULL,
 		  "%s", logged.text);
 	(void)pthread_join(thread, NULL);

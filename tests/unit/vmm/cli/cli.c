@@ -230,7 +230,7 @@ static const struct {
 	{ { "suspend", "--timeout=99999999999999999999", "a" }, "--timeout" },
 	{ { "wait" }, "no state given" },
 	{ { "wait", "RUNNING" }, "no socket given" },
-	{ { "wait", "ASLEEP", "a" }, "'ASLEEP' is no state; use RUNNING" },
+	{ { "wait", "ASLEEP", "a" }, "unknown state 'ASLEEP'; use RUNNING" },
 	{ { "version", "a", "b" }, "unexpected argument 'b'" },
 	{ { "state", "--prometheus", "a" }, "unknown option '--prometheus'" },
 	{ { "stats", "--prometheus" }, "stats: no socket given" },
@@ -238,7 +238,7 @@ static const struct {
 	{ { "trace", "--svg" }, "--svg needs a value" },
 	{ { "trace", "--svgx", "a" }, "unknown option '--svgx'" },
 	{ { "trace", "--svg=", "a" }, "a file's name is empty" },
-	{ { "trace", "--svg=-", "--output", "-", "a" }, "one too many" },
+	{ { "trace", "--svg=-", "--output", "-", "a" }, "exclude each other" },
 	{ { "trace", "--cycles=0", "a" }, "--cycles '0'" },
 	{ { "trace", "--cycles", "65", "a" }, "from 1 to 64" },
 	{ { "trace", "--cycles", "3x", "a" }, "--cycles '3x'" },
@@ -326,7 +326,7 @@ static const struct {
 	  "\"presses\":2}",
 	  "asleep after 4100 ms, by 2 presses of its sleep button\n", NULL },
 	{ "timeout", NULL, NULL,
-	  "message of the VM (--timeout MS gives it longer)\n" },
+	  "message of the VM (--timeout MS gives it more time)\n" },
 	{ "refused", NULL, NULL, "': message of the VM\n" },
 	{ "aborted", "{\"source\":\"net0\"}", NULL, "': message of the VM\n" },
 	{ "deaf", NULL, NULL, "': message of the VM\n" },
@@ -614,18 +614,18 @@ Test(cli, trace_that_cannot_be_shown_or_written_is_a_failure)
 	(void)snprintf(file, sizeof(file), "%s/svg", dir);
 	answer = "{\"traceEvents\":[]}";
 	cr_assert(eq(int, RUN("trace", path), CLI_FAILED));
-	cr_assert(has(err_text, "there is no sleep in the trace"));
+	cr_assert(has(err_text, "the trace holds no sleep"));
 	cr_assert(eq(int, RUN("trace", "--svg", file, path), CLI_FAILED));
 	cr_assert(eq(int, access(file, F_OK), -1)); /* not made for nothing */
 	answer = "{}";
 	cr_assert(eq(int, RUN("trace", path), CLI_FAILED));
-	cr_assert(has(err_text, "the VM's reply is no trace"));
+	cr_assert(has(err_text, "the VM's reply is not a trace"));
 	answer = "[]";
 	cr_assert(eq(int, RUN("trace", "--output", "-", path), CLI_FAILED));
 	cr_assert(has(err_text, "the VM's reply has no trace"));
 	answer = asleep_once;
 	cr_assert(eq(int, RUN("trace", "--svg=/none/x", path), CLI_FAILED));
-	cr_assert(has(err_text, "cannot make '/none/x': No such file"));
+	cr_assert(has(err_text, "cannot create '/none/x': No such file"));
 	cr_assert(
 		eq(int, RUN("trace", "--output=/dev/full", path), CLI_FAILED));
 	cr_assert(has(err_text, "cannot write '/dev/full'"));

@@ -148,7 +148,7 @@ Test(config, disks_keep_their_order_and_keys)
 	cr_assert(eq(int, cfg.blocks[3].ro, 1));
 }
 
-Test(config, cards_by_name_and_by_fd)
+Test(config, nics_by_name_and_by_fd)
 {
 	int fd = open("/dev/null", O_RDWR);
 	char arg[64];
@@ -309,7 +309,7 @@ static const struct {
 	{ { "--block", "a,id=a b" }, { "printable ASCII" } },
 	{ { "--block", "a,engine=aio" }, { "auto, uring, threads" } },
 	{ { "--block", "\"a" }, { "closing \"" } },
-	{ { "--block", "\"a\"b" }, { "there must be a comma" } },
+	{ { "--block", "\"a\"b" }, { "a comma must follow" } },
 	{ { "--block", "a,b,c,d,e,f,g,h,i,j,k,l,m,n" }, { "more than 12" } },
 	{ { "--net", "tap0" }, { "unknown key 'tap0'", "tap-name, tap-fd" } },
 	{ { "--net", "mac=02:00:00:00:00:01" }, { "tap-name=NAME" } },
@@ -324,8 +324,8 @@ static const struct {
 	{ { "--net", "tap-name=a,mac=1:2:3:4:5:6" }, { "not a MAC" } },
 	{ { "--net", "tap-name=a,mac=02:00:00:00:00:0g" }, { "not a MAC" } },
 	{ { "--net", "tap-name=a,mac=02-00-00-00-00-01" }, { "not a MAC" } },
-	{ { "--net", "tap-name=a,mac=01:00:00:00:00:01" }, { "one card" } },
-	{ { "--net", "tap-name=a,mac=00:00:00:00:00:00" }, { "one card" } },
+	{ { "--net", "tap-name=a,mac=01:00:00:00:00:01" }, { "one NIC" } },
+	{ { "--net", "tap-name=a,mac=00:00:00:00:00:00" }, { "one NIC" } },
 	{ { "--serial", "type=tty" },
 	  { "--serial 'type=tty'", "none, stdio, stdout, file, pty" } },
 	{ { "--serial", "path=x" }, { "give type=" } },
@@ -341,7 +341,7 @@ static const struct {
 	{ { "--shared-dir", "/a:" LONG_21 LONG_21 }, { "1 to 36 bytes" } },
 	{ { "--shared-dir", "/a:t:" }, { "'' is not KEY=VALUE", "--help" } },
 	{ { "--vhost-user", "fs" }, { "give socket=PATH" } },
-	{ { "--vhost-user", "socket=/s" }, { "names no type" } },
+	{ { "--vhost-user", "socket=/s" }, { "the type is missing" } },
 	{ { "--vhost-user", "gpu,socket=/s" },
 	  { "type=gpu", "blk, console, fs, net, rng" } },
 	{ { "--vhost-user", "fs,socket=" }, { "socket=", "empty" } },
@@ -418,7 +418,7 @@ Test(config, each_kind_of_device_has_a_limit)
 		cr_assert(eq(int, PARSE("--net", arg), 0));
 	}
 	cr_assert(eq(int, PARSE("--net", "tap-name=u"), -EINVAL));
-	cr_assert(has(err.msg, "at most 8 cards"));
+	cr_assert(has(err.msg, "at most 8 NICs"));
 	for (int i = 0; i < CONFIG_MAX_CONSOLES; i++)
 		cr_assert(eq(int, PARSE("--console", "none"), 0));
 	cr_assert(eq(int, PARSE("--console", "none"), -EINVAL));
@@ -653,12 +653,12 @@ static const struct {
 	{ "[]", { "one JSON object" } },
 	{ "{\"memory\": 64}", { "unknown key 'memory'" } },
 	{ "{\"meme\": 64}", { "did you mean 'mem'?" } },
-	{ "{\"cfg\": \"x\"}", { "'cfg'", "several --cfg" } },
+	{ "{\"cfg\": \"x\"}", { "'cfg'", "--cfg several times" } },
 	{ "{\"mem\": 1}", { "key 'mem': '1': out of range" } },
 	{ "{\"mem\": 1.5}", { "key 'mem'", "a whole number" } },
 	{ "{\"mem\": null}", { "key 'mem'" } },
 	{ "{\"mem\": [64]}", { "key 'mem'" } },
-	{ "{\"mem\": {\"x\": 1}}", { "key 'mem'", "takes no object" } },
+	{ "{\"mem\": {\"x\": 1}}", { "key 'mem'", "cannot be an object" } },
 	{ "{\"hugepages\": \"true\"}", { "'hugepages'", "true or false" } },
 	{ "{\"hugepages\": 1}", { "true or false" } },
 	{ "{\"kernel\": 1}", { "'kernel': use a string" } },

@@ -100,7 +100,7 @@ Test(config_words, names_of_other_vmms_are_answered_with_ours)
 		{ { "--config-file", "x" }, "use --cfg" },
 		{ { "--tap-name", "t" }, "use --net tap-name" },
 		{ { "--net", "tap0" }, "tap-name=tap0" },
-		{ { "--net", "user" }, "no network of its own" },
+		{ { "--net", "user" }, "no user-mode network" },
 		{ { "--rng", "off" }, "use --no-rng" },
 		{ { "--wake", "net0" }, "net0=on or net0=off" },
 		{ { "--daemonize" }, "stays in the foreground" },
