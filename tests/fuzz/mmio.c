@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "virtio/mmio/mmio.h"
 
+#include <errno.h>
 #include <linux/virtio_config.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,7 +35,8 @@ static struct virtio_regpage page;
 static struct fuzz_peer peer;
 static struct fuzz_in *script;
 static unsigned int writes, vcpus, held;
-static bool is_ready, fence_due, moving, asleep;
+static uint32_t dialect; /* in the upper word of the features */
+static bool is_ready, fence_due, moving, asleep, hung;
 
 static void play(bool may_write);
 
@@ -79,10 +81,10 @@ static void check_state(void)
 			fuzz_check(q->size && q->size <= QUEUE_SIZE);
 		if (!dev.fe.rings[i].started)
 			continue;
-		fuzz_check(!dev.dead);
+		fuzz_check(!virtio_mmio_is_dead(&dev));
 		fuzz_check(q->ready && s & UP && !(s & SUSPEND));
 	}
-	if (asleep && !moving && !dev.dead) {
+	if (asleep && !moving && !virtio_mmio_is_dead(&dev)) {
 		for (unsigned int i = 0; i < NR_QUEUES; i++)
 			fuzz_check(!dev.fe.rings[i].started);
 	}
@@ -118,8 +120,24 @@ static void vm_event(struct virtio_mmio *d, enum virtio_mmio_event event)
 
 static void vm_failed(struct virtio_mmio *d, const char *why)
 {
-	fuzz_check(d->dead && !fence_due);
+	fuzz_check(virtio_mmio_is_dead(d) && !fence_due);
 	fence_due = true;
+}
+
+/* Another process, perhaps. */
+static int vm_respawn(struct virtio_mmio *d)
+{
+	int pair[2], r;
+
+	if (hung || fuzz_u8(script) & 1)
+		return -ENOENT;
+	fuzz_peer_finish(&peer);
+	fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ==
+		   0);
+	fuzz_peer_init(&peer, pair[1]);
+	r = virtio_mmio_respawn(d, pair[0]);
+	fuzz_check(r == 0);
+	return r;
 }
 
 static const struct virtio_mmio_ops vm_ops = {
@@ -127,6 +145,7 @@ static const struct virtio_mmio_ops vm_ops = {
 	.release = vm_release,
 	.event = vm_event,
 	.failed = vm_failed,
+	.respawn = vm_respawn,
 };
 
 static void on_ready(struct virtio_mmio *d, int r)
@@ -143,7 +162,8 @@ static void on_moved(struct virtio_mmio *d, int r)
 
 static void fence(bool ok)
 {
-	if (!fence_due)
+	/* What is late may tell once more. */
+	if (!fence_due && !virtio_mmio_is_dead(&dev))
 		return;
 	fence_due = false;
 	virtio_mmio_fenced(&dev, ok);
@@ -152,6 +172,19 @@ static void fence(bool ok)
 /* --------------------------------------------------------------- mailbox */
 
 static sem_t waits;
+
+/* The coordinator, which does not wait for ever for what is late. */
+static void sleep_or_wake(void)
+{
+	if (moving)
+		virtio_mmio_abandon_move(&dev);
+	moving = true;
+	asleep = !asleep;
+	if (asleep)
+		virtio_mmio_quiesce(&dev, on_moved);
+	else
+		virtio_mmio_restart(&dev, on_moved);
+}
 
 void mailbox_complete(struct mailbox_item *item)
 {
@@ -165,14 +198,18 @@ void mailbox_call(struct mailbox *mb, struct mailbox_item *item)
 	item->fn(item);
 	for (int i = 0; i < PATIENCE && item->done; i++)
 		play(true);
+	if (item->done && asleep)
+		sleep_or_wake();
 	if (item->done) {
 		/* The deadline of the operation has passed. */
+		hung = true;
 		virtio_mmio_died(&dev, "hung");
 		fuzz_peer_finish(&peer);
 		for (int i = 0; i < PATIENCE && item->done; i++) {
 			fuzz_turn(&loop, 4);
 			fence(true);
 		}
+		hung = false;
 	}
 	fuzz_check(!item->done);
 }
@@ -193,7 +230,7 @@ static void vcpu_write(uint32_t offset, uint64_t value, uint32_t len)
 	    vcpus > 0)
 		return;
 	if ((uint32_t)value == 0)
-		fuzz_check(!dev.status || dev.unfenced_forever);
+		fuzz_check(!dev.status || dev.life == VIRTIO_MMIO_LOST);
 	else
 		fuzz_check(((before ^ dev.status) & before &
 			    ~(SUSPEND | VIRTIO_CONFIG_S_DRIVER_OK)) == 0);
@@ -234,7 +271,7 @@ static void drive(struct fuzz_in *in)
 		{ VIRTIO_MMIO_STATUS_REG, 1 },
 		{ VIRTIO_MMIO_STATUS_REG, 3 },
 		{ VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 1 },
-		{ VIRTIO_MMIO_DRIVER_FEATURES_REG, 1 },
+		{ VIRTIO_MMIO_DRIVER_FEATURES_REG, 1 | dialect },
 		{ VIRTIO_MMIO_STATUS_REG, 11 },
 		{ VIRTIO_MMIO_QUEUE_SEL_REG, how >> 5 },
 		{ VIRTIO_MMIO_QUEUE_SIZE_REG, 16 },
@@ -249,19 +286,6 @@ static void drive(struct fuzz_in *in)
 		if (i != (how & 0x1fU))
 			vcpu_write(driver[i][0], driver[i][1], 4);
 	}
-}
-
-/* The coordinator: only while no vCPU is at a write, and all then sleep. */
-static void sleep_or_wake(void)
-{
-	if (vcpus || moving)
-		return;
-	moving = true;
-	asleep = !asleep;
-	if (asleep)
-		virtio_mmio_quiesce(&dev, on_moved);
-	else
-		virtio_mmio_restart(&dev, on_moved);
 }
 
 static void peer_step(struct fuzz_in *in, uint8_t op)
@@ -363,8 +387,11 @@ void fuzz_one(struct fuzz_in *in)
 
 	script = in;
 	cfg.suspend = dialects[fuzz_u8(in) & 3];
+	dialect = cfg.suspend == VIRTIO_MMIO_SUSPEND_BOTH
+			  ? VIRTIO_MMIO_SUSPEND_V14 >> 32
+			  : (uint32_t)(cfg.suspend >> 32);
 	writes = vcpus = held = 0;
-	is_ready = fence_due = moving = asleep = false;
+	is_ready = fence_due = moving = asleep = hung = false;
 	memset(&page, 0, sizeof(page));
 	fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ==
 		   0);
@@ -396,6 +423,12 @@ void fuzz_seeds(void)
 		1, 8, 15, 0x76, 0,    0x96, 1, 8,    0,
 	};
 
+	static const uint8_t respawn[] = {
+		1,    0, 0, 0, 0, 5, 0x1f, 0, 0,    1, 8, 0x1f, 0, 0, 0x76,
+		0x86, 0, 0, 0, 0, 0, 1,	   8, 0x1f, 0, 0, 0,	1, 8, 0x1f,
+	};
+
+	fuzz_seed(respawn, sizeof(respawn));
 	fuzz_seed(sleep_and_wake, sizeof(sleep_and_wake));
 	fuzz_seed(die, sizeof(die));
 }

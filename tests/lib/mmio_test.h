@@ -309,7 +309,7 @@ static inline void die_and_recover(void)
 	static struct vcpu_write w;
 
 	cr_assert(eq(u32, failures, 1));
-	cr_assert(dev.dead);
+	cr_assert(virtio_mmio_is_dead(&dev));
 	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
 	while (dev.op != VIRTIO_OP_RESET)
 		turn();

@@ -50,7 +50,8 @@ void mmio_foreign_op_ends(struct virtio_mmio *dev, enum virtio_mmio_op op)
 	 * Down: told of before the stop was answered, to be passed on before
 	 * anyone hears that it is. Up: buffers used while nobody listened.
 	 */
-	if (fd_event_drain(dev->call_fd) > 0 || (back && !dev->dead))
+	if (fd_event_drain(dev->call_fd) > 0 ||
+	    (back && !virtio_mmio_is_dead(dev)))
 		mmio_raise_used(dev);
 }
 

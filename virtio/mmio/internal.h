@@ -28,6 +28,20 @@ static inline bool mmio_is_suspended(const struct virtio_mmio *dev)
 	return dev->status & MMIO_S_SUSPEND;
 }
 
+/* A killed process may still have I/O in flight, which ends some time. */
+static inline bool mmio_awaits_fence(const struct virtio_mmio *dev)
+{
+	return dev->life == VIRTIO_MMIO_DYING ||
+	       dev->life == VIRTIO_MMIO_REPLACING;
+}
+
+/* From quiesce to restart what the driver writes waits. */
+static inline bool mmio_is_frozen(const struct virtio_mmio *dev)
+{
+	return dev->run == VIRTIO_MMIO_QUIESCING ||
+	       dev->run == VIRTIO_MMIO_QUIESCED || dev->run == VIRTIO_MMIO_HELD;
+}
+
 /*
  * Each of these knows those above it and none below:
  *
@@ -42,6 +56,11 @@ static inline bool mmio_is_suspended(const struct virtio_mmio *dev)
  */
 
 /* --- state.c --- */
+/* The only ways to change them; what cannot be is a bug of ours. */
+void mmio_set_life(struct virtio_mmio *dev, enum virtio_mmio_life life);
+void mmio_set_run(struct virtio_mmio *dev, enum virtio_mmio_run run);
+/* Its driver has resumed or reset it. */
+void mmio_was_of_use(struct virtio_mmio *dev);
 /* Does any ring run in the back end? */
 bool mmio_any_started(const struct virtio_mmio *dev);
 /* DEVICE_NEEDS_RESET: the device does nothing more until Status 0. */
@@ -103,9 +122,9 @@ bool mmio_suspend_begin_resume(struct virtio_mmio *dev);
 void mmio_suspend_reset_waits(struct virtio_mmio *dev);
 
 /* --- respawn.c --- */
-/* The process has died. Return: whether another will take its place. */
+/* The process has died: shall another take its place? Counts it, if so. */
 bool mmio_respawn_begin(struct virtio_mmio *dev);
-/* Nothing of it is in flight any more, or (not @ok) that will not be sure. */
-void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok);
+/* It was REPLACING, and is FENCED or LOST. */
+void mmio_respawn_fenced(struct virtio_mmio *dev);
 
 #endif

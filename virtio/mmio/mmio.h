@@ -125,6 +125,46 @@ enum virtio_mmio_op {
 	VIRTIO_OP_RESPAWN, /* handshake with a new process */
 };
 
+/*
+ * The process behind the device.
+ *
+ *	             dies                   fenced
+ *	ALIVE -----------------> DYING ----------> FENCED, or LOST: too late
+ *	 ^ '-----------------> REPLACING ---------> '  |
+ *	 |    dies suspended                           | another is made
+ *	 | resumed                                     v
+ *	RESPAWNED <-------------------------------- RESPAWNING
+ *
+ * RESPAWNING and RESPAWNED die for good. LOST may become FENCED in the end.
+ */
+enum virtio_mmio_life {
+	VIRTIO_MMIO_ALIVE,
+	VIRTIO_MMIO_DYING,	/* dead; what it had in flight may still land */
+	VIRTIO_MMIO_FENCED,	/* dead, and nothing of it is in flight */
+	VIRTIO_MMIO_LOST,	/* dead, and nobody can be sure of that */
+	VIRTIO_MMIO_REPLACING,	/* DYING; another will take its place */
+	VIRTIO_MMIO_RESPAWNING, /* the handshake of that other */
+	VIRTIO_MMIO_RESPAWNED,	/* ALIVE; it has not been of use yet */
+};
+
+/*
+ * What the VMM does with the device while the guest sleeps or is paused.
+ *
+ *	RUNNING --quiesce--> QUIESCING ----> QUIESCED --restart--> RESTARTING
+ *	 ^                    ^     |           |                   |   |
+ *	 |                    |     '--> HELD   |                   |   |
+ *	 |                    |            |    |                   |   |
+ *	 '--------------------|------------'----'-------------------'   |
+ *	                      '-----------------------------------------'
+ */
+enum virtio_mmio_run {
+	VIRTIO_MMIO_RUNNING,
+	VIRTIO_MMIO_QUIESCING,	/* it is stopping, or does so next */
+	VIRTIO_MMIO_QUIESCED,	/* its rings were stopped for that */
+	VIRTIO_MMIO_HELD,	/* it had nothing to stop; writes wait */
+	VIRTIO_MMIO_RESTARTING, /* it is starting, or does so once stopped */
+};
+
 struct virtio_mmio_suspend {
 	uint64_t offered; /* features */
 	uint64_t deadline_ns;
@@ -177,19 +217,12 @@ struct virtio_mmio {
 	/* Begins one thing that is due. Return: false if there is none. */
 	bool (*run_one_pending)(struct virtio_mmio *dev);
 	struct mailbox_item *waiting, **waiting_tail;
-	bool dead;	       /* the process is gone; nothing will answer */
-	bool fenced;	       /* and nothing of it is in flight */
-	bool unfenced_forever; /* the fence missed its deadline */
-	bool respawning;       /* another process will take its place */
-	bool respawned;	       /* it has, and not been of use yet */
+	enum virtio_mmio_life life;
+	enum virtio_mmio_run run;
 	unsigned int respawns_used; /* of VIRTIO_MMIO_MAX_RESPAWNS */
 	uint64_t respawn_back_ns;   /* when one of them comes back */
 	bool break_wanted;
 	bool config_read_wanted;
-	bool frozen; /* from quiesce to restart: writes wait */
-	bool quiesce_wanted;
-	bool restart_wanted; /* as soon as the quiesce has been answered */
-	bool quiesced;
 	const struct virtio_mmio_foreign *foreign;
 	const char *refused; /* why a foreign one is of no use */
 	int call_fd;	     /* owned; -1: it is the irqfd */
@@ -199,7 +232,7 @@ struct virtio_mmio {
 	/* Ready for guests, or not (r < 0); once. */
 	void (*ready)(struct virtio_mmio *dev, int r);
 	/* Answer to virtio_mmio_quiesce() and _restart(), once; or NULL. */
-	void (*moved)(struct virtio_mmio *dev, int r);
+	void (*on_moved)(struct virtio_mmio *dev, int r);
 	uint64_t writes; /* of registers, which are exits; any thread, atomic */
 	uint64_t resets; /* by the driver, of a live or suspended device */
 };
@@ -238,20 +271,29 @@ void virtio_mmio_config_changed(struct virtio_mmio *dev);
 
 /*
  * Stops a live device while the guest sleeps or is paused, and starts it again.
- * moved() is called once, from the loop or at once, unless it is forgotten
+ * on_moved() is called once, from the loop or at once, unless it is abandoned
  * before that. A device that is not live has nothing to stop. From the one to
  * the other what the driver writes waits. A device that is still stopping when
  * it is restarted starts again when it has stopped; nobody waits for that.
  */
 void virtio_mmio_quiesce(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r));
+			 void (*on_moved)(struct virtio_mmio *dev, int r));
 void virtio_mmio_restart(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r));
+			 void (*on_moved)(struct virtio_mmio *dev, int r));
 /* The answer comes too late to be of use. */
-void virtio_mmio_forget_move(struct virtio_mmio *dev);
+void virtio_mmio_abandon_move(struct virtio_mmio *dev);
 
 /* The VM ends: lets every waiting vCPU go. */
 void virtio_mmio_release_waiters(struct virtio_mmio *dev);
+
+/* The process is gone, or is to be: nothing will answer. */
+static inline bool virtio_mmio_is_dead(const struct virtio_mmio *dev)
+{
+	return dev->life == VIRTIO_MMIO_DYING ||
+	       dev->life == VIRTIO_MMIO_FENCED ||
+	       dev->life == VIRTIO_MMIO_LOST ||
+	       dev->life == VIRTIO_MMIO_REPLACING;
+}
 
 /* DRIVER_OK, and neither suspended nor in need of a reset. */
 bool virtio_mmio_is_live(const struct virtio_mmio *dev);

@@ -42,8 +42,9 @@ void mmio_op_answered(struct frontend *fe, int r)
 
 	if (dev->op == VIRTIO_OP_NONE) /* the fence has ended it */
 		return;
-	if (mmio_op_needs_fence(dev) && (fe->failed || dev->dead) &&
-	    !dev->unfenced_forever) {
+	if (mmio_op_needs_fence(dev) &&
+	    (fe->failed || virtio_mmio_is_dead(dev)) &&
+	    dev->life != VIRTIO_MMIO_LOST) {
 		/*
 		 * The process is being killed, or died after it had answered:
 		 * the fence ends the write.

@@ -5,82 +5,83 @@
  */
 #include "virtio/mmio/internal.h"
 
-static void tell_moved(struct virtio_mmio *dev, int r)
+static void move_end(struct virtio_mmio *dev, int r)
 {
-	void (*moved)(struct virtio_mmio * dev, int r) = dev->moved;
+	void (*on_moved)(struct virtio_mmio * dev, int r) = dev->on_moved;
 
-	dev->moved = NULL;
-	if (moved)
-		moved(dev, r);
+	dev->on_moved = NULL;
+	if (on_moved)
+		on_moved(dev, r);
 }
 
 static void restarted(struct virtio_mmio *dev, int r)
 {
 	if (r < 0)
 		mmio_needs_reset(dev, "it did not come back");
-	/* Or it is to stop again, whose answer comes later. */
-	if (!dev->quiesce_wanted)
-		tell_moved(dev, r);
+	/* It is to stop again, whose answer comes later. */
+	if (dev->run == VIRTIO_MMIO_QUIESCING)
+		return;
+	mmio_set_run(dev, VIRTIO_MMIO_RUNNING);
+	move_end(dev, r);
 }
 
 static void quiesced(struct virtio_mmio *dev, int r)
 {
-	bool restart = dev->restart_wanted;
-
-	dev->restart_wanted = false;
-	dev->quiesced = r == 0 && !restart;
-	if (!restart)
-		tell_moved(dev, r);
-	else if (r == 0 && virtio_mmio_is_live(dev))
+	if (dev->run == VIRTIO_MMIO_QUIESCING) {
+		mmio_set_run(dev,
+			     r == 0 ? VIRTIO_MMIO_QUIESCED : VIRTIO_MMIO_HELD);
+		move_end(dev, r);
+	} else if (r == 0 && virtio_mmio_is_live(dev)) {
 		mmio_start_rings(dev, VIRTIO_OP_RESTART, restarted);
+	} else {
+		mmio_set_run(dev, VIRTIO_MMIO_RUNNING);
+	}
 }
 
 void virtio_mmio_quiesce(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r))
+			 void (*on_moved)(struct virtio_mmio *dev, int r))
 {
-	dev->moved = moved;
-	dev->frozen = true;
-	if (dev->op == VIRTIO_OP_QUIESCE) { /* still, from the last time */
-		dev->restart_wanted = false;
-		return;
-	}
+	dev->on_moved = on_moved;
+	/* Its end is waited for, be it a quiesce of the last time. */
 	if (dev->op != VIRTIO_OP_NONE) {
-		dev->quiesce_wanted = true;
+		mmio_set_run(dev, VIRTIO_MMIO_QUIESCING);
 		return;
 	}
-	if (dev->dead || !mmio_any_started(dev)) {
-		tell_moved(dev, 0);
+	if (!virtio_mmio_is_dead(dev) && mmio_any_started(dev)) {
+		mmio_set_run(dev, VIRTIO_MMIO_QUIESCING);
+		mmio_stop_rings(dev, VIRTIO_OP_QUIESCE, quiesced);
 		return;
 	}
-	mmio_stop_rings(dev, VIRTIO_OP_QUIESCE, quiesced);
+	if (dev->run != VIRTIO_MMIO_QUIESCED)
+		mmio_set_run(dev, VIRTIO_MMIO_HELD);
+	move_end(dev, 0);
 }
 
 void virtio_mmio_restart(struct virtio_mmio *dev,
-			 void (*moved)(struct virtio_mmio *dev, int r))
+			 void (*on_moved)(struct virtio_mmio *dev, int r))
 {
-	bool was_quiesced;
-
-	dev->moved = moved;
-	dev->frozen = false;
-	dev->quiesce_wanted = false;
-	if (dev->op == VIRTIO_OP_RESTART) /* still, from the last time */
-		return;
-	if (dev->op == VIRTIO_OP_QUIESCE) {
-		dev->restart_wanted = true;
-		tell_moved(dev, 0);
+	dev->on_moved = on_moved;
+	if (dev->op == VIRTIO_OP_RESTART) { /* still, from the last time */
+		mmio_set_run(dev, VIRTIO_MMIO_RESTARTING);
 		return;
 	}
-	was_quiesced = dev->quiesced;
-	dev->quiesced = false;
-	if (!dev->dead && was_quiesced && virtio_mmio_is_live(dev)) {
+	if (dev->op == VIRTIO_OP_QUIESCE) {
+		mmio_set_run(dev, VIRTIO_MMIO_RESTARTING);
+		move_end(dev, 0);
+		return;
+	}
+	if (dev->run == VIRTIO_MMIO_QUIESCED && !virtio_mmio_is_dead(dev) &&
+	    virtio_mmio_is_live(dev)) {
+		mmio_set_run(dev, VIRTIO_MMIO_RESTARTING);
 		mmio_start_rings(dev, VIRTIO_OP_RESTART, restarted);
 		return;
 	}
-	tell_moved(dev, 0);
+	mmio_set_run(dev, VIRTIO_MMIO_RUNNING);
+	move_end(dev, 0);
 	mmio_run_pending(dev);
 }
 
-void virtio_mmio_forget_move(struct virtio_mmio *dev)
+void virtio_mmio_abandon_move(struct virtio_mmio *dev)
 {
-	dev->moved = NULL;
+	dev->on_moved = NULL;
 }

@@ -37,23 +37,21 @@ static bool draw_respawn(struct virtio_mmio *dev)
 bool mmio_respawn_begin(struct virtio_mmio *dev)
 {
 	/* A replacement that dies before the resume would do so for ever. */
-	return dev->ops->respawn && !dev->respawned && mmio_is_suspended(dev) &&
+	return dev->ops->respawn && dev->life == VIRTIO_MMIO_ALIVE &&
+	       mmio_is_suspended(dev) &&
 	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	       draw_respawn(dev);
 }
 
 static void give_up(struct virtio_mmio *dev, const char *why)
 {
-	dev->respawning = false;
 	if (mmio_is_up(dev))
 		mmio_needs_reset(dev, why);
 }
 
-void mmio_respawn_fenced(struct virtio_mmio *dev, bool ok)
+void mmio_respawn_fenced(struct virtio_mmio *dev)
 {
-	if (!dev->respawning)
-		return;
-	if (!ok)
+	if (dev->life == VIRTIO_MMIO_LOST)
 		give_up(dev, "its dead process still has I/O in flight");
 	else if (dev->ops->respawn(dev) < 0)
 		give_up(dev, "its process could not be replaced");
@@ -64,7 +62,9 @@ static void respawned(struct virtio_mmio *dev, int r)
 {
 	uint64_t wanted = dev->acked & ~VIRTIO_MMIO_SUSPEND_BOTH;
 
-	dev->respawning = false;
+	if (dev->life != VIRTIO_MMIO_RESPAWNING) /* it has died meanwhile */
+		return;
+	mmio_set_life(dev, VIRTIO_MMIO_RESPAWNED);
 	if (r < 0) {
 		give_up(dev, "its new process did not answer");
 	} else if (!mmio_is_up(dev)) { /* reset meanwhile */
@@ -92,10 +92,8 @@ int virtio_mmio_respawn(struct virtio_mmio *dev, int vhost_fd)
 	memcpy(dev->fe.rings, old.rings, sizeof(old.rings));
 	if (r < 0)
 		return r;
-	dev->dead = false;
-	dev->fenced = false;
+	mmio_set_life(dev, VIRTIO_MMIO_RESPAWNING);
 	dev->used = false;
-	dev->respawned = true;
 	mmio_handshake(dev, VIRTIO_OP_RESPAWN, respawned);
 	return 0;
 }

@@ -1,8 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is true of the device, and the faults that end it for its driver. */
+#include <assert.h>
+
 #include "virtio/mmio/internal.h"
 #include "virtio/mmio/page.h"
 #include "vmm/base/log.h"
+
+#define BIT(n) (1U << (n))
+
+void mmio_set_life(struct virtio_mmio *dev, enum virtio_mmio_life life)
+{
+	static const uint8_t next[] = {
+		[VIRTIO_MMIO_ALIVE] =
+			BIT(VIRTIO_MMIO_DYING) | BIT(VIRTIO_MMIO_REPLACING),
+		[VIRTIO_MMIO_DYING] =
+			BIT(VIRTIO_MMIO_FENCED) | BIT(VIRTIO_MMIO_LOST),
+		[VIRTIO_MMIO_FENCED] = BIT(VIRTIO_MMIO_RESPAWNING),
+		[VIRTIO_MMIO_LOST] = BIT(VIRTIO_MMIO_FENCED),
+		[VIRTIO_MMIO_REPLACING] =
+			BIT(VIRTIO_MMIO_FENCED) | BIT(VIRTIO_MMIO_LOST),
+		[VIRTIO_MMIO_RESPAWNING] =
+			BIT(VIRTIO_MMIO_RESPAWNED) | BIT(VIRTIO_MMIO_DYING),
+		[VIRTIO_MMIO_RESPAWNED] =
+			BIT(VIRTIO_MMIO_ALIVE) | BIT(VIRTIO_MMIO_DYING),
+	};
+
+	assert(next[dev->life] & BIT(life));
+	dev->life = life;
+}
+
+void mmio_set_run(struct virtio_mmio *dev, enum virtio_mmio_run run)
+{
+	static const uint8_t next[] = {
+		[VIRTIO_MMIO_RUNNING] =
+			BIT(VIRTIO_MMIO_QUIESCING) | BIT(VIRTIO_MMIO_HELD),
+		[VIRTIO_MMIO_QUIESCING] =
+			BIT(VIRTIO_MMIO_QUIESCED) | BIT(VIRTIO_MMIO_HELD) |
+			BIT(VIRTIO_MMIO_RESTARTING) | BIT(VIRTIO_MMIO_RUNNING),
+		[VIRTIO_MMIO_QUIESCED] =
+			BIT(VIRTIO_MMIO_RESTARTING) | BIT(VIRTIO_MMIO_RUNNING),
+		[VIRTIO_MMIO_HELD] =
+			BIT(VIRTIO_MMIO_QUIESCING) | BIT(VIRTIO_MMIO_RUNNING),
+		[VIRTIO_MMIO_RESTARTING] =
+			BIT(VIRTIO_MMIO_QUIESCING) | BIT(VIRTIO_MMIO_RUNNING),
+	};
+
+	/* The coordinator may ask for the same twice. */
+	assert(run == dev->run || next[dev->run] & BIT(run));
+	dev->run = run;
+}
+
+void mmio_was_of_use(struct virtio_mmio *dev)
+{
+	if (dev->life == VIRTIO_MMIO_RESPAWNED)
+		mmio_set_life(dev, VIRTIO_MMIO_ALIVE);
+}
 
 bool virtio_mmio_is_live(const struct virtio_mmio *dev)
 {

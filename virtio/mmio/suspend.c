@@ -154,14 +154,14 @@ static void resumed(struct virtio_mmio *dev, int r)
 	if (r < 0)
 		mmio_needs_reset(dev, "it did not resume");
 	else
-		dev->respawned = false;
+		mmio_was_of_use(dev);
 }
 
 bool mmio_suspend_begin_resume(struct virtio_mmio *dev)
 {
-	if (dev->suspend.wanted || !dev->suspend.stopped || dev->dead ||
-	    dev->frozen || dev->suspend.reset_waits ||
-	    !virtio_mmio_is_live(dev))
+	if (dev->suspend.wanted || !dev->suspend.stopped ||
+	    dev->suspend.reset_waits || mmio_is_frozen(dev) ||
+	    virtio_mmio_is_dead(dev) || !virtio_mmio_is_live(dev))
 		return false;
 	dev->suspend.stopped = false;
 	mmio_start_rings(dev, VIRTIO_OP_RESUME, resumed);

@@ -58,7 +58,7 @@ static void clear_state(struct virtio_mmio *dev)
 	dev->driver_sel = 0;
 	dev->queue_sel = 0;
 	dev->break_wanted = false;
-	dev->respawned = false;
+	mmio_was_of_use(dev);
 	mmio_publish_features(dev);
 	mmio_publish_queue(dev);
 	regpage_ack(dev->page, UINT32_MAX);
@@ -106,26 +106,25 @@ static void go_live(struct virtio_mmio *dev)
 
 static void finish_reset(struct virtio_mmio *dev, int r)
 {
-	if (dev->dead && !dev->fenced) {
-		/*
-		 * A killed process may still have I/O in flight that writes to
-		 * guest memory. If that cannot be ruled out the reset is never
-		 * acknowledged: Status stays as it is.
-		 */
+	/*
+	 * A killed process may still have I/O in flight that writes to guest
+	 * memory. If that cannot be ruled out the reset is never acknowledged:
+	 * Status stays as it is.
+	 */
+	if (dev->life == VIRTIO_MMIO_LOST)
 		return;
-	}
 	mmio_publish_config(dev, false);
 	clear_state(dev);
 }
 
 static enum mmio_write write_zero(struct virtio_mmio *dev)
 {
-	if (dev->dead && !dev->fenced && !dev->unfenced_forever) {
+	if (mmio_awaits_fence(dev)) {
 		/* Until the fence. */
 		mmio_op_begin(dev, VIRTIO_OP_RESET, finish_reset);
 		return MMIO_WRITE_AWAITS_OP;
 	}
-	if (dev->used && !dev->dead) {
+	if (dev->used && !virtio_mmio_is_dead(dev)) {
 		mmio_op_begin(dev, VIRTIO_OP_RESET, finish_reset);
 		dev->used = false;
 		frontend_reset(&dev->fe, mmio_op_answered);
@@ -164,7 +163,7 @@ static enum mmio_write write_status(struct virtio_mmio *dev, uint32_t value)
 	if (!live)
 		return MMIO_WRITE_DONE;
 	mmio_publish_status(dev, status | VIRTIO_CONFIG_S_DRIVER_OK);
-	if (dev->dead) {
+	if (virtio_mmio_is_dead(dev)) {
 		mmio_needs_reset(dev, "its process has died");
 		return MMIO_WRITE_DONE;
 	}
@@ -179,7 +178,7 @@ static void finish_ring(struct virtio_mmio *dev, int r)
 {
 	struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
-	if (q && !(dev->dead && !dev->fenced && mmio_is_up(dev)))
+	if (q && !(dev->life == VIRTIO_MMIO_LOST && mmio_is_up(dev)))
 		q->ready = false;
 	mmio_publish_queue(dev);
 }
@@ -190,13 +189,12 @@ static enum mmio_write write_ready(struct virtio_mmio *dev, uint32_t value)
 	uint32_t index = dev->queue_sel;
 
 	if (q && value == 0 && q->ready) {
-		if (dev->dead && !dev->fenced && !dev->unfenced_forever &&
-		    mmio_is_up(dev)) {
+		if (mmio_awaits_fence(dev) && mmio_is_up(dev)) {
 			/* Until the fence. */
 			mmio_op_begin(dev, VIRTIO_OP_RING, finish_ring);
 			return MMIO_WRITE_AWAITS_OP;
 		}
-		if (!dev->dead && dev->fe.rings[index].started) {
+		if (!virtio_mmio_is_dead(dev) && dev->fe.rings[index].started) {
 			mmio_op_begin(dev, VIRTIO_OP_RING, finish_ring);
 			frontend_stop(&dev->fe, 1U << index, mmio_op_answered);
 			return MMIO_WRITE_AWAITS_OP;
@@ -266,7 +264,7 @@ static enum mmio_write write_config(struct virtio_mmio *dev,
 {
 	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
 
-	if (dev->dead || offset >= dev->config_size ||
+	if (virtio_mmio_is_dead(dev) || offset >= dev->config_size ||
 	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
 	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return MMIO_WRITE_DONE;
@@ -318,7 +316,8 @@ static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
 /* Config space stays as it is while the guest or the VMM has it stopped. */
 static bool may_read_config(const struct virtio_mmio *dev)
 {
-	return !dev->dead && !dev->quiesced && !dev->suspend.wanted;
+	return !virtio_mmio_is_dead(dev) && dev->run != VIRTIO_MMIO_QUIESCED &&
+	       !dev->suspend.wanted;
 }
 
 static void config_read(struct virtio_mmio *dev, int r)
@@ -334,7 +333,8 @@ static bool run_one_pending(struct virtio_mmio *dev)
 {
 	struct mailbox_item *item = dev->waiting;
 
-	if (dev->break_wanted && !dev->dead && mmio_any_started(dev)) {
+	if (dev->break_wanted && !virtio_mmio_is_dead(dev) &&
+	    mmio_any_started(dev)) {
 		dev->break_wanted = false;
 		mmio_stop_rings(dev, VIRTIO_OP_BREAK, NULL);
 		return true;
@@ -350,12 +350,11 @@ static bool run_one_pending(struct virtio_mmio *dev)
 	/* After that: the driver hears of the change before any buffer. */
 	if (mmio_suspend_begin_resume(dev))
 		return true;
-	if (dev->quiesce_wanted) {
-		dev->quiesce_wanted = false;
-		virtio_mmio_quiesce(dev, dev->moved);
+	if (dev->run == VIRTIO_MMIO_QUIESCING) {
+		virtio_mmio_quiesce(dev, dev->on_moved);
 		return true;
 	}
-	if (!item || dev->frozen)
+	if (!item || mmio_is_frozen(dev))
 		return false;
 	dev->waiting = item->next;
 	if (!dev->waiting)
@@ -369,7 +368,7 @@ static bool overtakes(struct virtio_mmio *dev, const struct reg_write *w)
 {
 	uint32_t value;
 
-	if (w->offset != VIRTIO_MMIO_STATUS_REG || dev->frozen ||
+	if (w->offset != VIRTIO_MMIO_STATUS_REG || mmio_is_frozen(dev) ||
 	    !mmio_suspend_moving(dev))
 		return false;
 	memcpy(&value, w->data, sizeof(value));
@@ -486,14 +485,14 @@ static void on_frontend_failed(struct frontend *fe, const char *why)
 
 void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 {
-	if (dev->dead)
+	if (virtio_mmio_is_dead(dev))
 		return;
-	dev->dead = true;
-	dev->respawning = mmio_respawn_begin(dev);
-	if (dev->respawning) {
+	if (mmio_respawn_begin(dev)) {
+		mmio_set_life(dev, VIRTIO_MMIO_REPLACING);
 		dev->ops->failed(dev, why);
 		return;
 	}
+	mmio_set_life(dev, VIRTIO_MMIO_DYING);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->fe.rings[i].started = false;
 	if (mmio_is_up(dev)) {
@@ -507,11 +506,16 @@ void virtio_mmio_died(struct virtio_mmio *dev, const char *why)
 
 void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 {
-	dev->fenced = ok;
-	dev->unfenced_forever = !ok;
+	bool replacing = dev->life == VIRTIO_MMIO_REPLACING;
+
+	/* Asked for more than once: what was sure stays so. */
+	if (!mmio_awaits_fence(dev) && !(ok && dev->life == VIRTIO_MMIO_LOST))
+		return;
+	mmio_set_life(dev, ok ? VIRTIO_MMIO_FENCED : VIRTIO_MMIO_LOST);
 	if (mmio_op_needs_fence(dev))
 		mmio_op_end(dev, 0);
-	mmio_respawn_fenced(dev, ok);
+	if (replacing)
+		mmio_respawn_fenced(dev);
 }
 
 void virtio_mmio_config_changed(struct virtio_mmio *dev)

@@ -155,7 +155,7 @@ static void process_gone(struct vm_virtio *dev, const char *why)
 {
 	virtio_mmio_died(&dev->mmio, why);
 	/* So that who connects is told, and does not wait for nobody. */
-	if (dev->vsock && !dev->mmio.respawning)
+	if (dev->vsock && dev->mmio.life != VIRTIO_MMIO_REPLACING)
 		vsock_socket_close(dev->vsock);
 	begin_fence(dev);
 }
@@ -353,7 +353,7 @@ static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
 		kill_process(dev);
 		fd_close(&dev->pidfd);
 		process_gone(dev, "cannot be watched");
-	} else if (dev->mmio.dead) {
+	} else if (virtio_mmio_is_dead(&dev->mmio)) {
 		/* Too late: the device has died meanwhile. */
 		kill_process(dev);
 	} else {
@@ -661,7 +661,7 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		struct vm_virtio *dev = &vm->virtio[i];
 
-		if (dev->mmio.dead)
+		if (virtio_mmio_is_dead(&dev->mmio))
 			return err_set(
 				err, -ECHILD,
 				"device %s did not start; see its messages "

@@ -136,7 +136,7 @@ static void device_late(struct vm_virtio *dev, const char *what)
 	log_warn("%s did not %s in %u ms", dev->name, what,
 		 dev->vm->cfg->device_timeout_ms);
 	moved(dev);
-	virtio_mmio_forget_move(&dev->mmio);
+	virtio_mmio_abandon_move(&dev->mmio);
 }
 
 /*

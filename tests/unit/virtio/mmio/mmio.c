@@ -61,7 +61,7 @@ Test(mmio_raw, a_back_end_that_dies_in_the_handshake)
 	fake_misbehave(&fb, VHOST_USER_SET_MEM_TABLE, FAKE_CLOSES);
 	begin();
 	cr_assert(eq(int, ready, -EIO));
-	cr_assert(dev.dead);
+	cr_assert(virtio_mmio_is_dead(&dev));
 	cr_assert(eq(u32, failures, 1));
 	/* A driver finds a device that can only be refused. */
 	put_status(LIVE);

@@ -62,7 +62,7 @@ Test(mmio_quiesce, quiesce_waits_for_what_is_going_on)
 	while (moved == 1)
 		turn();
 	cr_assert(eq(int, moved, 0));
-	cr_assert(dev.quiesced);
+	cr_assert(eq(int, dev.run, VIRTIO_MMIO_QUIESCED));
 }
 
 Test(mmio_quiesce, one_that_dies_in_quiesce_fails_it)
@@ -101,7 +101,7 @@ static void draining(void)
 	virtio_mmio_quiesce(&dev, on_moved);
 	while (!atomic_load(&fb.waiting))
 		turn();
-	virtio_mmio_forget_move(&dev);
+	virtio_mmio_abandon_move(&dev);
 	cr_assert(eq(int, restart(), 0), "nobody waits for it");
 }
 
@@ -115,7 +115,7 @@ Test(mmio_quiesce, a_late_one_starts_again_by_itself)
 		turn();
 	cr_assert(eq(int, moved, 2), "told of once");
 	cr_assert(eq(u32, count(VHOST_USER_SET_VRING_KICK), 4));
-	cr_assert(not(dev.quiesced));
+	cr_assert(eq(int, dev.run, VIRTIO_MMIO_RUNNING));
 	cr_assert(eq(u32, status(), LIVE));
 }
 
@@ -129,7 +129,7 @@ Test(mmio_quiesce, a_late_one_that_is_to_stop_again_stays_stopped)
 	while (moved == 1)
 		turn();
 	cr_assert(eq(int, moved, 0));
-	cr_assert(dev.quiesced);
+	cr_assert(eq(int, dev.run, VIRTIO_MMIO_QUIESCED));
 	cr_assert(eq(u32, count(VHOST_USER_GET_VRING_BASE), 2),
 		  "not asked twice");
 	cr_assert(eq(int, restart(), 0));
@@ -198,7 +198,7 @@ static void starting(void)
 	virtio_mmio_restart(&dev, on_moved);
 	while (!atomic_load(&fb.waiting))
 		turn();
-	virtio_mmio_forget_move(&dev);
+	virtio_mmio_abandon_move(&dev);
 }
 
 Test(mmio_quiesce, one_late_on_the_way_up_arrives_all_the_same)
@@ -220,7 +220,7 @@ Test(mmio_quiesce, one_late_on_the_way_up_is_stopped_when_it_is_there)
 	while (moved == 1)
 		turn();
 	cr_assert(eq(int, moved, 0));
-	cr_assert(dev.quiesced);
+	cr_assert(eq(int, dev.run, VIRTIO_MMIO_QUIESCED));
 	cr_assert(not(dev.fe.rings[0].started));
 }
 

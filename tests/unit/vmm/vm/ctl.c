@@ -180,7 +180,7 @@ Test(vm_ctl, a_signal_of_an_arming_that_is_over_is_forgotten)
 
 static void assert_failed(struct waiter *w)
 {
-	cr_assert(dev->mmio.dead);
+	cr_assert(virtio_mmio_is_dead(&dev->mmio));
 	cr_assert(failed != NULL);
 	cr_assert(eq(int, dev->ctl.fd, -1));
 	cr_assert(goes_on(w));
@@ -229,7 +229,7 @@ Test(vm_ctl, the_end_of_the_vm_lets_go)
 	arm(&b, true);
 	vm_virtio_release_waiters(&vm);
 	cr_assert(goes_on(&a) && goes_on(&b));
-	cr_assert(not(dev->mmio.dead));
+	cr_assert(not(virtio_mmio_is_dead(&dev->mmio)));
 }
 
 /* --------------------------------------------------- what it may not say */
@@ -253,7 +253,7 @@ Test(vm_ctl, an_acknowledgement_twice)
 	arm(&w, true);
 	cr_assert(told(&m));
 	acknowledge(&m);
-	cr_assert(not(dev->mmio.dead));
+	cr_assert(not(virtio_mmio_is_dead(&dev->mmio)));
 	acknowledge(&m);
 	assert_failed(&w);
 }
