@@ -267,6 +267,7 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 {
 	struct spawn_request req = { .role = NULL };
 	struct virtio_mmio_config cfg = {
+		.ops = &ops,
 		.name = type->name,
 		.device_id = type->id,
 		.queue_size = type->queue_size,
@@ -298,7 +299,6 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 	rings_make();
 	cfg.vhost_fd = spawn(&req);
 	cfg.page = rig.page;
-	rig.dev.ops = &ops;
 	cr_assert(
 		zero(int, virtio_mmio_init(&rig.dev, &cfg, &rig.loop,
 					   &rig.mailbox, &rig.g.gm, on_ready)));

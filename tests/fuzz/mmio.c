@@ -375,7 +375,8 @@ void fuzz_one(struct fuzz_in *in)
 	static const uint64_t dialects[] = { 0, VIRTIO_MMIO_SUSPEND_V14,
 					     VIRTIO_MMIO_SUSPEND_DRAFT,
 					     VIRTIO_MMIO_SUSPEND_BOTH };
-	struct virtio_mmio_config cfg = { .name = "fuzz0",
+	struct virtio_mmio_config cfg = { .ops = &vm_ops,
+					  .name = "fuzz0",
 					  .device_id = 1,
 					  .queue_size = QUEUE_SIZE,
 					  .nr_queues = NR_QUEUES,
@@ -397,7 +398,6 @@ void fuzz_one(struct fuzz_in *in)
 		   0);
 	cfg.vhost_fd = pair[0];
 	fuzz_peer_init(&peer, pair[1]);
-	dev.ops = &vm_ops;
 	fuzz_check(virtio_mmio_init(&dev, &cfg, &loop, NULL, &gm, on_ready) ==
 		   0);
 	for (int i = 0; i < 16 && !is_ready; i++)

@@ -83,6 +83,7 @@ static const struct virtio_mmio_foreign *foreign; /* a back end, or NULL */
 static inline void begin(void)
 {
 	const struct virtio_mmio_config cfg = {
+		.ops = &ops,
 		.name = "test0",
 		.device_id = 2,
 		.queue_size = QUEUE_SIZE,
@@ -97,7 +98,6 @@ static inline void begin(void)
 		.foreign = foreign,
 	};
 
-	dev.ops = &ops;
 	cr_assert(
 		eq(int,
 		   virtio_mmio_init(&dev, &cfg, &loop, &mailbox, &gm, on_ready),

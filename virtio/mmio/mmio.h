@@ -76,9 +76,10 @@ struct virtio_mmio_foreign {
 };
 
 struct virtio_mmio_config {
-	const char *name;    /* "blk0", borrowed */
-	uint32_t device_id;  /* virtio device type */
-	uint16_t queue_size; /* QueueSizeMax of every queue */
+	const struct virtio_mmio_ops *ops; /* borrowed */
+	const char *name;		   /* "blk0", borrowed */
+	uint32_t device_id;		   /* virtio device type */
+	uint16_t queue_size;		   /* QueueSizeMax of every queue */
 	unsigned int nr_queues;
 	uint32_t config_size;	     /* bytes of config space */
 	uint64_t gpa;		     /* of the register page */
@@ -187,7 +188,6 @@ struct virtio_mmio {
 	struct bus_dev bus;
 	const char *name;
 	const struct virtio_mmio_ops *ops;
-	void *owner; /* for the ops */
 	struct loop *loop;
 	struct mailbox *mailbox;
 	const struct gmem *gm;
@@ -239,7 +239,6 @@ struct virtio_mmio {
 
 /**
  * virtio_mmio_init() - make the transport and begin the handshake
- * @dev: ops, owner set by the caller; the rest is filled in
  * @ready: called from the loop when the device can be offered to the guest
  *
  * The caller adds dev->bus to the MMIO bus, dev->kick_fds as ioeventfds and

@@ -565,8 +565,6 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 		     struct mailbox *mailbox, const struct gmem *gm,
 		     void (*ready)(struct virtio_mmio *dev, int r))
 {
-	const struct virtio_mmio_ops *ops = dev->ops;
-	void *owner = dev->owner;
 	int r;
 
 	*dev = (struct virtio_mmio){
@@ -574,8 +572,7 @@ int virtio_mmio_init(struct virtio_mmio *dev,
 			 .base = cfg->gpa,
 			 .size = VIRTIO_REGPAGE_SIZE },
 		.name = cfg->name,
-		.ops = ops,
-		.owner = owner,
+		.ops = cfg->ops,
 		.loop = loop,
 		.mailbox = mailbox,
 		.gm = gm,

@@ -31,7 +31,7 @@
 
 static struct vm_virtio *owner(struct virtio_mmio *mmio)
 {
-	return mmio->owner;
+	return container_of(mmio, struct vm_virtio, mmio);
 }
 
 static void op_hold(struct virtio_mmio *mmio)
@@ -489,6 +489,7 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 		[SUSPEND_OFF] = 0,
 	};
 	const struct virtio_mmio_config cfg = {
+		.ops = dev->is_foreign ? &foreign_ops : &mmio_ops,
 		.name = dev->name,
 		.device_id = type->id,
 		.queue_size = type->queue_size,
@@ -505,8 +506,6 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 	};
 	int r;
 
-	dev->mmio.ops = dev->is_foreign ? &foreign_ops : &mmio_ops;
-	dev->mmio.owner = dev;
 	r = virtio_mmio_init(&dev->mmio, &cfg, &vm->loop, &vm->mailbox, &vm->gm,
 			     on_ready);
 	if (r < 0)

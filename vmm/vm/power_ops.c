@@ -166,7 +166,7 @@ static void on_quiesce_deadline(struct loop_timer *timer)
 
 static void on_quiesced(struct virtio_mmio *mmio, int r)
 {
-	struct vm_virtio *dev = mmio->owner;
+	struct vm_virtio *dev = container_of(mmio, struct vm_virtio, mmio);
 	struct vm *vm = dev->vm;
 
 	if (r < 0 && vm->move_result == 0) {
@@ -223,7 +223,7 @@ static void on_restart_deadline(struct loop_timer *timer)
 
 static void on_restarted(struct virtio_mmio *mmio, int r)
 {
-	struct vm_virtio *dev = mmio->owner;
+	struct vm_virtio *dev = container_of(mmio, struct vm_virtio, mmio);
 	struct vm *vm = dev->vm;
 
 	moved(dev);
