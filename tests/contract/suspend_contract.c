@@ -364,7 +364,7 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 	snapshot_take(&before);
 	rig.type->vanish();
 	rig_round_trip();
-	cr_assert(rig.dev.config_read_wanted, "the VMM was told");
+	cr_assert(rig.dev.config_refresh_wanted, "the VMM was told");
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "vanished");
 	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));

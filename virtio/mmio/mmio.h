@@ -113,12 +113,12 @@ struct virtio_mmio_config {
 enum virtio_mmio_op {
 	VIRTIO_OP_NONE,
 	VIRTIO_OP_HANDSHAKE,
-	VIRTIO_OP_START,       /* DRIVER_OK */
-	VIRTIO_OP_RESET,       /* Status 0 */
-	VIRTIO_OP_RING,	       /* QueueReady 0 */
-	VIRTIO_OP_CONFIG,      /* config space write */
-	VIRTIO_OP_CONFIG_READ, /* config space changed in the device */
-	VIRTIO_OP_BREAK,       /* stop rings after a fault */
+	VIRTIO_OP_START,	  /* DRIVER_OK */
+	VIRTIO_OP_RESET,	  /* Status 0 */
+	VIRTIO_OP_RING,		  /* QueueReady 0 */
+	VIRTIO_OP_CONFIG_WRITE,	  /* config space write */
+	VIRTIO_OP_CONFIG_REFRESH, /* config space changed in the device */
+	VIRTIO_OP_BREAK,	  /* stop rings after a fault */
 	VIRTIO_OP_QUIESCE,
 	VIRTIO_OP_RESTART,
 	VIRTIO_OP_SUSPEND, /* stop rings for the driver's SUSPEND */
@@ -222,7 +222,7 @@ struct virtio_mmio {
 	unsigned int respawns_used; /* of VIRTIO_MMIO_MAX_RESPAWNS */
 	uint64_t respawn_back_ns;   /* when one of them comes back */
 	bool break_wanted;
-	bool config_read_wanted;
+	bool config_refresh_wanted;
 	const struct virtio_mmio_foreign *foreign;
 	const char *refused; /* why a foreign one is of no use */
 	int call_fd;	     /* owned; -1: it is the irqfd */

@@ -73,7 +73,7 @@ static void respawned(struct virtio_mmio *dev, int r)
 		give_up(dev, "its new process is another device");
 	} else {
 		/* Told on resume, if it is not what the driver knows. */
-		dev->config_read_wanted = true;
+		dev->config_refresh_wanted = true;
 	}
 }
 

@@ -268,7 +268,7 @@ static enum mmio_write write_config(struct virtio_mmio *dev,
 	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
 	    dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return MMIO_WRITE_DONE;
-	mmio_op_begin(dev, VIRTIO_OP_CONFIG, config_written);
+	mmio_op_begin(dev, VIRTIO_OP_CONFIG_WRITE, config_written);
 	dev->used = true;
 	frontend_set_config(&dev->fe, offset, w->data, w->len,
 			    mmio_op_answered);
@@ -314,17 +314,17 @@ static void run_write(struct virtio_mmio *dev, struct mailbox_item *item)
 /* --------------------------------------------------------- scheduling */
 
 /* Config space stays as it is while the guest or the VMM has it stopped. */
-static bool may_read_config(const struct virtio_mmio *dev)
+static bool may_refresh_config(const struct virtio_mmio *dev)
 {
 	return !virtio_mmio_is_dead(dev) && dev->run != VIRTIO_MMIO_QUIESCED &&
 	       !dev->suspend.wanted;
 }
 
-static void config_read(struct virtio_mmio *dev, int r)
+static void config_refreshed(struct virtio_mmio *dev, int r)
 {
 	mmio_publish_config(dev, true);
 	/* Or it was told of another meanwhile, and reads again. */
-	if (!dev->config_read_wanted && dev->ops->config_published)
+	if (!dev->config_refresh_wanted && dev->ops->config_published)
 		dev->ops->config_published(dev);
 }
 
@@ -341,9 +341,9 @@ static bool run_one_pending(struct virtio_mmio *dev)
 	}
 	if (mmio_suspend_begin_drain(dev))
 		return true;
-	if (dev->config_read_wanted && may_read_config(dev)) {
-		dev->config_read_wanted = false;
-		mmio_op_begin(dev, VIRTIO_OP_CONFIG_READ, config_read);
+	if (dev->config_refresh_wanted && may_refresh_config(dev)) {
+		dev->config_refresh_wanted = false;
+		mmio_op_begin(dev, VIRTIO_OP_CONFIG_REFRESH, config_refreshed);
 		frontend_get_config(&dev->fe, mmio_op_answered);
 		return true;
 	}
@@ -520,7 +520,7 @@ void virtio_mmio_fenced(struct virtio_mmio *dev, bool ok)
 
 void virtio_mmio_config_changed(struct virtio_mmio *dev)
 {
-	dev->config_read_wanted = true;
+	dev->config_refresh_wanted = true;
 	mmio_run_pending(dev);
 }
 

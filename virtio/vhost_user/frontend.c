@@ -7,14 +7,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "virtio/vhost_user/frontend_settle.h"
+#include "virtio/vhost_user/frontend_drain.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
 #define HDR_SIZE sizeof(struct vhost_user_hdr)
 
 /* Between two looks at what a stopped ring has still to use. */
-#define SETTLE_POLL_NS 5000000ULL
+#define DRAIN_POLL_NS 5000000ULL
 
 /* Used if offered; none is required of a back end. */
 #define PROTOCOL_WANTED                            \
@@ -39,7 +39,7 @@ static void finish_op(struct frontend *fe, int r)
 	fe->done = NULL;
 	fe->next = NULL;
 	fe->nr_pending = 0;
-	fe->settling = false;
+	fe->draining = false;
 	if (done)
 		done(fe, r);
 }
@@ -314,7 +314,7 @@ static void replies_done(struct frontend *fe)
 	fe->next = NULL;
 	if (r == 0 && next) {
 		r = next(fe);
-		if (r == 0 && (fe->nr_pending || fe->settling))
+		if (r == 0 && (fe->nr_pending || fe->draining))
 			return;
 		if (fe->send_failed) {
 			fail(fe, "cannot send: it hangs or is gone");
@@ -527,33 +527,33 @@ static int send_stop(struct frontend *fe, uint32_t mask)
 	return send_bytes(fe, msgs, n * sizeof(msgs[0]), NULL, 0);
 }
 
-static void on_settle(struct loop_timer *timer)
+static void on_drain(struct loop_timer *timer)
 {
 	struct frontend *fe = container_of(timer, struct frontend, timer);
 
-	if (frontend_settled(fe))
+	if (frontend_drained(fe))
 		finish_op(fe, 0);
-	else if (time_boot_ns() < fe->settle_end_ns)
-		loop_timer_set(fe->loop, timer, SETTLE_POLL_NS, on_settle);
+	else if (time_boot_ns() < fe->drain_end_ns)
+		loop_timer_set(fe->loop, timer, DRAIN_POLL_NS, on_drain);
 	else
 		fail(fe, "kept requests of a ring that it had stopped");
 }
 
 /* Every ring of a foreign back end has stopped, as it says. */
-static int settle(struct frontend *fe)
+static int drain(struct frontend *fe)
 {
-	if (frontend_settled(fe))
+	if (frontend_drained(fe))
 		return 0;
-	fe->settling = true;
-	fe->settle_end_ns = time_boot_ns() + fe->deadline_ns;
-	loop_timer_set(fe->loop, &fe->timer, SETTLE_POLL_NS, on_settle);
+	fe->draining = true;
+	fe->drain_end_ns = time_boot_ns() + fe->deadline_ns;
+	loop_timer_set(fe->loop, &fe->timer, DRAIN_POLL_NS, on_drain);
 	return 0;
 }
 
 void frontend_stop(struct frontend *fe, uint32_t mask,
 		   void (*done)(struct frontend *fe, int r))
 {
-	begin_op(fe, done, fe->foreign ? settle : NULL);
+	begin_op(fe, done, fe->foreign ? drain : NULL);
 	await_op(fe, fe->failed ? -EIO : send_stop(fe, mask));
 }
 
@@ -562,7 +562,7 @@ void frontend_reset(struct frontend *fe,
 {
 	int r;
 
-	begin_op(fe, done, fe->foreign ? settle : NULL);
+	begin_op(fe, done, fe->foreign ? drain : NULL);
 	r = fe->failed ? -EIO : send_stop(fe, UINT32_MAX);
 	if (r == 0 && has_protocol(fe, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
 		r = send_empty(fe, VHOST_USER_RESET_DEVICE);

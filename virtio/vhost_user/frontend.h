@@ -29,7 +29,7 @@ enum frontend_config {
 
 /*
  * A back end that is no process of ours. What it says on a stop is not taken
- * for where the ring is, see virtio/vhost_user/frontend_settle.c.
+ * for where the ring is, see virtio/vhost_user/frontend_drain.c.
  */
 struct frontend_foreign {
 	enum frontend_config config_from;
@@ -74,10 +74,10 @@ struct frontend {
 	int (*next)(struct frontend *fe); /* continues after the replies */
 	int result;
 	bool busy, failed, send_failed;
-	bool settling;		/* replies are there, requests not yet */
-	uint32_t stopping;	/* mask of rings */
-	uint64_t settle_end_ns; /* BOOTTIME */
-	uint64_t messages;	/* sent so far */
+	bool draining;	       /* replies are there, requests not yet */
+	uint32_t stopping;     /* mask of rings */
+	uint64_t drain_end_ns; /* BOOTTIME */
+	uint64_t messages;     /* sent so far */
 	struct {
 		uint32_t request, ring;
 	} pending[FRONTEND_MAX_PENDING]; /* replies to come, in order */

@@ -209,7 +209,7 @@ void vm_virtio_release_waiters(struct vm *vm)
 		struct vm_virtio *dev = &vm->virtio[i];
 
 		vm_ctl_release(dev);
-		if (dev->in_set)
+		if (dev->has_transport)
 			virtio_mmio_release_waiters(&dev->mmio);
 	}
 }
@@ -510,7 +510,7 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 			     on_ready);
 	if (r < 0)
 		return r;
-	dev->in_set = true;
+	dev->has_transport = true;
 	vm->handshakes++;
 	return connect_kvm(vm, dev);
 }
@@ -584,7 +584,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 	}
 	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
 	if (r < 0) {
-		if (!dev->in_set)
+		if (!dev->has_transport)
 			fd_close(&vhost_fd);
 		return err_set_errno(err, r, "device %s", dev->name);
 	}
@@ -604,7 +604,7 @@ int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
 	r = map_page(vm, dev);
 	if (r == 0)
 		r = start_transport(vm, dev, type, vhost_fd);
-	if (!dev->in_set)
+	if (!dev->has_transport)
 		fd_close(&vhost_fd);
 	if (r < 0)
 		return err_set_errno(err, r, "device %s", dev->name);
@@ -675,7 +675,7 @@ void vm_virtio_destroy(struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		struct vm_virtio *dev = &vm->virtio[i];
 
-		if (dev->in_set)
+		if (dev->has_transport)
 			virtio_mmio_finish(&dev->mmio);
 		loop_timer_cancel(&vm->loop, &dev->fence_timer);
 		vm_ctl_close(dev);

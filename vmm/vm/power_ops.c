@@ -100,13 +100,13 @@ static bool all_moved(const struct vm *vm)
 	return true;
 }
 
-static void moving(struct vm_virtio *dev, const char *how)
+static void move_begin(struct vm_virtio *dev, const char *how)
 {
 	dev->moving = how;
 	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), how);
 }
 
-static void moved(struct vm_virtio *dev)
+static void move_end(struct vm_virtio *dev)
 {
 	trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), dev->moving);
 	dev->moving = NULL;
@@ -135,7 +135,7 @@ static void device_late(struct vm_virtio *dev, const char *what)
 {
 	log_warn("%s did not %s in %u ms", dev->name, what,
 		 dev->vm->cfg->device_timeout_ms);
-	moved(dev);
+	move_end(dev);
 	virtio_mmio_abandon_move(&dev->mmio);
 }
 
@@ -173,7 +173,7 @@ static void on_quiesced(struct virtio_mmio *mmio, int r)
 		vm->move_result = r;
 		vm->move_device = dev->name;
 	}
-	moved(dev);
+	move_end(dev);
 	quiesce_end(vm);
 }
 
@@ -191,7 +191,7 @@ static void op_quiesce(void *ctx)
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_quiesce_deadline);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		moving(&vm->virtio[i], TRACE_DRAIN);
+		move_begin(&vm->virtio[i], TRACE_DRAIN);
 	/* To all devices first, then collect: they drain side by side. */
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
@@ -226,7 +226,7 @@ static void on_restarted(struct virtio_mmio *mmio, int r)
 	struct vm_virtio *dev = container_of(mmio, struct vm_virtio, mmio);
 	struct vm *vm = dev->vm;
 
-	moved(dev);
+	move_end(dev);
 	if (r < 0)
 		vm_tell(vm, device, dev, VM_DEVICE_FAILED, NULL);
 	restart_end(vm);
@@ -240,7 +240,7 @@ static void op_restart(void *ctx)
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_restart_deadline);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		moving(&vm->virtio[i], TRACE_RESTART);
+		move_begin(&vm->virtio[i], TRACE_RESTART);
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
 	restart_end(vm);

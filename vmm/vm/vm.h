@@ -147,9 +147,9 @@ struct vm_virtio {
 	bool is_foreign;
 	struct virtio_mmio_foreign foreign;
 	uint8_t foreign_config[64];
-	bool in_set; /* transport initialised */
-	bool gone;   /* not live any more, as the coordinator knows */
-	bool vetoes; /* as its type does, see struct device_type */
+	bool has_transport; /* @mmio is initialised */
+	bool gone;	    /* not live any more, as the coordinator knows */
+	bool vetoes;	    /* as its type does, see struct device_type */
 	char mac[18];
 	struct vsock_socket *vsock; /* vsock only; owned */
 };

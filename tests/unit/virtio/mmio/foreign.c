@@ -197,7 +197,7 @@ Test(mmio_foreign, a_reset_is_not_over_while_requests_are_held)
 	set_used(3);
 	fb.bases[0] = 5;
 	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
-	while (!dev.fe.settling)
+	while (!dev.fe.draining)
 		turn();
 	turn();
 	cr_assert(eq(u32, status(), LIVE));

@@ -184,7 +184,7 @@ Test(frontend_foreign, one_that_dies_while_it_is_waited_for)
 	fb.bases[0] = 12;
 	used(9);
 	by_stop();
-	while (!fe.settling)
+	while (!fe.draining)
 		cr_assert(eq(int, loop_turn(&loop, 20), 0));
 	(void)shutdown(fb.fd, SHUT_RDWR);
 	cr_assert(eq(int, await(), -EIO));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where a ring of a foreign back end has stopped. Main loop. */
-#ifndef TORPOR_VIRTIO_VHOST_USER_FRONTEND_SETTLE_H
-#define TORPOR_VIRTIO_VHOST_USER_FRONTEND_SETTLE_H
+#ifndef TORPOR_VIRTIO_VHOST_USER_FRONTEND_DRAIN_H
+#define TORPOR_VIRTIO_VHOST_USER_FRONTEND_DRAIN_H
 
 #include "virtio/vhost_user/frontend.h"
 
@@ -9,6 +9,6 @@
  * Sets the base of each ring of fe->stopping that keeps nothing any more and
  * takes it out of fe->stopping. Return: whether none is left.
  */
-bool frontend_settled(struct frontend *fe);
+bool frontend_drained(struct frontend *fe);
 
 #endif

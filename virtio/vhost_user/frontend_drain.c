@@ -16,7 +16,7 @@
  * that is waited for. Buffers that wait for input (of a card's receive ring)
  * are simply offered again. Split rings only; packed ones are not offered.
  */
-#include "virtio/vhost_user/frontend_settle.h"
+#include "virtio/vhost_user/frontend_drain.h"
 
 #include "vmm/base/util.h"
 
@@ -34,7 +34,7 @@ static bool used_index(const struct frontend *fe,
 }
 
 /* Return: whether the ring has stopped for good; then its base is set. */
-static bool ring_settled(struct frontend *fe, uint32_t i)
+static bool ring_drained(struct frontend *fe, uint32_t i)
 {
 	struct frontend_ring *ring = &fe->rings[i];
 	bool input = fe->foreign->input_rings >> i & 1;
@@ -50,10 +50,10 @@ static bool ring_settled(struct frontend *fe, uint32_t i)
 	return true;
 }
 
-bool frontend_settled(struct frontend *fe)
+bool frontend_drained(struct frontend *fe)
 {
 	for (uint32_t i = 0; i < FRONTEND_MAX_RINGS; i++) {
-		if (fe->stopping >> i & 1 && ring_settled(fe, i))
+		if (fe->stopping >> i & 1 && ring_drained(fe, i))
 			fe->stopping &= ~(1U << i);
 	}
 	return !fe->stopping;
