@@ -6,7 +6,7 @@
  * thread, so a VMM that has narrowed itself could not make a jailed process.
  *
  * It creates each device by clone3 with namespaces and a pidfd, writes the id
- * maps, hands over exactly the fds of virtio/devctl.h and executes
+ * maps, hands over exactly the fds of sandbox/device_fds.h and executes
  * torpor-device; it listens for syscalls outside a device's filter, logs
  * process, syscall and arguments, and kills. EOF from the VMM ends it and all
  * its children; its own death ends them too (PDEATHSIG).

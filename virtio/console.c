@@ -15,16 +15,13 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
-#include <linux/virtio_ids.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "sandbox/device_fds.h"
-#include "virtio/queues.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/turn.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
@@ -353,17 +350,6 @@ static void console_wake_arm(struct virtio_dev *dev, bool armed)
 		in_watch(con, con->armed);
 }
 
-static const struct virtio_dev_ops console_ops = {
-	.name = "console",
-	.id = VIRTIO_ID_CONSOLE,
-	.queue_size = CONSOLE_QUEUE_SIZE,
-	.config_size = sizeof(struct virtio_console_config),
-	.kick = console_kick,
-	.stop_queue = console_stop_queue,
-	.config_write = console_config_write,
-	.wake_arm = console_wake_arm,
-};
-
 /* ------------------------------------------------------------------ create */
 
 struct console_words {
@@ -401,7 +387,8 @@ static int words_parse(struct console_words *w, char *const *args)
 	return 0;
 }
 
-static int fds_open(struct virtio_console *con, const struct console_words *w)
+static int fds_open(struct virtio_console *con, const struct console_words *w,
+		    const int *fds)
 {
 	if (w->in || w->out) {
 		con->in_fd = open(w->in ? w->in : "/dev/null",
@@ -414,11 +401,10 @@ static int fds_open(struct virtio_console *con, const struct console_words *w)
 				   0666);
 		return con->out_fd < 0 ? -errno : 0;
 	}
-	if (fcntl(DEVFD_BACKEND, F_GETFD) < 0 ||
-	    fcntl(DEVFD_BACKEND + 1, F_GETFD) < 0)
-		return -errno;
-	con->in_fd = DEVFD_BACKEND;
-	con->out_fd = DEVFD_BACKEND + 1;
+	if (fds[0] < 0 || fds[1] < 0)
+		return -EBADF;
+	con->in_fd = fds[0];
+	con->out_fd = fds[1];
 	/*
 	 * A stalled reader must not stop the device. The flag is shared with
 	 * whoever has the same open file, so the VMM opens one for us.
@@ -441,7 +427,7 @@ static void console_destroy(struct virtio_dev *dev)
 	free(con);
 }
 
-static int console_create(struct loop *loop, char *const *args,
+static int console_create(struct loop *loop, char *const *args, const int *fds,
 			  struct virtio_dev **ret_dev)
 {
 	struct console_words w = { .in = NULL };
@@ -458,7 +444,7 @@ static int console_create(struct loop *loop, char *const *args,
 	con->out_fd = -1;
 	con->in_src.fd = -1;
 	con->out_src.fd = -1;
-	con->dev.ops = &console_ops;
+	con->dev.ops = &virtio_console_ops;
 	con->dev.loop = loop;
 	con->dev.nr_queues = CONSOLE_NR_QUEUES;
 	con->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
@@ -471,7 +457,7 @@ static int console_create(struct loop *loop, char *const *args,
 		con->dev.features_offered |= BIT(VIRTIO_CONSOLE_F_SIZE);
 	}
 	memcpy(con->dev.config, &config, sizeof(config));
-	r = fds_open(con, &w);
+	r = fds_open(con, &w, fds);
 	if (r < 0) {
 		console_destroy(&con->dev);
 		return r;
@@ -480,8 +466,13 @@ static int console_create(struct loop *loop, char *const *args,
 	return 0;
 }
 
-const struct virtio_role virtio_console_role = {
-	.ops = &console_ops,
+const struct virtio_dev_ops virtio_console_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_CONSOLE],
+	.usage = "in=FILE out=FILE [cols=N rows=N]",
 	.create = console_create,
 	.destroy = console_destroy,
+	.kick = console_kick,
+	.stop_queue = console_stop_queue,
+	.config_write = console_config_write,
+	.wake_arm = console_wake_arm,
 };

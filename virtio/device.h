@@ -15,11 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virtio/types.h"
 #include "virtio/virtq.h"
 #include "vmm/base/gmem.h"
 #include "vmm/base/loop.h"
 
 #define VIRTIO_DEV_MAX_QUEUES 8
+#define VIRTIO_DEV_MAX_FDS    4 /* of its back end */
 
 struct virtio_dev;
 
@@ -28,12 +30,21 @@ struct virtio_dev;
  * or for a peer; stop_queue may wait for the host's own I/O.
  */
 struct virtio_dev_ops {
-	const char *name;     /* "blk": role, log tag, command line word */
-	uint32_t id;	      /* virtio device type */
-	uint16_t queue_size;  /* entries offered for each queue */
-	uint16_t config_size; /* bytes of config space */
-	bool in_thread;	      /* uses virtio_dev.end_thread */
+	const struct virtio_type *type;
+	const char *usage; /* of its words, by hand; NULL: it takes none */
+	bool in_thread;	   /* uses virtio_dev.end_thread */
 
+	/*
+	 * Makes the device from its command line words ("ro", "id=disk0" ...)
+	 * and the fds of its back end, VIRTIO_DEV_MAX_FDS of them, -1 where
+	 * there is none; they are the device's on success. Runs jailed, before
+	 * seccomp.
+	 * Return: 0 and *ret_dev, freed by destroy(); or -errno.
+	 */
+	int (*create)(struct loop *loop, char *const *args, const int *fds,
+		      struct virtio_dev **ret_dev);
+	/* NULL is fine. */
+	void (*destroy)(struct virtio_dev *dev);
 	/*
 	 * First ring started since the last stop: open rings and threads.
 	 * dev->features holds what was negotiated. Optional.
@@ -118,25 +129,15 @@ struct virtio_dev {
 	bool end_thread;
 };
 
-/*
- * A device role: how torpor-device makes one. Each virtio/<type>.c defines one
- * of these; virtio/roles.c lists them.
- */
-struct virtio_role {
-	const struct virtio_dev_ops *ops;
-	/*
-	 * Makes the device from its command line words ("ro", "id=disk0" ...)
-	 * and the back-end fds from DEVFD_BACKEND on. Runs jailed, before
-	 * seccomp.
-	 * Return: 0 and *ret_dev (owned by the caller), or -errno.
-	 */
-	int (*create)(struct loop *loop, char *const *args,
-		      struct virtio_dev **ret_dev);
-	void (*destroy)(struct virtio_dev *dev);
-};
+#define VIRTIO_TYPE_OPS(NAME, name, ...) \
+	extern const struct virtio_dev_ops virtio_##name##_ops;
+VIRTIO_TYPES(VIRTIO_TYPE_OPS)
 
-/* NULL if there is no such role. */
-const struct virtio_role *virtio_role_find(const char *name);
+/* As virtio_types[]. */
+extern const struct virtio_dev_ops *const virtio_type_ops[VIRTIO_NR_TYPES];
+
+/* For create(): its words say what to open. */
+extern const int virtio_no_fds[VIRTIO_DEV_MAX_FDS];
 
 static inline bool virtio_dev_has(const struct virtio_dev *dev,
 				  unsigned int bit)

@@ -5,11 +5,9 @@
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_ids.h>
 #include <sys/random.h>
 
-#include "virtio/queues.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/turn.h"
 #include "vmm/base/fd.h"
 
@@ -84,16 +82,7 @@ static void rng_stop_queue(struct virtio_dev *dev, unsigned int queue)
 {
 }
 
-static const struct virtio_dev_ops rng_ops = {
-	.name = "rng",
-	.id = VIRTIO_ID_RNG,
-	.queue_size = RNG_QUEUE_SIZE,
-	.config_size = 0,
-	.kick = rng_kick,
-	.stop_queue = rng_stop_queue,
-};
-
-static int rng_create(struct loop *loop, char *const *args,
+static int rng_create(struct loop *loop, char *const *args, const int *fds,
 		      struct virtio_dev **ret_dev)
 {
 	struct virtio_rng *rng;
@@ -104,7 +93,7 @@ static int rng_create(struct loop *loop, char *const *args,
 	rng = calloc(1, sizeof(*rng));
 	if (!rng)
 		return -ENOMEM;
-	rng->dev.ops = &rng_ops;
+	rng->dev.ops = &virtio_rng_ops;
 	rng->dev.loop = loop;
 	rng->dev.nr_queues = RNG_NR_QUEUES;
 	rng->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
@@ -120,8 +109,10 @@ static void rng_destroy(struct virtio_dev *dev)
 		free(container_of(dev, struct virtio_rng, dev));
 }
 
-const struct virtio_role virtio_rng_role = {
-	.ops = &rng_ops,
+const struct virtio_dev_ops virtio_rng_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_RNG],
 	.create = rng_create,
 	.destroy = rng_destroy,
+	.kick = rng_kick,
+	.stop_queue = rng_stop_queue,
 };

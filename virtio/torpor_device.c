@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * torpor-device: one virtio device in a process of its own. Spawned by torpor
- * with the fds of virtio/devctl.h, or started by hand with --socket for
+ * with the fds of sandbox/device_fds.h, or started by hand with --socket for
  * another vhost-user front end. One thread, one loop.
  *
  * Order: parse, open everything, jail, serve. Not a byte of guest or front end
@@ -30,36 +30,49 @@
 #define FIRST_MESSAGE_NS   5000000000ULL
 
 struct options {
-	const char *role;
+	const char *type;
 	const char *name;
 	const char *socket; /* path, or NULL when spawned */
 	bool seccomp;
 	bool own_root; /* an empty one, of its own mount namespace */
 	enum log_level level;
-	char *const *words; /* the role's, NULL-terminated */
+	char *const *words;	     /* the type's, NULL-terminated */
+	int fds[VIRTIO_DEV_MAX_FDS]; /* of the back end, or -1 */
 };
 
-static const char usage[] =
-	"usage: torpor-device ROLE --socket PATH [WORD...]\n"
-	"       torpor-device ROLE NAME SANDBOX LOGLEVEL [WORD...]\n"
+static const char usage_head[] =
+	"usage: torpor-device TYPE --socket PATH [WORD...]\n"
+	"       torpor-device TYPE NAME SANDBOX LOGLEVEL [WORD...]\n"
 	"\n"
 	"Serves one virtio device over vhost-user. The first form listens on\n"
 	"PATH for any front end; the second is how torpor starts it.\n"
 	"\n"
-	"  ROLE      blk, net, console, fs, rng or vsock\n"
-	"  NAME      tag of its log lines\n"
-	"  SANDBOX   full, weak or off\n"
-	"  LOGLEVEL  error, warning, info or debug\n"
-	"\n"
-	"WORDs with --socket:\n"
-	"  blk       path=FILE [ro] [format=raw]\n"
-	"  net       tap=NAME\n"
-	"  fs        path=DIR tag=TAG [cache=auto|always|never] [timeout=N]\n"
-	"            [writeback] [locks]\n"
-	"  console   in=FILE out=FILE [cols=N rows=N]\n"
-	"  vsock     cid=N path=PATH\n"
-	"\n"
-	"  --help, --version\n";
+	"  TYPE     ";
+static const char usage_words[] = "\n"
+				  "  NAME      tag of its log lines\n"
+				  "  SANDBOX   full, weak or off\n"
+				  "  LOGLEVEL  error, warning, info or debug\n"
+				  "\n"
+				  "WORDs with --socket:\n";
+static const char usage_tail[] = "\n"
+				 "  --help, --version\n";
+
+static void usage(FILE *out)
+{
+	(void)fputs(usage_head, out);
+	for (unsigned int i = 0; i < VIRTIO_NR_TYPES; i++)
+		(void)fprintf(out, " %s%s", virtio_types[i].name,
+			      i + 2 < VIRTIO_NR_TYPES	 ? ","
+			      : i + 2 == VIRTIO_NR_TYPES ? " or"
+							 : "");
+	(void)fputs(usage_words, out);
+	for (unsigned int i = 0; i < VIRTIO_NR_TYPES; i++) {
+		if (virtio_type_ops[i]->usage)
+			(void)fprintf(out, "  %-9s %s\n", virtio_types[i].name,
+				      virtio_type_ops[i]->usage);
+	}
+	(void)fputs(usage_tail, out);
+}
 
 static int level_parse(const char *word, enum log_level *ret)
 {
@@ -80,11 +93,12 @@ static int level_parse(const char *word, enum log_level *ret)
 static int options_parse(struct options *o, int argc, char *const *argv)
 {
 	*o = (struct options){ .seccomp = true, .level = LOG_LEVEL_INFO };
+	memcpy(o->fds, virtio_no_fds, sizeof(o->fds));
 	if (argc < 4)
 		return -EINVAL;
-	o->role = argv[1];
+	o->type = argv[1];
 	if (!strcmp(argv[2], "--socket")) {
-		o->name = o->role;
+		o->name = o->type;
 		o->socket = argv[3];
 		o->words = argv + 4;
 		return 0;
@@ -114,6 +128,16 @@ static void raise_file_size(void)
 static int fd_if_open(int fd)
 {
 	return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
+}
+
+/* NULL if there is no such type. */
+static const struct virtio_dev_ops *ops_find(const char *type)
+{
+	for (unsigned int i = 0; i < VIRTIO_NR_TYPES; i++) {
+		if (!strcmp(virtio_types[i].name, type))
+			return virtio_type_ops[i];
+	}
+	return NULL;
 }
 
 static void *run_loop(void *arg)
@@ -180,7 +204,7 @@ static void on_silence(struct loop_timer *timer)
  * Makes the device, closes the jail, serves one connection to its end.
  * @cfg: owned from here on
  */
-static int device_run(const struct options *o, const struct virtio_role *role,
+static int device_run(const struct options *o, const struct virtio_dev_ops *ops,
 		      const struct backend_config *cfg, int spawner_fd)
 {
 	struct virtio_dev *dev = NULL;
@@ -192,9 +216,9 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 	r = loop_init(&loop);
 	if (r < 0)
 		return log_errno(r, "create the event loop");
-	r = role->create(&loop, o->words, &dev);
+	r = ops->create(&loop, o->words, o->fds, &dev);
 	if (r < 0) {
-		(void)log_errno(r, "create the %s device", o->role);
+		(void)log_errno(r, "create the %s device", o->type);
 		goto out;
 	}
 	r = backend_create(dev, &loop, cfg, &be);
@@ -218,20 +242,20 @@ static int device_run(const struct options *o, const struct virtio_role *role,
 		jail_limit_file_size(dev->max_file_bytes);
 	if (o->seccomp && !o->own_root)
 		jail_limit_files(dev->files_dir ? *dev->files_dir : -1);
-	jail_device(o->role, spawner_fd, o->seccomp);
+	jail_device(o->type, spawner_fd, o->seccomp);
 	r = dev->ops->in_thread ? serve_in_threads(&loop, be) : loop_run(&loop);
 	if (r < 0)
 		(void)log_errno(r, "run the event loop");
 	loop_timer_cancel(&loop, &silence.timer);
 out:
 	backend_destroy(be);
-	role->destroy(dev);
+	ops->destroy(dev);
 	loop_finish(&loop);
 	return r;
 }
 
 static int serve_spawned(const struct options *o,
-			 const struct virtio_role *role)
+			 const struct virtio_dev_ops *ops)
 {
 	const struct backend_config cfg = {
 		.vhost_fd = DEVFD_VHOST,
@@ -240,11 +264,11 @@ static int serve_spawned(const struct options *o,
 		.wake_fd = fd_if_open(DEVFD_WAKE),
 	};
 
-	return device_run(o, role, &cfg, fd_if_open(DEVFD_SPAWNER));
+	return device_run(o, ops, &cfg, fd_if_open(DEVFD_SPAWNER));
 }
 
 /* A bad word or file should fail at the start, not at the first front end. */
-static int words_try(const struct options *o, const struct virtio_role *role)
+static int words_try(const struct options *o, const struct virtio_dev_ops *ops)
 {
 	struct virtio_dev *dev = NULL;
 	struct loop loop;
@@ -253,17 +277,17 @@ static int words_try(const struct options *o, const struct virtio_role *role)
 	r = loop_init(&loop);
 	if (r < 0)
 		return log_errno(r, "create the event loop");
-	r = role->create(&loop, o->words, &dev);
+	r = ops->create(&loop, o->words, o->fds, &dev);
 	if (r < 0)
-		(void)log_errno(r, "create the %s device", o->role);
-	role->destroy(dev);
+		(void)log_errno(r, "create the %s device", o->type);
+	ops->destroy(dev);
 	loop_finish(&loop);
 	return r;
 }
 
 struct by_hand {
 	const struct options *o;
-	const struct virtio_role *role;
+	const struct virtio_dev_ops *ops;
 };
 
 static int serve_front_end(const void *arg, int fd)
@@ -273,13 +297,14 @@ static int serve_front_end(const void *arg, int fd)
 		.vhost_fd = fd, .ctl_fd = -1, .regpage_fd = -1, .wake_fd = -1
 	};
 
-	return device_run(h->o, h->role, &cfg, -1) < 0 ? 1 : 0;
+	return device_run(h->o, h->ops, &cfg, -1) < 0 ? 1 : 0;
 }
 
-static int serve_socket(const struct options *o, const struct virtio_role *role)
+static int serve_socket(const struct options *o,
+			const struct virtio_dev_ops *ops)
 {
-	const struct by_hand h = { o, role };
-	int r = words_try(o, role);
+	const struct by_hand h = { o, ops };
+	int r = words_try(o, ops);
 
 	return r < 0 ? r
 		     : socket_server_run(o->socket, o->name, serve_front_end,
@@ -288,12 +313,12 @@ static int serve_socket(const struct options *o, const struct virtio_role *role)
 
 int main(int argc, char **argv)
 {
-	const struct virtio_role *role;
+	const struct virtio_dev_ops *ops;
 	struct options o;
 	int r;
 
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		(void)fputs(usage, stdout);
+		usage(stdout);
 		return 0;
 	}
 	if (argc == 2 && !strcmp(argv[1], "--version")) {
@@ -301,7 +326,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (options_parse(&o, argc, argv) < 0) {
-		(void)fputs(usage, stderr);
+		usage(stderr);
 		return 2;
 	}
 	/* Who has made it says which one it is. */
@@ -311,19 +336,21 @@ int main(int argc, char **argv)
 	/* A file that may not grow is an error of the write. */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	raise_file_size();
-	role = virtio_role_find(o.role);
-	if (!role) {
+	ops = ops_find(o.type);
+	if (!ops) {
 		log_err("unknown device type '%s'; see torpor-device --help",
-			o.role);
+			o.type);
 		return 2;
 	}
 	if (o.socket) {
 		r = log_open(DEVFD_LOG);
 		if (r >= 0)
 			log_init(o.name, r, o.level);
-		r = serve_socket(&o, role);
+		r = serve_socket(&o, ops);
 	} else {
-		r = serve_spawned(&o, role);
+		for (int i = 0; i < VIRTIO_DEV_MAX_FDS; i++)
+			o.fds[i] = fd_if_open(DEVFD_BACKEND + i);
+		r = serve_spawned(&o, ops);
 	}
 	return r < 0 ? 1 : 0;
 }

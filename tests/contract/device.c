@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "tests/lib/guest_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
@@ -25,7 +25,7 @@
 #define BUF_SIZE 4096U
 
 struct subject {
-	const struct virtio_role *role;
+	const struct virtio_dev_ops *ops;
 	/* Opens the back end, writes the role's words. */
 	void (*open)(void);
 	/* The host's part of a request, before it. */
@@ -183,12 +183,11 @@ static unsigned int vsock_request(struct guest_buf *bufs, uint64_t gpa)
 }
 
 static const struct subject subjects[] = {
-	{ &virtio_rng_role, nothing, nothing, 0, rng_request },
-	{ &virtio_console_role, console_open, console_host, 0,
-	  console_request },
-	{ &virtio_blk_role, blk_open, nothing, 0, blk_request },
-	{ &virtio_fs_role, fs_open, nothing, 1, fs_request, fs_close },
-	{ &virtio_vsock_role, vsock_open, vsock_host, VSOCK_TX, vsock_request,
+	{ &virtio_rng_ops, nothing, nothing, 0, rng_request },
+	{ &virtio_console_ops, console_open, console_host, 0, console_request },
+	{ &virtio_blk_ops, blk_open, nothing, 0, blk_request },
+	{ &virtio_fs_ops, fs_open, nothing, 1, fs_request, fs_close },
+	{ &virtio_vsock_ops, vsock_open, vsock_host, VSOCK_TX, vsock_request,
 	  vsock_close },
 };
 
@@ -223,8 +222,9 @@ static void begin(int i)
 	subject->open();
 	for (int w = 0; w < 2 && words[w][0]; w++)
 		args[w] = words[w];
-	cr_assert(zero(int, subject->role->create(&f.loop, args, &dev)),
-		  "create %s", subject->role->ops->name);
+	cr_assert(zero(int, subject->ops->create(&f.loop, args, virtio_no_fds,
+						 &dev)),
+		  "create %s", subject->ops->type->name);
 	front_connect(&f, dev);
 	buf = guest_alloc(&f.g, VIRTQ_MAX_SIZE * BUF_SIZE, 4096);
 }
@@ -232,7 +232,7 @@ static void begin(int i)
 static void end(void)
 {
 	front_finish(&f);
-	subject->role->destroy(dev);
+	subject->ops->destroy(dev);
 	if (subject->close)
 		subject->close();
 	for (int i = 0; i < 4; i++)
@@ -276,7 +276,7 @@ CONTRACT(offers_only_what_is_defined)
 	const uint64_t known = 1ULL << VIRTIO_F_VERSION_1 |
 			       1ULL << VIRTIO_RING_F_EVENT_IDX |
 			       1ULL << VIRTIO_RING_F_INDIRECT_DESC;
-	uint16_t size = dev->ops->queue_size;
+	uint16_t size = dev->ops->type->queue_size;
 
 	cr_assert(dev->features_offered >> VIRTIO_F_VERSION_1 & 1);
 	cr_assert(zero(u64, dev->features_offered & transport & ~known));
@@ -284,7 +284,7 @@ CONTRACT(offers_only_what_is_defined)
 	cr_assert(le(uint, dev->nr_queues, VIRTIO_DEV_MAX_QUEUES));
 	cr_assert(zero(u16, size & (size - 1)));
 	cr_assert(le(u16, size, VIRTQ_MAX_SIZE));
-	cr_assert(subject->role->ops == dev->ops);
+	cr_assert(subject->ops == dev->ops);
 }
 
 CONTRACT(a_request_is_completed)
@@ -488,7 +488,7 @@ CONTRACT(wake_may_be_armed_in_any_state)
 
 CONTRACT(config_is_readable_to_its_end_and_no_further)
 {
-	uint32_t size = dev->ops->config_size;
+	uint32_t size = dev->ops->type->config_size;
 	uint8_t got[256];
 
 	front_negotiate(&f, FEATURES);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 #include "vmm/base/fd.h"
 #include "vmm/vm/disk_image.h"
 

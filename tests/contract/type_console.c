@@ -13,7 +13,7 @@
 
 #include "tests/contract/rig.h"
 #include "tests/contract/stream.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define RX	 0U

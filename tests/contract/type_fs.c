@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define REQUESTS  1U

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define RX	   0U

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 
 #define DEPTH	 32U
 #define SLOTS	 RNG_QUEUE_SIZE

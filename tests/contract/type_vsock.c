@@ -17,7 +17,7 @@
 
 #include "tests/contract/rig.h"
 #include "tests/contract/stream.h"
-#include "virtio/queues.h"
+#include "virtio/types.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"

@@ -18,7 +18,7 @@
 
 #include "tests/fuzz/fuzz_ring.h"
 #include "virtio/devctl.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/fd.h"
 
@@ -302,25 +302,25 @@ static void step(struct fuzz_in *in)
 /* ------------------------------------------------------------- life cycle */
 
 /* @fds: of the device's far side, to be closed. */
-static const struct virtio_role *make_device(uint8_t how, int fds[2])
+static const struct virtio_dev_ops *make_device(uint8_t how, int fds[2])
 {
-	static const struct virtio_role *const roles[] = { &virtio_rng_role,
-							   &virtio_rng_role,
-							   &virtio_console_role,
-							   &virtio_blk_role };
-	const struct virtio_role *role = roles[how % 4];
+	static const struct virtio_dev_ops *const types[] = {
+		&virtio_rng_ops, &virtio_rng_ops, &virtio_console_ops,
+		&virtio_blk_ops
+	};
+	const struct virtio_dev_ops *ops = types[how % 4];
 	char words[2][40] = { "", "" };
 	char *args[4] = { NULL };
 
-	if (role == &virtio_blk_role) {
+	if (ops == &virtio_blk_ops) {
 		(void)snprintf(words[0], sizeof(words[0]),
 			       "path=/proc/self/fd/%d", image);
 		args[0] = words[0];
 		args[1] = how & 4 ? (char[]){ "engine=threads" } : NULL;
-		fuzz_check(role->create(&loop, args, &dev) == 0);
-		return role;
+		fuzz_check(ops->create(&loop, args, virtio_no_fds, &dev) == 0);
+		return ops;
 	}
-	if (role == &virtio_console_role) {
+	if (ops == &virtio_console_ops) {
 		fuzz_check(pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
 		fuzz_check(write(fds[1], "console", 7) == 7);
 		(void)snprintf(words[0], sizeof(words[0]),
@@ -330,8 +330,8 @@ static const struct virtio_role *make_device(uint8_t how, int fds[2])
 		args[0] = words[0];
 		args[1] = words[1];
 	}
-	fuzz_check(role->create(&loop, args, &dev) == 0);
-	return role;
+	fuzz_check(ops->create(&loop, args, virtio_no_fds, &dev) == 0);
+	return ops;
 }
 
 static struct backend *connect_backend(void)
@@ -358,7 +358,7 @@ static struct backend *connect_backend(void)
 
 void fuzz_one(struct fuzz_in *in)
 {
-	const struct virtio_role *role;
+	const struct virtio_dev_ops *ops;
 	struct backend *be;
 	int fds[2] = { -1, -1 };
 
@@ -367,14 +367,14 @@ void fuzz_one(struct fuzz_in *in)
 	loop.stopped = false;
 	kick = fd_event_create();
 	call = fd_event_create();
-	role = make_device(fuzz_u8(in), fds);
+	ops = make_device(fuzz_u8(in), fds);
 	be = connect_backend();
 	for (int i = 0; i < MAX_OPS && in->len > 0 && !loop.stopped; i++)
 		step(in);
 	fuzz_turn(&loop, 20);
 	read_replies();
 	backend_destroy(be);
-	role->destroy(dev);
+	ops->destroy(dev);
 	(void)fd_event_drain(loop.stop_fd);
 	fd_close(&fds[0]);
 	fd_close(&fds[1]);

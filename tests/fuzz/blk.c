@@ -272,7 +272,7 @@ void fuzz_one(struct fuzz_in *in)
 	for (int i = 0; i < MAX_OPS && in->len > 0; i++)
 		step(blk, in, fuzz_u8(in));
 	ring_stop(blk);
-	virtio_blk_role.destroy(&blk->dev);
+	virtio_blk_ops.destroy(&blk->dev);
 }
 
 void fuzz_seeds(void)

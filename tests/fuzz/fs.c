@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "vmm/base/fd.h"
 
 #define MAX_OPS	 60
@@ -348,7 +348,7 @@ static struct virtio_dev *device(uint8_t how)
 	struct virtio_dev *dev = NULL;
 
 	(void)snprintf(path, sizeof(path), "path=%s/share", base);
-	fuzz_check(virtio_fs_role.create(&loop, args, &dev) == 0);
+	fuzz_check(virtio_fs_ops.create(&loop, args, virtio_no_fds, &dev) == 0);
 	return dev;
 }
 
@@ -377,7 +377,7 @@ void fuzz_one(struct fuzz_in *in)
 		(void)virtq_stop(&dev->queues[i]);
 	}
 	dev->ops->stop(dev);
-	virtio_fs_role.destroy(dev);
+	virtio_fs_ops.destroy(dev);
 	fuzz_check(fchdir(cwd) == 0);
 	check_outside();
 }

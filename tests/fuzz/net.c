@@ -244,7 +244,7 @@ void fuzz_one(struct fuzz_in *in)
 		check_kept(net);
 	}
 	stop(net);
-	virtio_net_role.destroy(&net->dev);
+	virtio_net_ops.destroy(&net->dev);
 	fd_close(&pair[1]);
 }
 

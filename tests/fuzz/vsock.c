@@ -14,9 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "sandbox/device_fds.h"
 #include "tests/fuzz/fuzz_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "vmm/base/fd.h"
 
 #define MAX_OPS	  200
@@ -56,11 +55,6 @@ void fuzz_setup(void)
 	fuzz_check(loop_init(&loop) == 0);
 	kick_fd = fd_event_create();
 	fuzz_check(kick_fd >= 0);
-	/* The role takes its fds at their places, as it does when spawned. */
-	for (int fd = 0; fd <= DEVFD_BACKEND + 2; fd++) {
-		if (fcntl(fd, F_GETFD) < 0)
-			fuzz_check(open("/dev/null", O_RDWR) >= 0);
-	}
 }
 
 static void start(struct virtio_vsock *vs, struct fuzz_in *in)
@@ -292,7 +286,8 @@ static void step(struct virtio_vsock *vs, struct fuzz_in *in)
 	}
 }
 
-static void give_fds(void)
+/* @fds: the device's. */
+static void give_fds(int fds[VIRTIO_DEV_MAX_FDS])
 {
 	int pair[2];
 
@@ -302,16 +297,17 @@ static void give_fds(void)
 	dial_fd = pair[0];
 	listen_somewhere(0, SOCK_STREAM);
 	listen_somewhere(1, SOCK_SEQPACKET);
-	fuzz_check(dup3(listeners[0], DEVFD_BACKEND, O_CLOEXEC) >= 0);
-	fuzz_check(dup3(listeners[1], DEVFD_BACKEND + 1, O_CLOEXEC) >= 0);
-	fuzz_check(dup3(pair[1], DEVFD_BACKEND + 2, O_CLOEXEC) >= 0);
-	(void)close(pair[1]);
+	fds[0] = dup(listeners[0]);
+	fds[1] = dup(listeners[1]);
+	fds[2] = pair[1];
+	fuzz_check(fds[0] >= 0 && fds[1] >= 0);
 }
 
 void fuzz_one(struct fuzz_in *in)
 {
 	char cid[] = "cid=3";
 	char *const args[] = { cid, NULL };
+	int fds[VIRTIO_DEV_MAX_FDS] = { -1, -1, -1, -1 };
 	struct virtio_dev *dev;
 	struct virtio_vsock *vs;
 
@@ -320,8 +316,8 @@ void fuzz_one(struct fuzz_in *in)
 		hosts[i] = -1;
 	for (unsigned int q = 0; q < VSOCK_NR_QUEUES; q++)
 		fuzz_ring_init(&rings[q], &gm, q, 64);
-	give_fds();
-	fuzz_check(virtio_vsock_role.create(&loop, args, &dev) == 0);
+	give_fds(fds);
+	fuzz_check(virtio_vsock_ops.create(&loop, args, fds, &dev) == 0);
 	vs = container_of(dev, struct virtio_vsock, dev);
 	for (unsigned int q = 0; q < VSOCK_NR_QUEUES; q++) {
 		virtq_init(&dev->queues[q]);
@@ -333,16 +329,12 @@ void fuzz_one(struct fuzz_in *in)
 		check(vs);
 	}
 	stop(vs);
-	virtio_vsock_role.destroy(dev);
+	virtio_vsock_ops.destroy(dev);
 	for (unsigned int i = 0; i < NR_HOSTS; i++)
 		fd_close(&hosts[i]);
 	fd_close(&listeners[0]);
 	fd_close(&listeners[1]);
 	fd_close(&dial_fd);
-	/* Their places are taken again, so that nothing else has them. */
-	for (int i = 0; i < 3; i++)
-		fuzz_check(open("/dev/null", O_RDWR | O_CLOEXEC) ==
-			   DEVFD_BACKEND + i);
 }
 
 /*

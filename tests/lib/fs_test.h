@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "tests/lib/guest_ring.h"
+#include "virtio/device.h"
 #include "virtio/fs/fs.h"
-#include "virtio/queues.h"
-#include "virtio/roles.h"
+#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define HIPRIO	  0
@@ -305,7 +305,8 @@ static inline void fs_start(const char *word1, const char *word2)
 	(void)snprintf(w1, sizeof(w1), "%s", word1);
 	(void)snprintf(w2, sizeof(w2), "%s", word2);
 	front_init(&f);
-	cr_assert(zero(int, virtio_fs_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(
+		int, virtio_fs_ops.create(&f.loop, args, virtio_no_fds, &dev)));
 	front_connect(&f, dev);
 	front_negotiate(&f, 1ULL << VIRTIO_F_VERSION_1 |
 				    1ULL << VIRTIO_RING_F_INDIRECT_DESC);
@@ -318,7 +319,7 @@ static inline void fs_start(const char *word1, const char *word2)
 static inline void fs_again(const char *word1, const char *word2)
 {
 	front_finish(&f);
-	virtio_fs_role.destroy(dev);
+	virtio_fs_ops.destroy(dev);
 	fs_start(word1, word2);
 }
 
@@ -339,7 +340,7 @@ static inline void fs_teardown(void)
 	char command[128];
 
 	front_finish(&f);
-	virtio_fs_role.destroy(dev);
+	virtio_fs_ops.destroy(dev);
 	cr_assert(zero(int, chdir("/")));
 	(void)snprintf(command, sizeof(command), "rm -rf '%s'", base);
 	/* A tree of any depth. NOLINTNEXTLINE(cert-env33-c) */

@@ -402,7 +402,7 @@ static struct guest_ring *ring_need(struct front *f, unsigned int queue)
 
 	cr_assert(lt(uint, queue, VIRTIO_DEV_MAX_QUEUES));
 	if (!r->g)
-		guest_ring_init(r, &f->g, f->dev->ops->queue_size);
+		guest_ring_init(r, &f->g, f->dev->ops->type->queue_size);
 	f->nr_rings = MAX(f->nr_rings, queue + 1);
 	return r;
 }

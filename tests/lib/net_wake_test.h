@@ -88,7 +88,7 @@ static inline void nic_open(struct nic *t, bool unicast, uint64_t features)
 static inline void nic_close(struct nic *t)
 {
 	front_finish(&t->f);
-	virtio_net_role.destroy(&t->net->dev);
+	virtio_net_ops.destroy(&t->net->dev);
 	fd_close(&t->peer);
 }
 

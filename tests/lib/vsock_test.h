@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "tests/lib/guest_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
@@ -58,7 +58,8 @@ static inline void create(void)
 	cr_assert(mkdtemp(dir) != NULL);
 	(void)snprintf(path, sizeof(path), "%s/s", dir);
 	(void)snprintf(word, sizeof(word), "path=%s", path);
-	cr_assert(zero(int, virtio_vsock_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_vsock_ops.create(&f.loop, args,
+						    virtio_no_fds, &dev)));
 	vs = container_of(dev, struct virtio_vsock, dev);
 }
 
@@ -104,7 +105,7 @@ static inline void teardown(void)
 	char rm[64];
 
 	front_finish(&f);
-	virtio_vsock_role.destroy(dev);
+	virtio_vsock_ops.destroy(dev);
 	(void)snprintf(rm, sizeof(rm), "rm -rf %s", dir);
 	cr_assert(zero(int, system(rm)));
 }

@@ -15,7 +15,6 @@
 #include <sys/uio.h>
 
 #include "virtio/device.h"
-#include "virtio/queues.h"
 
 #define BLK_SECTOR	    512U
 #define BLK_DEPTH	    64U /* requests in flight, no more */
@@ -138,8 +137,6 @@ struct blk_config {
 /* Makes the device. Return: 0 and *ret, -EINVAL bad id, or -errno. */
 int blk_create(struct loop *loop, const struct blk_config *cfg,
 	       struct virtio_blk **ret) must_check;
-
-extern const struct virtio_role virtio_blk_role;
 
 /* Parses a chain just taken and begins it; may finish it at once. */
 void blk_request_begin(struct virtio_blk *blk, const struct virtq_chain *chain);

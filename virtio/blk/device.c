@@ -11,7 +11,7 @@
  *
  * Words: ro, direct, id=STR, nodiscard, engine=auto|uring|threads, and
  * path=FILE and format=raw by hand. Without path the image is the fd
- * DEVFD_BACKEND, opened and locked by the VMM.
+ * it is given, opened and locked by the VMM.
  */
 #define _GNU_SOURCE
 #include "virtio/blk/blk.h"
@@ -22,7 +22,6 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +30,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sandbox/device_fds.h"
 #include "virtio/blk/image.h"
 #include "virtio/choices.h"
 #include "virtio/turn.h"
@@ -160,18 +158,6 @@ static void blk_stop(struct virtio_dev *dev)
 	blk->engine_ops->stop(blk->engine);
 	blk->serving = false;
 }
-
-static const struct virtio_dev_ops blk_ops = {
-	.name = "blk",
-	.id = VIRTIO_ID_BLOCK,
-	.queue_size = BLK_QUEUE_SIZE,
-	.config_size = sizeof(struct virtio_blk_config),
-	.in_thread = true,
-	.start = blk_start,
-	.kick = blk_kick,
-	.stop_queue = blk_stop_queue,
-	.stop = blk_stop,
-};
 
 /* ------------------------------------------------------------ creation */
 
@@ -350,7 +336,7 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return -ENOMEM;
-	blk->dev.ops = &blk_ops;
+	blk->dev.ops = &virtio_blk_ops;
 	blk->dev.loop = loop;
 	blk->dev.nr_queues = BLK_NR_QUEUES;
 	virtq_init(&blk->dev.queues[0]);
@@ -383,7 +369,7 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	return 0;
 }
 
-/* ---------------------------------------------------------------- role */
+/* -------------------------------------------------- from words and fds */
 
 static int set_engine(struct blk_config *cfg, const char *word)
 {
@@ -461,10 +447,10 @@ static int open_image(const char *path, bool raw, const struct blk_config *cfg)
 	return TAKE_FD(fd);
 }
 
-static int role_create(struct loop *loop, char *const *args,
+static int role_create(struct loop *loop, char *const *args, const int *fds,
 		       struct virtio_dev **ret_dev)
 {
-	struct blk_config cfg = { .fd = DEVFD_BACKEND };
+	struct blk_config cfg = { .fd = fds[0] };
 	struct virtio_blk *blk;
 	const char *path = NULL;
 	bool raw = false;
@@ -502,8 +488,14 @@ static void role_destroy(struct virtio_dev *dev)
 	free(blk);
 }
 
-const struct virtio_role virtio_blk_role = {
-	.ops = &blk_ops,
+const struct virtio_dev_ops virtio_blk_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_BLK],
+	.usage = "path=FILE [ro] [format=raw]",
+	.in_thread = true,
 	.create = role_create,
 	.destroy = role_destroy,
+	.start = blk_start,
+	.kick = blk_kick,
+	.stop_queue = blk_stop_queue,
+	.stop = blk_stop,
 };

@@ -9,8 +9,8 @@
  *
  * Words: tag=TAG, cache=never|auto|always, timeout=SECONDS, writeback, locks,
  * suid, reserved, max_fds=N, and path=DIR by hand. Without path the directory
- * is the fd DEVFD_BACKEND; with "proc" the one after it is /proc/self/fd, which
- * a jail with an empty root has no other way to.
+ * is the first fd it is given; with "proc" the one after it is /proc/self/fd,
+ * which a jail with an empty root has no other way to.
  */
 #define _GNU_SOURCE
 #include "virtio/fs/fs.h"
@@ -19,14 +19,12 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
-#include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sandbox/device_fds.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/words.h"
@@ -349,17 +347,7 @@ static void fs_stop(struct virtio_dev *dev)
 	loop_timer_cancel(dev->loop, &to_fs(dev)->wait_timer);
 }
 
-static const struct virtio_dev_ops fs_ops = {
-	.name = "fs",
-	.id = VIRTIO_ID_FS,
-	.queue_size = FS_QUEUE_SIZE,
-	.config_size = sizeof(struct virtio_fs_config),
-	.kick = fs_kick,
-	.stop_queue = fs_stop_queue,
-	.stop = fs_stop,
-};
-
-/* -------------------------------------------------------------------- role */
+/* ------------------------------------------------------ from words and fds */
 
 struct fs_words {
 	const char *path;
@@ -482,9 +470,10 @@ static int fds_raise(struct virtio_fs *fs, uint64_t wanted)
 	return 0;
 }
 
-static int open_dirs(struct virtio_fs *fs, const struct fs_words *w)
+static int open_dirs(struct virtio_fs *fs, const struct fs_words *w,
+		     const int *fds)
 {
-	fs->root_fd = DEVFD_BACKEND;
+	fs->root_fd = fds[0];
 	if (w->path) {
 		fs->root_fd = open(w->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fs->root_fd < 0)
@@ -492,7 +481,7 @@ static int open_dirs(struct virtio_fs *fs, const struct fs_words *w)
 					 w->path);
 	}
 	if (w->proc) {
-		fs->proc_fd = DEVFD_BACKEND + 1;
+		fs->proc_fd = fds[1];
 		return 0;
 	}
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -515,7 +504,7 @@ static void role_destroy(struct virtio_dev *dev)
 	free(fs);
 }
 
-static int prepare(struct virtio_fs *fs, char *const *args)
+static int prepare(struct virtio_fs *fs, char *const *args, const int *fds)
 {
 	struct virtio_fs_config config = { .num_request_queues = 1 };
 	struct fs_words words = { 0 };
@@ -524,7 +513,7 @@ static int prepare(struct virtio_fs *fs, char *const *args)
 	if (r == 0)
 		r = fds_raise(fs, words.max_fds);
 	if (r == 0)
-		r = open_dirs(fs, &words);
+		r = open_dirs(fs, &words, fds);
 	if (r < 0)
 		return r;
 	if (fchdir(fs->proc_fd) < 0)
@@ -538,7 +527,7 @@ static int prepare(struct virtio_fs *fs, char *const *args)
 	return r < 0 ? log_errno(r, "use the shared directory") : 0;
 }
 
-static int role_create(struct loop *loop, char *const *args,
+static int role_create(struct loop *loop, char *const *args, const int *fds,
 		       struct virtio_dev **ret_dev)
 {
 	struct virtio_fs *fs = calloc(1, sizeof(*fs));
@@ -548,7 +537,7 @@ static int role_create(struct loop *loop, char *const *args,
 		return -ENOMEM;
 	fs->root_fd = fs->proc_fd = -1;
 	fs->cache = FS_CACHE_AUTO;
-	fs->dev.ops = &fs_ops;
+	fs->dev.ops = &virtio_fs_ops;
 	fs->dev.loop = loop;
 	fs->dev.files_dir = &fs->root_fd;
 	fs->dev.nr_queues = FS_NR_QUEUES;
@@ -557,7 +546,7 @@ static int role_create(struct loop *loop, char *const *args,
 	fs->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
 				   BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 				   BIT(VIRTIO_RING_F_EVENT_IDX);
-	r = prepare(fs, args);
+	r = prepare(fs, args, fds);
 	if (r < 0) {
 		role_destroy(&fs->dev);
 		return r;
@@ -566,8 +555,13 @@ static int role_create(struct loop *loop, char *const *args,
 	return 0;
 }
 
-const struct virtio_role virtio_fs_role = {
-	.ops = &fs_ops,
+const struct virtio_dev_ops virtio_fs_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_FS],
+	.usage = "path=DIR tag=TAG [cache=auto|always|never] [timeout=N]\n"
+		 "            [writeback] [locks]",
 	.create = role_create,
 	.destroy = role_destroy,
+	.kick = fs_kick,
+	.stop_queue = fs_stop_queue,
+	.stop = fs_stop,
 };

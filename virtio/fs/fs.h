@@ -26,11 +26,11 @@
 
 #include "virtio/choices.h"
 #include "virtio/device.h"
-#include "virtio/queues.h"
 #include "virtio/turn.h"
 
 #define FS_TURN_BYTES (4U << 20) /* moved in one turn of the loop */
 #define FS_TAG_MAX    36U
+#define FS_TIMEOUT_S  5U /* default, of names and attributes in the guest */
 #define FS_MAX_WRITE  (1U << 20) /* bytes of one READ or WRITE */
 #define FS_NAME_MAX   255U
 

@@ -8,7 +8,7 @@
  * that neither runs nor is armed costs nothing; packets wait in the tap.
  *
  * Words: mac=aa:bb:cc:dd:ee:ff, wake=unicast, mtu=BYTES, and tap=NAME by hand.
- * Without tap the fd is DEVFD_BACKEND, opened by the VMM.
+ * Without tap the fd is the one it is given, opened by the VMM.
  */
 #define _GNU_SOURCE
 #include "virtio/net/net.h"
@@ -16,13 +16,11 @@
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "sandbox/device_fds.h"
 #include "virtio/net/tap.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/mac.h"
@@ -182,19 +180,6 @@ static void net_stop(struct virtio_dev *dev)
 	net_rx_trim(net);
 }
 
-static const struct virtio_dev_ops net_ops = {
-	.name = "net",
-	.id = VIRTIO_ID_NET,
-	.queue_size = NET_QUEUE_SIZE,
-	.config_size = sizeof(struct virtio_net_config),
-	.start = net_start,
-	.kick = net_kick,
-	.stop_queue = net_stop_queue,
-	.stop = net_stop,
-	.config_published = net_ctrl_published,
-	.wake_arm = net_wake_arm,
-};
-
 /* ------------------------------------------------------------ creation */
 
 static uint64_t features_of(const struct net_params *cfg)
@@ -246,7 +231,7 @@ int net_create(struct loop *loop, const struct net_params *cfg,
 		return r;
 	}
 	net_filter_init(&net->filter, cfg->has_mac ? cfg->mac : NULL);
-	net->dev.ops = &net_ops;
+	net->dev.ops = &virtio_net_ops;
 	net->dev.loop = loop;
 	net->dev.nr_queues = NET_NR_QUEUES;
 	for (unsigned int i = 0; i < NET_NR_QUEUES; i++)
@@ -261,7 +246,7 @@ int net_create(struct loop *loop, const struct net_params *cfg,
 	return 0;
 }
 
-/* ---------------------------------------------------------------- role */
+/* -------------------------------------------------- from words and fds */
 
 /* Takes the address of one station only. */
 static int parse_mac(const char *text, uint8_t *ret)
@@ -316,10 +301,10 @@ static int parse_words(char *const *args, struct net_params *cfg,
 	return 0;
 }
 
-static int role_create(struct loop *loop, char *const *args,
+static int role_create(struct loop *loop, char *const *args, const int *fds,
 		       struct virtio_dev **ret_dev)
 {
-	struct net_params cfg = { .fd = DEVFD_BACKEND, .is_tap = true };
+	struct net_params cfg = { .fd = fds[0], .is_tap = true };
 	struct virtio_net *net;
 	const char *tap = NULL;
 	struct err err = { 0 };
@@ -365,8 +350,15 @@ static void role_destroy(struct virtio_dev *dev)
 	free(net);
 }
 
-const struct virtio_role virtio_net_role = {
-	.ops = &net_ops,
+const struct virtio_dev_ops virtio_net_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_NET],
+	.usage = "tap=NAME",
 	.create = role_create,
 	.destroy = role_destroy,
+	.start = net_start,
+	.kick = net_kick,
+	.stop_queue = net_stop_queue,
+	.stop = net_stop,
+	.config_published = net_ctrl_published,
+	.wake_arm = net_wake_arm,
 };

@@ -15,7 +15,6 @@
 
 #include "virtio/device.h"
 #include "virtio/net/filter.h"
-#include "virtio/queues.h"
 #include "vmm/base/log.h"
 
 #define NET_HDR_BYTES sizeof(struct virtio_net_hdr_v1)
@@ -108,8 +107,6 @@ struct net_params {
 /* Makes the device. Return: 0 and *ret, or -errno. */
 int net_create(struct loop *loop, const struct net_params *cfg,
 	       struct virtio_net **ret) must_check;
-
-extern const struct virtio_role virtio_net_role;
 
 /* Applies VIRTIO_NET_F_GUEST_* bits to the tap. Return: 0 or -errno. */
 int net_set_offloads(struct virtio_net *net, uint64_t bits) must_check;

@@ -378,7 +378,7 @@ int backend_create(struct virtio_dev *dev, struct loop *loop,
 	int r;
 
 	assert(dev->nr_queues > 0 && dev->nr_queues <= VIRTIO_DEV_MAX_QUEUES);
-	assert(dev->ops->config_size <= sizeof(dev->config));
+	assert(dev->ops->type->config_size <= sizeof(dev->config));
 	if (!be)
 		return -ENOMEM;
 	be->dev = dev;

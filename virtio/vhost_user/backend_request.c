@@ -51,7 +51,7 @@ static int set_features(struct backend *be)
 /* A type without config space does not offer to be asked for it. */
 static uint64_t protocol_features(const struct backend *be)
 {
-	return be->dev->ops->config_size
+	return be->dev->ops->type->config_size
 		       ? PROTOCOL_FEATURES
 		       : PROTOCOL_FEATURES & ~BIT(VHOST_USER_PROTOCOL_F_CONFIG);
 }
@@ -337,7 +337,7 @@ static bool config_valid(const struct backend *be)
 {
 	uint32_t off = be->msg.payload.config.offset;
 	uint32_t size = be->msg.payload.config.size;
-	uint32_t total = be->dev->ops->config_size;
+	uint32_t total = be->dev->ops->type->config_size;
 
 	return be->msg.hdr.size == CONFIG_HDR + (uint64_t)size &&
 	       off <= total && size <= total - off;
@@ -383,9 +383,9 @@ static int reset_device(struct backend *be)
 	if (dev->ops->reset)
 		dev->ops->reset(dev);
 	/* What the driver has written to config space, undone. */
-	if (dev->ops->config_write && dev->ops->config_size)
+	if (dev->ops->config_write && dev->ops->type->config_size)
 		dev->ops->config_write(dev, 0, be->config_initial,
-				       dev->ops->config_size);
+				       dev->ops->type->config_size);
 	return 0;
 }
 

@@ -84,7 +84,7 @@ static void dev_start(struct backend *be)
 	dev->started = true;
 	r = dev->ops->start ? dev->ops->start(dev) : 0;
 	if (r < 0) {
-		log_limited(&limit, "start %s: %s", dev->ops->name,
+		log_limited(&limit, "start %s: %s", dev->ops->type->name,
 			    strerror(-r));
 		be->failed = true;
 	}

@@ -20,8 +20,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "sandbox/device_fds.h"
-#include "virtio/roles.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
@@ -272,17 +270,6 @@ static void vsock_wake_arm(struct virtio_dev *dev, bool armed)
 	vsock_settle(vs);
 }
 
-static const struct virtio_dev_ops vsock_ops = {
-	.name = "vsock",
-	.id = VIRTIO_ID_VSOCK,
-	.queue_size = VSOCK_QUEUE_SIZE,
-	.config_size = sizeof(struct virtio_vsock_config),
-	.kick = vsock_kick,
-	.stop_queue = vsock_stop_queue,
-	.reset = vsock_reset,
-	.wake_arm = vsock_wake_arm,
-};
-
 /* ------------------------------------------------------------------ create */
 
 bool vsock_cid_ok(uint64_t cid)
@@ -330,7 +317,7 @@ static int open_path(struct virtio_vsock *vs, const char *path)
 	return vsock_dial_process(path, &vs->dial_fd);
 }
 
-static int fds_open(struct virtio_vsock *vs, const char *path)
+static int fds_open(struct virtio_vsock *vs, const char *path, const int *fds)
 {
 	int r;
 
@@ -340,12 +327,12 @@ static int fds_open(struct virtio_vsock *vs, const char *path)
 			return r;
 	} else {
 		for (int i = 0; i < 3; i++) {
-			if (fcntl(DEVFD_BACKEND + i, F_GETFD) < 0)
-				return -errno;
+			if (fds[i] < 0)
+				return -EBADF;
 		}
-		vs->listeners[0].fd = DEVFD_BACKEND;
-		vs->listeners[1].fd = DEVFD_BACKEND + 1;
-		vs->dial_fd = DEVFD_BACKEND + 2;
+		vs->listeners[0].fd = fds[0];
+		vs->listeners[1].fd = fds[1];
+		vs->dial_fd = fds[2];
 	}
 	return loop_add(vs->dev.loop, &vs->dial_src, vs->dial_fd, EPOLLIN,
 			on_dialled);
@@ -375,7 +362,7 @@ static void vsock_init(struct virtio_vsock *vs, struct loop *loop)
 	static const uint16_t types[] = { VIRTIO_VSOCK_TYPE_STREAM,
 					  VIRTIO_VSOCK_TYPE_SEQPACKET };
 
-	vs->dev.ops = &vsock_ops;
+	vs->dev.ops = &virtio_vsock_ops;
 	vs->dev.loop = loop;
 	vs->dev.nr_queues = VSOCK_NR_QUEUES;
 	vs->dev.features_offered =
@@ -392,7 +379,7 @@ static void vsock_init(struct virtio_vsock *vs, struct loop *loop)
 	}
 }
 
-static int vsock_create(struct loop *loop, char *const *args,
+static int vsock_create(struct loop *loop, char *const *args, const int *fds,
 			struct virtio_dev **ret_dev)
 {
 	struct virtio_vsock *vs = calloc(1, sizeof(*vs));
@@ -404,7 +391,7 @@ static int vsock_create(struct loop *loop, char *const *args,
 	vsock_init(vs, loop);
 	r = words_parse(vs, &path, args);
 	if (r == 0)
-		r = fds_open(vs, path);
+		r = fds_open(vs, path, fds);
 	if (r < 0) {
 		vsock_destroy(&vs->dev);
 		return r;
@@ -414,8 +401,13 @@ static int vsock_create(struct loop *loop, char *const *args,
 	return 0;
 }
 
-const struct virtio_role virtio_vsock_role = {
-	.ops = &vsock_ops,
+const struct virtio_dev_ops virtio_vsock_ops = {
+	.type = &virtio_types[VIRTIO_TYPE_VSOCK],
+	.usage = "cid=N path=PATH",
 	.create = vsock_create,
 	.destroy = vsock_destroy,
+	.kick = vsock_kick,
+	.stop_queue = vsock_stop_queue,
+	.reset = vsock_reset,
+	.wake_arm = vsock_wake_arm,
 };

@@ -47,7 +47,6 @@
 #include <linux/virtio_vsock.h>
 
 #include "virtio/device.h"
-#include "virtio/queues.h"
 #include "virtio/vsock/dial.h"
 #include "vmm/base/log.h"
 

@@ -179,8 +179,8 @@ static json_t *devices_json(const struct vm *vm)
 		json_t *obj = json_pack(
 			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I, s:I, "
 			"s:I}",
-			"name", dev->name, "role", dev->role, "pid", dev->pid,
-			"status", (int)mmio->status, "live",
+			"name", dev->name, "role", dev->type->name, "pid",
+			dev->pid, "status", (int)mmio->status, "live",
 			virtio_mmio_is_live(mmio), "dead",
 			virtio_mmio_is_dead(mmio), "resets",
 			(json_int_t)mmio->resets, "suspends",

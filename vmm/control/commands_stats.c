@@ -104,7 +104,7 @@ static json_t *devices_json(const struct vm *vm)
 		(void)json_array_append_new(
 			list,
 			json_pack("{s:s, s:s, s:I}", "name", vm->virtio[i].name,
-				  "role", vm->virtio[i].role, "resets",
+				  "role", vm->virtio[i].type->name, "resets",
 				  (json_int_t)vm->virtio[i].mmio.resets));
 	return list;
 }
@@ -249,7 +249,7 @@ static void put_sources(FILE *out, const struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_virtio; i++)
 		prom_number(out, "torpor_device_resets_total",
 			    LABELS(vm, { "device", vm->virtio[i].name },
-				   { "role", vm->virtio[i].role }),
+				   { "role", vm->virtio[i].type->name }),
 			    vm->virtio[i].mmio.resets);
 }
 

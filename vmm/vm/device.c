@@ -219,7 +219,7 @@ const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
 		const struct vm_virtio *dev = &vm->virtio[i];
 
-		if (dev->vetoes && virtio_mmio_is_live(&dev->mmio) &&
+		if (dev->type->vetoes && virtio_mmio_is_live(&dev->mmio) &&
 		    !(dev->mmio.acked & VIRTIO_MMIO_SUSPEND_BOTH))
 			return dev;
 	}
@@ -445,7 +445,7 @@ static int op_respawn(struct virtio_mmio *mmio)
 	struct err err;
 	int r;
 
-	if (!dev->plan.type->respawns)
+	if (!dev->type->respawns)
 		return -EOPNOTSUPP;
 	r = respawn(dev, &err);
 	if (r < 0) {
@@ -480,7 +480,7 @@ static const struct virtio_mmio_ops foreign_ops = {
 };
 
 static int start_transport(struct vm *vm, struct vm_virtio *dev,
-			   const struct device_type *type, int vhost_fd)
+			   const struct virtio_type *type, int vhost_fd)
 {
 	static const uint64_t suspend[] = {
 		[SUSPEND_V14] = VIRTIO_MMIO_SUSPEND_V14,
@@ -515,9 +515,10 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 	return connect_kvm(vm, dev);
 }
 
-struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
+struct vm_virtio *vm_virtio_new(struct vm *vm, enum virtio_type_index index,
 				int number, struct err *err)
 {
+	const struct virtio_type *type = &virtio_types[index];
 	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
 
@@ -530,10 +531,8 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 	}
 	*dev = (struct vm_virtio){
 		.vm = vm,
-		.role = type->role,
-		.vetoes = type->vetoes,
-		.plan = { .type = type,
-			  .req = { .role = type->role,
+		.type = type,
+		.plan = { .req = { .role = type->name,
 				   .ctl_fd = -1,
 				   .regpage_fd = -1,
 				   .wake_fd = -1,
@@ -549,9 +548,9 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
 		.pid_src.fd = -1,
 	};
 	if (number < 0)
-		(void)snprintf(dev->name, sizeof(dev->name), "%s", type->role);
+		(void)snprintf(dev->name, sizeof(dev->name), "%s", type->name);
 	else
-		(void)snprintf(dev->name, sizeof(dev->name), "%s%d", type->role,
+		(void)snprintf(dev->name, sizeof(dev->name), "%s%d", type->name,
 			       number);
 	dev->wake.name = dev->name;
 	dev->wake.gpe_bit = 1U << dev->index;
@@ -582,7 +581,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 		fd_close(&vhost_fd);
 		return err_set_errno(err, r, "device %s", dev->name);
 	}
-	r = start_transport(vm, dev, dev->plan.type, vhost_fd);
+	r = start_transport(vm, dev, dev->type, vhost_fd);
 	if (r < 0) {
 		if (!dev->has_transport)
 			fd_close(&vhost_fd);
@@ -593,7 +592,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 }
 
 int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
-		     const struct device_type *type, int vhost_fd,
+		     const struct virtio_type *type, int vhost_fd,
 		     struct err *err)
 {
 	int r;

@@ -9,18 +9,6 @@
 
 #include "vmm/vm/vm.h"
 
-struct device_type {
-	const char *role;
-	uint32_t id;
-	uint16_t queue_size;
-	unsigned int nr_queues;
-	uint32_t config_size;
-	/* Linux' driver refuses to sleep unless it can suspend the device. */
-	bool vetoes;
-	/* It keeps nothing but what is in its rings. */
-	bool respawns;
-};
-
 /* --- device_types.c --- */
 unsigned int vm_devices_count(const struct vm_config *cfg);
 /* One after the other, in the order of their slots. */
@@ -34,17 +22,17 @@ int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
  * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
  * NULL with @err: none is free, -ENOSPC.
  */
-struct vm_virtio *vm_virtio_new(struct vm *vm, const struct device_type *type,
+struct vm_virtio *vm_virtio_new(struct vm *vm, enum virtio_type_index type,
 				int number, struct err *err) must_check;
 /* Spawns the process of dev->plan and connects it. */
 int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
 		    struct err *err) must_check;
 /*
  * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
- * from here on. @type: dev->plan.type but for what the options say; borrowed.
+ * from here on. @type: dev->type but for what is not ours; borrowed.
  */
 int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
-		     const struct device_type *type, int vhost_fd,
+		     const struct virtio_type *type, int vhost_fd,
 		     struct err *err) must_check;
 
 /* --- ctl.c --- */

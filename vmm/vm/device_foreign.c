@@ -18,7 +18,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 #include "vmm/vm/device.h"
 
@@ -45,8 +44,11 @@
 	 BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(VIRTIO_NET_F_RSS) |         \
 	 BIT(VIRTIO_NET_F_STANDBY) | BIT(VIRTIO_NET_F_SPEED_DUPLEX))
 
+/* A device of a type, but for what is not 0 here. */
 struct foreign_kind {
-	struct device_type type;
+	enum virtio_type_index type;
+	uint16_t nr_queues;
+	uint16_t config_size;
 	enum frontend_config config_from;
 	uint32_t input_rings;
 	uint64_t hidden, ours; /* features */
@@ -54,54 +56,53 @@ struct foreign_kind {
 
 static const struct foreign_kind kinds[] = {
 	[FOREIGN_BLK] = {
-		.type = { .role = "blk",
-			  .id = VIRTIO_ID_BLOCK,
-			  .queue_size = BLK_QUEUE_SIZE,
-			  .nr_queues = 1,
-			  .config_size = BLK_CONFIG_BYTES },
+		.type = VIRTIO_TYPE_BLK,
+		.config_size = BLK_CONFIG_BYTES,
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(VIRTIO_BLK_F_MQ),
 	},
 	[FOREIGN_CONSOLE] = {
-		.type = { .role = "console",
-			  .id = VIRTIO_ID_CONSOLE,
-			  .queue_size = CONSOLE_QUEUE_SIZE,
-			  .nr_queues = 2,
-			  .config_size = sizeof(struct virtio_console_config) },
+		.type = VIRTIO_TYPE_CONSOLE,
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = BIT(VIRTIO_CONSOLE_F_MULTIPORT),
 	},
 	[FOREIGN_FS] = {
 		/* With as many request queues as are asked for. */
-		.type = { .role = "fs",
-			  .id = VIRTIO_ID_FS,
-			  .queue_size = FS_QUEUE_SIZE,
-			  .nr_queues = FS_NR_QUEUES,
-			  .config_size = sizeof(struct virtio_fs_config),
-			  .vetoes = true },
+		.type = VIRTIO_TYPE_FS,
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(0), /* notification queue */
 	},
 	[FOREIGN_NET] = {
-		.type = { .role = "net",
-			  .id = VIRTIO_ID_NET,
-			  .queue_size = NET_QUEUE_SIZE,
-			  .nr_queues = 2,
-			  .config_size = NET_CONFIG_BYTES },
+		.type = VIRTIO_TYPE_NET,
+		.nr_queues = 2, /* no control queue */
+		.config_size = NET_CONFIG_BYTES,
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
 		.hidden = NET_HIDDEN,
 		.ours = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS),
 	},
 	[FOREIGN_RNG] = {
-		.type = { .role = "rng",
-			  .id = VIRTIO_ID_RNG,
-			  .queue_size = RNG_QUEUE_SIZE,
-			  .nr_queues = 1 },
+		.type = VIRTIO_TYPE_RNG,
 		.input_rings = BIT(0),
 	},
 };
+
+static struct virtio_type type_of(const struct foreign_kind *kind,
+				  const struct foreign_config *cfg)
+{
+	struct virtio_type type = virtio_types[kind->type];
+
+	if (kind->nr_queues)
+		type.nr_queues = kind->nr_queues;
+	if (cfg->queues)
+		type.nr_queues = (uint16_t)(1 + cfg->queues);
+	if (kind->config_size)
+		type.config_size = kind->config_size;
+	if (cfg->queue_size)
+		type.queue_size = cfg->queue_size;
+	return type;
+}
 
 static int connect_to(const char *path, struct err *err)
 {
@@ -177,16 +178,12 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct foreign_config *cfg = &vm->cfg->foreigns[i];
 	const struct foreign_kind *kind = &kinds[cfg->type];
-	struct device_type type = kind->type;
+	const struct virtio_type type = type_of(kind, cfg);
 	struct vm_virtio *dev;
 	_cleanup_fd_ int fd = -1;
 	int r;
 
-	if (cfg->queues)
-		type.nr_queues = 1 + cfg->queues;
-	if (cfg->queue_size)
-		type.queue_size = cfg->queue_size;
-	dev = vm_virtio_new(vm, &kind->type, number_of(vm->cfg, i), err);
+	dev = vm_virtio_new(vm, kind->type, number_of(vm->cfg, i), err);
 	if (!dev)
 		return -ENOSPC;
 	fd = connect_to(cfg->socket, err);

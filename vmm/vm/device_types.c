@@ -3,76 +3,15 @@
 #define _GNU_SOURCE
 #include <assert.h>
 #include <errno.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_console.h>
-#include <linux/virtio_fs.h>
-#include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
-#include <linux/virtio_vsock.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "virtio/blk/image.h"
 #include "virtio/net/tap.h"
-#include "virtio/queues.h"
 #include "vmm/base/fd.h"
 #include "vmm/vm/device.h"
 #include "vmm/vm/shared_dir.h"
-
-static const struct device_type type_blk = {
-	.role = "blk",
-	.id = VIRTIO_ID_BLOCK,
-	.queue_size = BLK_QUEUE_SIZE,
-	.nr_queues = BLK_NR_QUEUES,
-	.config_size = sizeof(struct virtio_blk_config),
-	.respawns = true,
-};
-
-static const struct device_type type_net = {
-	.role = "net",
-	.id = VIRTIO_ID_NET,
-	.queue_size = NET_QUEUE_SIZE,
-	.nr_queues = NET_NR_QUEUES,
-	.config_size = sizeof(struct virtio_net_config),
-	.respawns = true,
-};
-
-static const struct device_type type_console = {
-	.role = "console",
-	.id = VIRTIO_ID_CONSOLE,
-	.queue_size = CONSOLE_QUEUE_SIZE,
-	.nr_queues = CONSOLE_NR_QUEUES,
-	.config_size = sizeof(struct virtio_console_config),
-	.respawns = true,
-};
-
-static const struct device_type type_fs = {
-	.role = "fs",
-	.id = VIRTIO_ID_FS,
-	.queue_size = FS_QUEUE_SIZE,
-	.nr_queues = FS_NR_QUEUES,
-	.config_size = sizeof(struct virtio_fs_config),
-	.vetoes = true,
-};
-
-static const struct device_type type_rng = {
-	.role = "rng",
-	.id = VIRTIO_ID_RNG,
-	.queue_size = RNG_QUEUE_SIZE,
-	.nr_queues = RNG_NR_QUEUES,
-	.respawns = true,
-};
-
-static const struct device_type type_vsock = {
-	.role = "vsock",
-	.id = VIRTIO_ID_VSOCK,
-	.queue_size = VSOCK_QUEUE_SIZE,
-	.nr_queues = VSOCK_NR_QUEUES,
-	.config_size = sizeof(struct virtio_vsock_config),
-	/* Its connections are lost, and the new one says so. */
-	.respawns = true,
-};
 
 static void add_word(struct device_plan *plan, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -142,7 +81,7 @@ static int open_image(struct vm *vm, unsigned int i, struct vm_virtio *dev,
 static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct block_config *cfg = &vm->cfg->blocks[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_blk, (int)i, err);
+	struct vm_virtio *dev = vm_virtio_new(vm, VIRTIO_TYPE_BLK, (int)i, err);
 	_cleanup_fd_ int fd = -1;
 
 	if (!dev)
@@ -167,7 +106,7 @@ static int create_blk(struct vm *vm, unsigned int i, struct err *err)
 static int create_net(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct config_net *cfg = &vm->cfg->nets[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_net, (int)i, err);
+	struct vm_virtio *dev = vm_virtio_new(vm, VIRTIO_TYPE_NET, (int)i, err);
 	uint8_t mac[MAC_BYTES];
 	int r, mtu, tap = cfg->tap_fd;
 
@@ -201,7 +140,8 @@ static int create_net(struct vm *vm, unsigned int i, struct err *err)
 
 static int create_console(struct vm *vm, unsigned int i, struct err *err)
 {
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_console, (int)i, err);
+	struct vm_virtio *dev =
+		vm_virtio_new(vm, VIRTIO_TYPE_CONSOLE, (int)i, err);
 	struct char_fd *fd = &vm->console_fds[i];
 	int r;
 
@@ -219,7 +159,7 @@ static int create_console(struct vm *vm, unsigned int i, struct err *err)
 static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 {
 	const struct share_config *cfg = &vm->cfg->shares[i];
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_fs, (int)i, err);
+	struct vm_virtio *dev = vm_virtio_new(vm, VIRTIO_TYPE_FS, (int)i, err);
 	_cleanup_fd_ int fd = -1;
 	char path[PATH_MAX];
 	int r;
@@ -255,7 +195,7 @@ static int create_fs(struct vm *vm, unsigned int i, struct err *err)
 
 static int create_rng(struct vm *vm, struct err *err)
 {
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_rng, -1, err);
+	struct vm_virtio *dev = vm_virtio_new(vm, VIRTIO_TYPE_RNG, -1, err);
 
 	if (!dev)
 		return -ENOSPC;
@@ -266,7 +206,7 @@ static int create_rng(struct vm *vm, struct err *err)
 static int create_vsock(struct vm *vm, struct err *err)
 {
 	const struct vm_config *cfg = vm->cfg;
-	struct vm_virtio *dev = vm_virtio_new(vm, &type_vsock, -1, err);
+	struct vm_virtio *dev = vm_virtio_new(vm, VIRTIO_TYPE_VSOCK, -1, err);
 	char path[PATH_MAX];
 	int r;
 

@@ -25,6 +25,7 @@
 #include "sandbox/jail.h"
 #include "sandbox/spawner.h"
 #include "virtio/mmio/mmio.h"
+#include "virtio/types.h"
 #include "vmm/base/loop.h"
 #include "vmm/config/config.h"
 #include "vmm/machine/guest_clock.h"
@@ -94,11 +95,8 @@ struct vm_listener {
 			to_->events->event(to_, ##__VA_ARGS__); \
 	} while (0)
 
-struct device_type;
-
 /* What the process of a device is given. */
 struct device_plan {
-	const struct device_type *type;
 	struct spawn_request req;
 	char words[SPAWN_MAX_ARGS][48];
 	unsigned int nr_words;
@@ -124,7 +122,7 @@ struct vm_virtio {
 	struct vm *vm;
 	struct virtio_mmio mmio;
 	char name[16]; /* "blk0" */
-	const char *role;
+	const struct virtio_type *type;
 	unsigned int index; /* slot, GPE and _DSW number */
 	uint32_t gsi;
 	int page_fd; /* memfd of the register page */
@@ -149,7 +147,6 @@ struct vm_virtio {
 	uint8_t foreign_config[64];
 	bool has_transport; /* @mmio is initialised */
 	bool gone;	    /* not live any more, as the coordinator knows */
-	bool vetoes;	    /* as its type does, see struct device_type */
 	char mac[18];
 	struct vsock_socket *vsock; /* vsock only; owned */
 };

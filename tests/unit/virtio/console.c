@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "tests/lib/guest_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "vmm/base/fd.h"
 
 #define RX 0
@@ -35,7 +35,8 @@ static void create(void)
 	(void)snprintf(in_word, sizeof(in_word), "in=/proc/self/fd/%d", in[0]);
 	(void)snprintf(out_word, sizeof(out_word), "out=/proc/self/fd/%d",
 		       out[1]);
-	cr_assert(zero(int, virtio_console_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_console_ops.create(&f.loop, args,
+						      virtio_no_fds, &dev)));
 	/* Only the device shall hold these ends. */
 	fd_close(&in[0]);
 	fd_close(&out[1]);
@@ -59,7 +60,7 @@ static void setup_started(void)
 static void teardown(void)
 {
 	front_finish(&f);
-	virtio_console_role.destroy(dev);
+	virtio_console_ops.destroy(dev);
 	for (int i = 0; i < 2; i++) {
 		fd_close(&in[i]);
 		fd_close(&out[i]);
@@ -372,13 +373,15 @@ Test(console_create, refuses_bad_words_and_files, .timeout = 120)
 		char *const args[] = { word, NULL };
 
 		(void)snprintf(word, sizeof(word), "%s", bad[i]);
-		cr_assert(
-			lt(int, virtio_console_role.create(&loop, args, &d), 0),
-			"%s", bad[i]);
+		cr_assert(lt(int,
+			     virtio_console_ops.create(&loop, args,
+						       virtio_no_fds, &d),
+			     0),
+			  "%s", bad[i]);
 		cr_assert(d == NULL);
 	}
 	loop_finish(&loop);
-	virtio_console_role.destroy(NULL);
+	virtio_console_ops.destroy(NULL);
 }
 
 Test(console_create, input_that_cannot_be_waited_for_is_no_input,
@@ -388,7 +391,8 @@ Test(console_create, input_that_cannot_be_waited_for_is_no_input,
 	char *const args[] = { i, o, NULL };
 
 	front_init(&f);
-	cr_assert(zero(int, virtio_console_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_console_ops.create(&f.loop, args,
+						      virtio_no_fds, &dev)));
 	front_connect(&f, dev);
 	buf = guest_alloc(&f.g, 4096, 4096);
 	front_negotiate(&f, 1ULL << VIRTIO_F_VERSION_1);
@@ -410,7 +414,8 @@ Test(console_create, input_that_cannot_be_waited_for_wakes_nobody,
 	char *const args[] = { i, o, NULL };
 
 	front_init(&f);
-	cr_assert(zero(int, virtio_console_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_console_ops.create(&f.loop, args,
+						      virtio_no_fds, &dev)));
 	front_connect(&f, dev);
 	front_wake_arm(&f, true);
 	assert_idle();

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/lib/guest_ring.h"
-#include "virtio/roles.h"
+#include "virtio/device.h"
 #include "virtio/turn.h"
 #include "vmm/base/fd.h"
 
@@ -19,7 +19,8 @@ static void setup(void)
 	char *const args[] = { NULL };
 
 	front_init(&f);
-	cr_assert(zero(int, virtio_rng_role.create(&f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_rng_ops.create(&f.loop, args, virtio_no_fds,
+						  &dev)));
 	front_connect(&f, dev);
 	buf = guest_alloc(&f.g, 1 << 20, 4096);
 	front_negotiate(&f, 1ULL << VIRTIO_F_VERSION_1 |
@@ -30,7 +31,7 @@ static void setup(void)
 static void teardown(void)
 {
 	front_finish(&f);
-	virtio_rng_role.destroy(dev);
+	virtio_rng_ops.destroy(dev);
 }
 
 TestSuite(rng, .init = setup, .fini = teardown, .timeout = 120);
@@ -170,7 +171,8 @@ Test(rng_create, refuses_words, .timeout = 120)
 	char *const args[] = { word, NULL };
 	struct virtio_dev *d = NULL;
 
-	cr_assert(eq(int, virtio_rng_role.create(NULL, args, &d), -EINVAL));
+	cr_assert(eq(int, virtio_rng_ops.create(NULL, args, virtio_no_fds, &d),
+		     -EINVAL));
 	cr_assert(d == NULL);
-	virtio_rng_role.destroy(NULL);
+	virtio_rng_ops.destroy(NULL);
 }

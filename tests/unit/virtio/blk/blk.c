@@ -95,14 +95,15 @@ static void disk_open(struct disk *d, char *engine, char *word,
 	memset(d, 0, sizeof(*d));
 	front_init(&d->f);
 	image_make(d, IMAGE_BYTES);
-	cr_assert(zero(int, virtio_blk_role.create(&d->f.loop, args, &d->dev)));
+	cr_assert(zero(int, virtio_blk_ops.create(&d->f.loop, args,
+						  virtio_no_fds, &d->dev)));
 	disk_attach(d, features);
 }
 
 static void disk_close(struct disk *d)
 {
 	front_finish(&d->f);
-	virtio_blk_role.destroy(d->dev);
+	virtio_blk_ops.destroy(d->dev);
 	(void)unlink(d->path);
 	(void)close(d->fd);
 }
@@ -891,7 +892,7 @@ BOTH_ENGINES(the_lock_of_the_image_goes_with_the_device)
 	fd = open(d.path, O_RDWR | O_CLOEXEC);
 	cr_assert(lt(int, flock(fd, LOCK_EX | LOCK_NB), 0), "it is locked");
 	front_finish(&d.f);
-	virtio_blk_role.destroy(d.dev);
+	virtio_blk_ops.destroy(d.dev);
 	/* Not eventually: at once. A stale ring would keep it. */
 	cr_assert(zero(int, flock(fd, LOCK_EX | LOCK_NB)));
 	(void)close(fd);
@@ -914,7 +915,8 @@ static void disk_open_direct(struct disk *d, char *engine)
 	if (fd < 0)
 		cr_skip("no O_DIRECT in /tmp");
 	(void)close(fd);
-	cr_assert(zero(int, virtio_blk_role.create(&d->f.loop, args, &d->dev)));
+	cr_assert(zero(int, virtio_blk_ops.create(&d->f.loop, args,
+						  virtio_no_fds, &d->dev)));
 	disk_attach(d, BASIC | RANGES);
 }
 
@@ -994,7 +996,8 @@ Test(blk, bad_words_are_refused, .timeout = 120)
 	cr_assert(zero(int, loop_init(&loop)));
 	for (size_t i = 0; i < ARRAY_SIZE(bad_words); i++)
 		cr_assert(eq(int,
-			     virtio_blk_role.create(&loop, bad_words[i], &dev),
+			     virtio_blk_ops.create(&loop, bad_words[i],
+						   virtio_no_fds, &dev),
 			     bad_results[i]),
 			  "case %zu", i);
 	cr_assert(dev == NULL);
@@ -1011,7 +1014,8 @@ Test(blk, an_image_in_use_is_refused, .timeout = 120)
 	cr_assert(zero(int, loop_init(&loop)));
 	image_make(&d, 4096);
 	cr_assert(zero(int, flock(d.fd, LOCK_EX)));
-	cr_assert(eq(int, virtio_blk_role.create(&loop, args, &dev),
+	cr_assert(eq(int,
+		     virtio_blk_ops.create(&loop, args, virtio_no_fds, &dev),
 		     -EWOULDBLOCK));
 	(void)unlink(d.path);
 	loop_finish(&loop);
@@ -1031,12 +1035,12 @@ static int by_hand(const void *bytes, size_t len, bool raw, uint64_t *sectors)
 	cr_assert(zero(int, loop_init(&loop)));
 	image_make(&d, 0);
 	cr_assert(zero(int, fd_write_all(d.fd, bytes, len)));
-	r = virtio_blk_role.create(&loop, args, &dev);
+	r = virtio_blk_ops.create(&loop, args, virtio_no_fds, &dev);
 	if (r == 0) {
 		memcpy(&config, dev->config, sizeof(config));
 		*sectors = config.capacity;
 	}
-	virtio_blk_role.destroy(dev);
+	virtio_blk_ops.destroy(dev);
 	(void)unlink(d.path);
 	(void)close(d.fd);
 	loop_finish(&loop);
@@ -1124,13 +1128,15 @@ Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 120)
 
 	cr_assert(zero(int, loop_init(&loop)));
 	image_make(&d, 4096);
-	cr_assert(zero(int, virtio_blk_role.create(&loop, args, &a)));
-	cr_assert(zero(int, virtio_blk_role.create(&loop, args, &b)));
+	cr_assert(zero(int,
+		       virtio_blk_ops.create(&loop, args, virtio_no_fds, &a)));
+	cr_assert(zero(int,
+		       virtio_blk_ops.create(&loop, args, virtio_no_fds, &b)));
 	args[1] = NULL;
-	cr_assert(
-		eq(int, virtio_blk_role.create(&loop, args, &c), -EWOULDBLOCK));
-	virtio_blk_role.destroy(a);
-	virtio_blk_role.destroy(b);
+	cr_assert(eq(int, virtio_blk_ops.create(&loop, args, virtio_no_fds, &c),
+		     -EWOULDBLOCK));
+	virtio_blk_ops.destroy(a);
+	virtio_blk_ops.destroy(b);
 	(void)unlink(d.path);
 	(void)close(d.fd);
 	loop_finish(&loop);
@@ -1138,5 +1144,5 @@ Test(blk, a_read_only_image_is_shared_by_readers, .timeout = 120)
 
 Test(blk, destroy_takes_null)
 {
-	virtio_blk_role.destroy(NULL);
+	virtio_blk_ops.destroy(NULL);
 }

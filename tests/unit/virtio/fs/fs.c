@@ -120,7 +120,10 @@ Test(fs_words, wrong_ones_are_refused, .init = fs_setup, .fini = fs_teardown,
 		struct virtio_dev *d = NULL;
 
 		(void)snprintf(word, sizeof(word), "%s", wrong[i]);
-		cr_assert(lt(int, virtio_fs_role.create(&f.loop, args, &d), 0),
+		cr_assert(lt(int,
+			     virtio_fs_ops.create(&f.loop, args, virtio_no_fds,
+						  &d),
+			     0),
 			  "%s", wrong[i]);
 		cr_assert(d == NULL);
 	}
@@ -131,7 +134,10 @@ Test(fs_words, wrong_ones_are_refused, .init = fs_setup, .fini = fs_teardown,
 		struct virtio_dev *d = NULL;
 
 		(void)snprintf(file, sizeof(file), "path=%s/secret", outside);
-		cr_assert(lt(int, virtio_fs_role.create(&f.loop, args, &d), 0));
+		cr_assert(lt(
+			int,
+			virtio_fs_ops.create(&f.loop, args, virtio_no_fds, &d),
+			0));
 	}
 }
 

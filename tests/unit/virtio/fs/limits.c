@@ -497,7 +497,9 @@ Test(fs_limits, the_kernels_own_file_systems_are_not_shared)
 		char *const args[] = { path, tag, NULL };
 
 		(void)snprintf(path, sizeof(path), "%s", paths[i]);
-		cr_assert(eq(int, virtio_fs_role.create(&f.loop, args, &other),
+		cr_assert(eq(int,
+			     virtio_fs_ops.create(&f.loop, args, virtio_no_fds,
+						  &other),
 			     -EINVAL));
 	}
 	/* An ordinary user cannot mount one in it either. */

@@ -84,7 +84,7 @@ static void nic_open(struct nic *t, uint64_t features)
 static void nic_close(struct nic *t)
 {
 	front_finish(&t->f);
-	virtio_net_role.destroy(&t->net->dev);
+	virtio_net_ops.destroy(&t->net->dev);
 	(void)close(t->peer);
 }
 
@@ -943,7 +943,8 @@ Test(net, a_real_tap_carries_packets_both_ways, .timeout = 120)
 	(void)snprintf(tap_word, sizeof(tap_word), "tap=%s", tap.name);
 	(void)snprintf(mac_word, sizeof(mac_word), "%s", mac);
 	front_init(&t.f);
-	cr_assert(zero(int, virtio_net_role.create(&t.f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_net_ops.create(&t.f.loop, args,
+						  virtio_no_fds, &dev)));
 	t.net = container_of(dev, struct virtio_net, dev);
 	t.peer = -1;
 	tap_wait_running(&tap);
@@ -993,7 +994,8 @@ Test(net, a_real_tap_wakes_and_keeps_the_packet, .timeout = 120)
 	tap_make(&tap);
 	(void)snprintf(tap_word, sizeof(tap_word), "tap=%s", tap.name);
 	front_init(&t.f);
-	cr_assert(zero(int, virtio_net_role.create(&t.f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_net_ops.create(&t.f.loop, args,
+						  virtio_no_fds, &dev)));
 	t.net = container_of(dev, struct virtio_net, dev);
 	t.peer = -1;
 	tap_wait_running(&tap);
@@ -1029,7 +1031,8 @@ Test(net, a_deleted_tap_is_not_polled_for_ever, .timeout = 120)
 	(void)snprintf(delete_it, sizeof(delete_it), "ip link del %s",
 		       tap.name);
 	front_init(&t.f);
-	cr_assert(zero(int, virtio_net_role.create(&t.f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_net_ops.create(&t.f.loop, args,
+						  virtio_no_fds, &dev)));
 	t.net = container_of(dev, struct virtio_net, dev);
 	t.peer = -1;
 	tap_wait_running(&tap);
@@ -1137,7 +1140,9 @@ Test(net, bad_words_are_refused, .timeout = 120)
 	for (size_t i = 0; i < ARRAY_SIZE(bad_words); i++) {
 		char *args[] = { bad_words[i], NULL };
 
-		cr_assert(eq(int, virtio_net_role.create(&loop, args, &dev),
+		cr_assert(eq(int,
+			     virtio_net_ops.create(&loop, args, virtio_no_fds,
+						   &dev),
 			     -EINVAL),
 			  "%s", bad_words[i]);
 	}
@@ -1147,5 +1152,5 @@ Test(net, bad_words_are_refused, .timeout = 120)
 
 Test(net, destroy_takes_null)
 {
-	virtio_net_role.destroy(NULL);
+	virtio_net_ops.destroy(NULL);
 }

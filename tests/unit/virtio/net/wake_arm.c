@@ -325,7 +325,8 @@ static void tap_nic(struct tap *tap, struct nic *t, const char *name,
 	(void)snprintf(tap_word, sizeof(tap_word), "tap=%s", name);
 	memset(t, 0, sizeof(*t));
 	front_init(&t->f);
-	cr_assert(zero(int, virtio_net_role.create(&t->f.loop, args, &dev)));
+	cr_assert(zero(int, virtio_net_ops.create(&t->f.loop, args,
+						  virtio_no_fds, &dev)));
 	t->net = container_of(dev, struct virtio_net, dev);
 	t->peer = -1;
 	tap->fd = t->net->fd;

@@ -89,11 +89,15 @@ static void fake_wake_arm(struct virtio_dev *dev, bool armed)
 	fake_of(dev)->armed = armed;
 }
 
-static const struct virtio_dev_ops fake_ops = {
+static const struct virtio_type fake_type = {
 	.name = "fake",
 	.id = VIRTIO_ID_RNG,
 	.queue_size = 16,
 	.config_size = 8,
+};
+
+static const struct virtio_dev_ops fake_ops = {
+	.type = &fake_type,
 	.start = fake_start,
 	.kick = fake_kick,
 	.stop_queue = fake_stop_queue,

@@ -41,12 +41,15 @@ Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 240)
 		char *const args[] = { word, p, NULL };
 
 		(void)snprintf(word, sizeof(word), "%s", bad[i]);
-		cr_assert(lt(int, virtio_vsock_role.create(&loop, args, &d), 0),
+		cr_assert(lt(int,
+			     virtio_vsock_ops.create(&loop, args, virtio_no_fds,
+						     &d),
+			     0),
 			  "%s", bad[i]);
 		cr_assert(d == NULL);
 	}
 	loop_finish(&loop);
-	virtio_vsock_role.destroy(NULL);
+	virtio_vsock_ops.destroy(NULL);
 }
 
 Test(vsock_empty, without_a_feature_bit_it_is_a_stream)

@@ -390,7 +390,7 @@ static void setup(void)
 	power_add_source(&vm.power, &net0);
 	vm.nr_virtio = 1;
 	strcpy(vm.virtio[0].name, "net0");
-	vm.virtio[0].role = "net";
+	vm.virtio[0].type = &virtio_types[VIRTIO_TYPE_NET];
 	vm.virtio[0].mmio.resets = 3;
 	fill(&vm.power.stats);
 	cr_assert(eq(int, loop_init(&vm.loop), 0));
