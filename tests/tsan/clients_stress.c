@@ -90,14 +90,11 @@ static NO_TSAN void print_state(void)
 		p->pause_wanted, nr_requests(p->requests),
 		nr_requests(p->pauses),
 		pthread_mutex_trylock(&vm.power.lock) == 0 ? "free" : "taken");
-	(void)fprintf(
-		stderr,
-		"  notes: entered %d, census ok %d, undo %d, exit %d, old "
-		"exit %d; LPS0 entered %d, exit is old %d; census misses "
-		"%u, shallow %d\n",
-		p->note_entered, p->note_census_ok, p->note_undo,
-		p->note_lps0_exit, p->note_old_exit, p->lps0_entered,
-		p->exit_is_old, p->census_missing, p->census_shallow);
+	(void)fprintf(stderr,
+		      "  notes %#x; LPS0 %d, onset %d; census misses %u, "
+		      "shallow %d\n",
+		      p->notes, p->lps0, p->onset, p->census_missing,
+		      p->census_shallow);
 	for (unsigned int i = 0; i < p->nr_vcpus; i++)
 		(void)fprintf(stderr, "  vCPU %u: up %d, parked %d\n", i,
 			      p->vcpus[i].up, p->vcpus[i].parked);

@@ -14,30 +14,30 @@
 /* How late a vCPU's thread may be. */
 #define STALE_NS (1000 * POWER_NS_PER_MS)
 
-/* Something for the main loop. */
-static void notify_main(struct power *power)
+static void notify_main(struct power *power, enum power_note note)
 {
+	power->notes |= note;
 	power->ops->post(power->ctx);
 }
 
 /* The guest is back: what it is told of later, it has not been told of yet. */
-static void note_exit(struct power *power, bool *note)
+static void note_exit(struct power *power, enum power_note note)
 {
-	*note = true;
 	power->exit_ns = power->ops->now_ns(power->ctx);
-	notify_main(power);
+	notify_main(power, note);
 }
 
 /* The guest gives a sign of going to sleep, by itself or as it was asked to. */
 static void sign_of_sleep(struct power *power)
 {
 	if (power_move(power, POWER_EVENT_SIGN))
-		power->asked = false;
-	else if (power->step != POWER_STEP_PARKING || power->begun)
+		power->onset = POWER_ONSET_GUEST;
+	else if (power->step == POWER_STEP_PARKING &&
+		 power->onset == POWER_ONSET_ASKED)
+		power->onset = POWER_ONSET_OBEYED;
+	else
 		return;
-	power->begun = true;
-	power->note_entered = true;
-	notify_main(power);
+	notify_main(power, POWER_NOTE_ENTERED);
 }
 
 bool power_any_parked(const struct power *power)
@@ -105,8 +105,8 @@ void power_census_start(struct power *power, bool shallow)
  */
 static bool is_stale(struct power *power)
 {
-	return power->step == POWER_STEP_AWAKE && !power->lps0_entered &&
-	       power->exit_ns &&
+	return power->step == POWER_STEP_AWAKE &&
+	       power->lps0 != POWER_LPS0_IN && power->exit_ns &&
 	       power->ops->now_ns(power->ctx) - power->exit_ns < STALE_NS;
 }
 
@@ -114,7 +114,7 @@ static bool is_stale(struct power *power)
 static void maybe_census(struct power *power)
 {
 	if (power->step != POWER_STEP_PARKING || power->census_missing ||
-	    power->note_census_ok)
+	    power->notes & POWER_NOTE_QUIET)
 		return;
 	for (unsigned int i = 0; i < power->nr_vcpus; i++) {
 		const struct power_vcpu *v = &power->vcpus[i];
@@ -137,8 +137,7 @@ static void census_end(struct power *power)
 		running |= v->report == POWER_REPORT_RUNNING;
 	}
 	if (!pending && !running) {
-		power->note_census_ok = true;
-		notify_main(power);
+		notify_main(power, POWER_NOTE_QUIET);
 		return;
 	}
 	/*
@@ -146,8 +145,7 @@ static void census_end(struct power *power)
 	 * it restarts them before anyone runs.
 	 */
 	if (power->step != POWER_STEP_PARKING) {
-		power->note_undo = true;
-		notify_main(power);
+		notify_main(power, POWER_NOTE_BUSY);
 		return;
 	}
 	/*
@@ -245,14 +243,15 @@ static void park(struct power *power, unsigned int cpu)
 		}
 		/* In a pause nobody runs who could send an IPI. */
 		if (power->step != POWER_STEP_PARKING ||
-		    power->pause != POWER_PAUSE_OFF || power->note_census_ok ||
-		    power->census_shallow) {
+		    power->pause != POWER_PAUSE_OFF ||
+		    power->notes & POWER_NOTE_QUIET || power->census_shallow) {
 			(void)pthread_cond_wait(&power->cond, &power->lock);
 			continue;
 		}
 		if (wait_recheck(power) && deliverable(inspect(power, cpu)) &&
 		    power->generation == generation && !power->census_missing &&
-		    power->step == POWER_STEP_PARKING && !power->note_census_ok)
+		    power->step == POWER_STEP_PARKING &&
+		    !(power->notes & POWER_NOTE_QUIET))
 			break;
 	}
 	trace_end(power->trace, TRACE_VCPU(cpu), TRACE_PARK);
@@ -307,7 +306,7 @@ void power_s1(struct power *power, unsigned int cpu)
 		park(power, cpu);
 		/* Let go before it slept: nothing else tells that. */
 		if (power_state_of(power->step) == POWER_SUSPENDING)
-			note_exit(power, &power->note_lps0_exit);
+			note_exit(power, POWER_NOTE_EXIT);
 	}
 	stopping = power->stopping;
 	power_unlock(power);
@@ -378,24 +377,23 @@ void power_lps0(struct power *power, bool entry)
 {
 	power_lock(power);
 	if (entry) {
-		bool first = !power->lps0_entered;
+		bool first = power->lps0 != POWER_LPS0_IN;
 
-		power->lps0_entered = true;
-		power->exit_is_old = false;
+		power->lps0 = POWER_LPS0_IN;
 		sign_of_sleep(power);
 		if (first && power->step == POWER_STEP_PARKING) {
 			trace_instant(power->trace, TRACE_GUEST,
 				      TRACE_LPS0_ENTRY, NULL);
 			power_guest_does(power, TRACE_FREEZES_CPUS);
 		}
-	} else if (power->exit_is_old) {
-		power->exit_is_old = false;
-		note_exit(power, &power->note_old_exit);
-	} else if (power->lps0_entered) {
-		power->lps0_entered = false;
+	} else if (power->lps0 == POWER_LPS0_OLD) {
+		power->lps0 = POWER_LPS0_OUT;
+		note_exit(power, POWER_NOTE_OLD_EXIT);
+	} else if (power->lps0 == POWER_LPS0_IN) {
+		power->lps0 = POWER_LPS0_OUT;
 		power_guest_does(power, NULL);
 		trace_instant(power->trace, TRACE_GUEST, TRACE_LPS0_EXIT, NULL);
-		note_exit(power, &power->note_lps0_exit);
+		note_exit(power, POWER_NOTE_EXIT);
 	}
 	power_unlock(power);
 }

@@ -32,7 +32,6 @@ static bool devices_rest(enum power_step step)
 
 static void tell(struct power *power, bool paused)
 {
-	power->pause_told = paused;
 	trace_record(power->trace, paused ? TRACE_BEGIN : TRACE_END,
 		     TRACE_REQUEST, "paused", NULL, TRACE_NO_VALUE);
 	power->ops->paused(power->ctx, paused);
@@ -62,16 +61,16 @@ static void begin(struct power *power)
 /* The devices are back, or a sleep keeps them: the vCPUs may go. */
 static void is_off(struct power *power)
 {
+	bool was_on = power->pause == POWER_PAUSE_ENDING;
 	struct wake_source *source;
 
-	if (power->pause_told)
+	if (was_on)
 		power_stats_paused(&power->stats,
 				   power->ops->now_ns(power->ctx) -
 					   power->paused_at_ns);
 	set_pause(power, POWER_PAUSE_OFF);
 	power->ops->vcpus_release(power->ctx);
-	/* Not told: a device ended it before it was there. */
-	if (power->pause_told)
+	if (was_on)
 		tell(power, false);
 	else
 		power->ops->pause_failed(power->ctx);
@@ -86,9 +85,9 @@ static void is_off(struct power *power)
 }
 
 /* Clocks first, then devices, then vCPUs. */
-static void end(struct power *power)
+static void end(struct power *power, enum power_pause how)
 {
-	set_pause(power, POWER_PAUSE_ENDING);
+	set_pause(power, how);
 	power->ops->set_clock(power->ctx, power->freeze_clock);
 	power->freeze_clock = false;
 	if (power_get_step(power) == POWER_STEP_ASLEEP)
@@ -103,7 +102,7 @@ void power_pause_work(struct power *power)
 	    devices_rest(power_get_step(power)))
 		begin(power);
 	if (!power->pause_wanted && power->pause == POWER_PAUSE_ON)
-		end(power);
+		end(power, POWER_PAUSE_ENDING);
 }
 
 bool power_pause_quiesced(struct power *power, int r, const char *device)
@@ -116,7 +115,7 @@ bool power_pause_quiesced(struct power *power, int r, const char *device)
 		/* Back, and the reply names the device. */
 		power->pause_wanted = false;
 		power_pauses_end(power, POWER_FAILED, UINT64_MAX, device);
-		end(power);
+		end(power, POWER_PAUSE_FAILING);
 	}
 	power_pause_work(power);
 	return true;
@@ -124,7 +123,8 @@ bool power_pause_quiesced(struct power *power, int r, const char *device)
 
 bool power_pause_restarted(struct power *power)
 {
-	if (power->pause != POWER_PAUSE_ENDING)
+	if (power->pause != POWER_PAUSE_ENDING &&
+	    power->pause != POWER_PAUSE_FAILING)
 		return false;
 	is_off(power);
 	power_pause_work(power);

@@ -288,7 +288,7 @@ static void came_back(struct power *power)
 	power_lock(power);
 	moved = power_move(power, EVENT(CAME_BACK));
 	if (moved) {
-		power->note_census_ok = false;
+		power->notes &= ~POWER_NOTE_QUIET;
 		power_unpark_all(power);
 	}
 	power_unlock(power);
@@ -298,11 +298,10 @@ static void came_back(struct power *power)
 	/* Here it is what the launcher wanted. */
 	power_taken(power, &power->launcher);
 	power_tell(power, POWER_RUNNING, NULL);
-	if (power->wake_seen)
+	if (power->wake_source)
 		power_requests_end(power, POWER_ABORTED, NULL);
 	else if (power->requests)
 		timer_set(power, POWER_TIMER_REFUSED, REFUSED_NS);
-	power->wake_seen = false;
 	power->wake_source = NULL;
 }
 
@@ -311,7 +310,7 @@ void power_give_up(struct power *power)
 	bool idle;
 
 	power_lock(power);
-	idle = !power->lps0_entered && !power_any_parked(power) &&
+	idle = power->lps0 != POWER_LPS0_IN && !power_any_parked(power) &&
 	       power_move(power, EVENT(GIVEN_UP));
 	power_unlock(power);
 	if (!idle)
@@ -338,16 +337,14 @@ void power_resume(struct power *power, struct wake_source *source)
 		source->wakes += slept;
 	}
 	power_stats_woke(&power->stats, slept, now);
-	if (slept) {
+	if (slept)
 		power_presses_left(power);
-	}
 	if (source)
 		power_storm_count(power, source,
 				  slept ? now - power->slept_at_ns : 0);
 	power->wake_source = source;
 	if (!slept)
 		power_requests_end(power, POWER_ABORTED, NULL);
-	power->wake_seen = false;
 	power->wake_source = NULL;
 	trace_instant(power->trace, TRACE_POWER, TRACE_WAKE,
 		      source ? source->name : NULL);
@@ -362,7 +359,7 @@ static void restarted(struct power *power)
 	bool s1, lps0;
 
 	power_lock(power);
-	lps0 = power->lps0_entered;
+	lps0 = power->lps0 == POWER_LPS0_IN;
 	s1 = power->kind == POWER_SLEEP_S1 &&
 	     power_move(power, EVENT(S1_RETURN));
 	if (s1)
@@ -461,7 +458,6 @@ static void last_look(struct power *power)
 	power->cycles++;
 	power->slept_at_ns = power->ops->now_ns(power->ctx);
 	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
-	power->wake_seen = false;
 	power->wake_source = NULL;
 	power_tell(power, POWER_SUSPENDED, NULL);
 	power_requests_end(power, POWER_ASLEEP, NULL);
@@ -472,11 +468,11 @@ static void on_census_ok(struct power *power)
 	bool quiesce = false, last = false;
 
 	power_lock(power);
-	if (!power->note_census_ok) { /* the guest has come back since */
+	if (!(power->notes & POWER_NOTE_QUIET)) { /* it has come back since */
 		power_unlock(power);
 		return;
 	}
-	power->note_census_ok = false;
+	power->notes &= ~POWER_NOTE_QUIET;
 	if (power->step == STEP(PARKING))
 		quiesce = power_move(power, EVENT(QUIET));
 	else
@@ -502,10 +498,8 @@ static void on_entered(struct power *power)
 	}
 	if (power_get_state(power) != POWER_SUSPENDING)
 		return;
-	if (!power->requests) {
-		power->wake_seen = false;
+	if (!power->requests)
 		power->wake_source = NULL;
-	}
 	power->press_wanted = false; /* it went by itself */
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
 	if (power->told != POWER_SUSPENDING)
@@ -518,10 +512,14 @@ static void on_entered(struct power *power)
 	power_request_overtaken(power);
 }
 
-static void on_lps0_exit(struct power *power, uint64_t exit_ns)
+/* The guest came back at @exit_ns; @again: and has left again since. */
+static void on_lps0_exit(struct power *power, uint64_t exit_ns, bool again)
 {
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	stats_running(power);
 	power_sources_delivered(power, exit_ns);
+	if (again)
+		return;
+	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
 	if (power_get_step(power) == STEP(RELEASED) &&
 	    power_step_on(power, EVENT(CAME_BACK)))
 		woken(power);
@@ -533,35 +531,27 @@ static void on_lps0_exit(struct power *power, uint64_t exit_ns)
 
 void power_poll(struct power *power)
 {
-	bool entered, ok, undoing, exited, old_exit, overtaken;
+	unsigned int notes;
 	uint64_t exit_ns;
+	bool again;
 
 	power_lock(power);
-	entered = power->note_entered;
-	/* Stays until it is acted upon, which is not in a pause. */
-	ok = power->note_census_ok && power->pause == POWER_PAUSE_OFF;
-	undoing = power->note_undo;
-	exited = power->note_lps0_exit;
-	old_exit = power->note_old_exit;
-	power->note_entered = false;
-	power->note_undo = false;
-	power->note_lps0_exit = false;
-	power->note_old_exit = false;
-	overtaken = exited && power->lps0_entered;
+	notes = power->notes;
+	/* It stays until it is acted upon, which is not in a pause. */
+	power->notes &= POWER_NOTE_QUIET;
+	if (power->pause != POWER_PAUSE_OFF)
+		notes &= ~POWER_NOTE_QUIET;
+	again = !(notes & POWER_NOTE_EXIT) || power->lps0 == POWER_LPS0_IN;
 	exit_ns = power->exit_ns;
 	power_unlock(power);
 
-	if (exited || old_exit)
-		stats_running(power);
-	if (overtaken || old_exit) /* the next sleep has begun already */
-		power_sources_delivered(power, exit_ns);
-	if (exited && !overtaken)
-		on_lps0_exit(power, exit_ns);
-	if (entered)
+	if (notes & (POWER_NOTE_EXIT | POWER_NOTE_OLD_EXIT))
+		on_lps0_exit(power, exit_ns, again);
+	if (notes & POWER_NOTE_ENTERED)
 		on_entered(power);
-	if (undoing)
+	if (notes & POWER_NOTE_BUSY)
 		undo(power, EVENT(BUSY));
-	if (ok)
+	if (notes & POWER_NOTE_QUIET)
 		on_census_ok(power);
 	power_pause_work(power);
 }
@@ -570,7 +560,7 @@ void power_poll(struct power *power)
 
 static void shallow_look(struct power *power)
 {
-	bool parked, awake;
+	bool parked, lps0, awake;
 
 	power_lock(power);
 	if (power->step != STEP(PARKING) || power->pause != POWER_PAUSE_OFF) {
@@ -579,10 +569,11 @@ static void shallow_look(struct power *power)
 	}
 	parked = power_any_parked(power);
 	/* A vCPU may have gone down without a read; or none has a C2. */
-	if (!power->census_missing && !power->note_census_ok &&
-	    (parked || power->lps0_entered))
+	lps0 = power->lps0 == POWER_LPS0_IN;
+	if (!power->census_missing && !(power->notes & POWER_NOTE_QUIET) &&
+	    (parked || lps0))
 		power_census_start(power, !parked);
-	awake = power->begun && !parked && !power->lps0_entered;
+	awake = power->onset != POWER_ONSET_ASKED && !parked && !lps0;
 	power_unlock(power);
 	/* A guest without LPS0 that reads the port no more: not one that does
 	 * so now and then while its last CPU is on its way. */

@@ -85,13 +85,38 @@ enum power_pause {
 	POWER_PAUSE_OFF,
 	POWER_PAUSE_STARTING, /* vCPUs are held, devices are being stopped */
 	POWER_PAUSE_ON,
-	POWER_PAUSE_ENDING, /* devices are being restarted */
+	POWER_PAUSE_ENDING,  /* devices are being restarted */
+	POWER_PAUSE_FAILING, /* the same, and it has never been on */
 };
 
 enum power_sleep {
 	POWER_SLEEP_S2IDLE,  /* C2: the guest's timekeeping is frozen */
 	POWER_SLEEP_SHALLOW, /* halted without C2: MONOTONIC goes on */
 	POWER_SLEEP_S1,
+};
+
+/* Whose idea the sleep is that SUSPENDING began. */
+enum power_onset {
+	POWER_ONSET_GUEST,  /* the guest's */
+	POWER_ONSET_ASKED,  /* a client's; the guest has given no sign yet */
+	POWER_ONSET_OBEYED, /* a client's; and the guest has */
+};
+
+/* LPS0, as the guest has told it. */
+enum power_lps0_state {
+	POWER_LPS0_OUT,
+	POWER_LPS0_IN,	/* entry came, exit has not */
+	POWER_LPS0_OLD, /* the same, but the exit ends a former sleep */
+};
+
+/* What vCPU threads tell the main loop; bits of struct power's notes. */
+enum power_note {
+	POWER_NOTE_ENTERED = 1U << 0, /* SUSPENDING began by itself */
+	POWER_NOTE_QUIET = 1U << 1,   /* a census ended quiet */
+	POWER_NOTE_BUSY = 1U << 2,    /* one after quiescing did not */
+	/* LPS0 exit; or S1 ended before it was a sleep. */
+	POWER_NOTE_EXIT = 1U << 3,
+	POWER_NOTE_OLD_EXIT = 1U << 4, /* LPS0 exit of a former sleep */
 };
 
 enum power_timer {
@@ -251,17 +276,10 @@ struct power {
 	const char *census_name; /* of the one that runs, in the trace */
 	const char *guest_span;	 /* what the guest does, as the trace has it */
 
-	/* Notices from vCPU threads, taken by power_poll(). */
-	bool note_entered;   /* SUSPENDING began by itself */
-	bool note_census_ok; /* a census ended quiet */
-	bool note_undo;	     /* a census after quiescing found something */
-	bool note_lps0_exit; /* or S1 ended before it was a sleep */
-	bool note_old_exit;  /* LPS0 exit of a sleep before the request */
-	uint64_t exit_ns;    /* when the guest came to the last of these two */
-	bool lps0_entered;   /* entry came, exit has not */
-	bool exit_is_old;    /* the exit to come belongs to a former sleep */
-	bool begun; /* SUSPENDING: the guest itself gave a sign of it */
-	bool asked; /* it was asked to, and did not begin by itself */
+	unsigned int notes; /* enum power_note; taken by power_poll() */
+	uint64_t exit_ns;   /* when the guest came to its last exit note */
+	enum power_lps0_state lps0;
+	enum power_onset onset;
 
 	/* Main loop only. */
 	struct wake_source *sources;
@@ -275,7 +293,6 @@ struct power {
 	struct power_request *requests;
 	struct power_request *pauses; /* who waits to be told of a pause */
 	bool pause_wanted;
-	bool pause_told;
 	bool pause_forced; /* a device that does not stop does not end it */
 	bool freeze_clock;
 	uint64_t paused_at_ns;
@@ -283,8 +300,7 @@ struct power {
 	unsigned int unwanted;
 	uint64_t unwanted_until_ns;
 	enum power_state told; /* the state last given to ops->event */
-	bool wake_seen;	       /* a source fired since the sleep began */
-	struct wake_source *wake_source; /* the one that did */
+	struct wake_source *wake_source; /* fired since the sleep began */
 	unsigned int shallow_tries;
 	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */

@@ -58,7 +58,7 @@ void power_request_done(struct power *power, struct power_request *req,
 	/* Else a vCPU thread may be writing it. */
 	if (outcome == POWER_ASLEEP) {
 		req->kind = power->kind;
-		req->by_itself = !power->asked;
+		req->by_itself = power->onset == POWER_ONSET_GUEST;
 	}
 	power_stats_request(&power->stats, outcome);
 	trace_record(power->trace, TRACE_END, TRACE_REQUEST, TRACE_SUSPEND,
@@ -80,8 +80,9 @@ static bool gave_sign(struct power *power)
 	bool sign;
 
 	power_lock(power);
-	sign = power->step != POWER_STEP_PARKING || power->begun ||
-	       power->lps0_entered || power_any_parked(power);
+	sign = power->step != POWER_STEP_PARKING ||
+	       power->onset != POWER_ONSET_ASKED ||
+	       power->lps0 == POWER_LPS0_IN || power_any_parked(power);
 	power_unlock(power);
 	return sign || power->devices_gone;
 }
@@ -177,14 +178,13 @@ void power_requests_deadline(struct power *power)
 bool power_sleeps_by_itself(struct power *power)
 {
 	enum power_state state;
-	bool asked;
+	bool own;
 
 	power_lock(power);
 	state = power_state_of(power->step);
-	asked = power->asked;
+	own = power->onset == POWER_ONSET_GUEST;
 	power_unlock(power);
-	return !asked &&
-	       (state == POWER_SUSPENDING || state == POWER_SUSPENDED);
+	return own && (state == POWER_SUSPENDING || state == POWER_SUSPENDED);
 }
 
 bool power_press(struct power *power)
@@ -196,13 +196,13 @@ bool power_press(struct power *power)
 	power_lock(power);
 	awake = power_move(power, POWER_EVENT_PRESS);
 	if (awake) {
-		power->begun = false;
-		power->asked = true;
+		power->onset = POWER_ONSET_ASKED;
 		/* A slow guest may be on its way out of the last sleep. */
-		power->exit_is_old |= power->lps0_entered;
-		power->lps0_entered = false;
-		power->note_old_exit |= power->note_lps0_exit;
-		power->note_lps0_exit = false;
+		if (power->lps0 == POWER_LPS0_IN)
+			power->lps0 = POWER_LPS0_OLD;
+		if (power->notes & POWER_NOTE_EXIT)
+			power->notes |= POWER_NOTE_OLD_EXIT;
+		power->notes &= ~POWER_NOTE_EXIT;
 	}
 	power_unlock(power);
 	if (!awake)
@@ -215,7 +215,6 @@ bool power_press(struct power *power)
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
 	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	power->wake_seen = false;
 	power->wake_source = NULL;
 	power_stats_begun(&power->stats, POWER_BY_REQUEST,
 			  power->ops->now_ns(power->ctx));
@@ -307,16 +306,16 @@ int power_cancel(struct power *power)
 	enum power_state state;
 	uint64_t until = last_deadline(power);
 	unsigned int presses = power->presses;
-	bool begun;
+	bool asked;
 	int r = 0;
 
 	power_requests_end(power, POWER_CANCELLED, NULL);
 	power_pauses_end(power, POWER_CANCELLED, UINT64_MAX, NULL);
 	power_lock(power);
 	state = power_state_of(power->step);
-	begun = power->begun;
+	asked = power->onset == POWER_ONSET_ASKED;
 	power_unlock(power);
-	if (state == POWER_SUSPENDING && !begun) {
+	if (state == POWER_SUSPENDING && asked) {
 		/* What was pressed is out and cannot be taken back. */
 		power->unwanted = presses;
 		power->unwanted_until_ns = until;

@@ -50,7 +50,8 @@ static bool asleep(struct power *power)
 		ret = true;
 		break;
 	case POWER_SUSPENDING:
-		ret = power->lps0_entered || power->step != POWER_STEP_PARKING;
+		ret = power->lps0 == POWER_LPS0_IN ||
+		      power->step != POWER_STEP_PARKING;
 		break;
 	default:
 		ret = false;
@@ -143,10 +144,8 @@ bool power_wake(struct power *power, struct wake_source *source)
 		break;
 	case POWER_SUSPENDING:
 		/* The census or the last look finds it. */
-		if (noticed) {
-			power->wake_seen = true;
+		if (noticed)
 			power->wake_source = source;
-		}
 		break;
 	case POWER_RUNNING:
 	case POWER_RESUMING:

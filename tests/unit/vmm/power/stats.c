@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vmm/power/stats.h: histograms, names, and what the coordinator counts. */
-#include "tests/lib/power_test.h"
 #include "vmm/power/stats.h"
+#include "tests/lib/power_test.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -197,8 +197,8 @@ static void press_and_sleep(struct answer *a)
 static void lps0_exit(void)
 {
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m,
-		    m.power.told == POWER_RUNNING && !m.power.note_lps0_exit);
+	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING &&
+				!(m.power.notes & POWER_NOTE_EXIT));
 }
 
 Test(power_stats_of, a_requested_sleep_and_its_wake_up)
@@ -268,7 +268,7 @@ Test(power_stats_of, an_exit_after_the_next_request_ends_the_old_wake_up)
 	model_pm1_clear(&m, BUTTONS);
 	m.now_ns += SECOND;
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, !m.power.note_old_exit);
+	MODEL_UNTIL(&m, !(m.power.notes & POWER_NOTE_OLD_EXIT));
 	cr_assert(eq(u64, s->wake_running.count, 1));
 	cr_assert(eq(u64, s->wake_running.sum_ns, SECOND + 200 * NS_PER_MS));
 	m.now_ns += SECOND;
