@@ -13,6 +13,7 @@
 
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/timer_heap.h"
 
 #define NS_PER_SEC 1000000000ULL
 
@@ -124,7 +125,8 @@ static void on_stop(struct loop_source *src, uint32_t events)
 /* Sets the timerfd to the first deadline, only when that has changed. */
 static void timer_program(struct loop *loop)
 {
-	uint64_t want = loop->timers ? loop->timers->deadline_ns : 0;
+	const struct loop_timer *first = loop->timers.first;
+	uint64_t want = first ? first->deadline_ns : 0;
 	struct itimerspec its = { 0 };
 
 	if (want == loop->timer_set_ns)
@@ -143,12 +145,11 @@ static void on_timer(struct loop_source *src, uint32_t events)
 	/* Nobody else has it, so its O_NONBLOCK holds. */
 	(void)!read(loop->timer_fd, &expirations, sizeof(expirations));
 	loop->timer_set_ns = 0;
-	while (loop->timers && loop->timers->deadline_ns <= now) {
-		struct loop_timer *t = loop->timers;
+	while (loop->timers.first && loop->timers.first->deadline_ns <= now) {
+		struct loop_timer *t = loop->timers.first;
 
-		loop->timers = t->next;
+		timer_heap_remove(&loop->timers, t);
 		t->deadline_ns = 0;
-		t->next = NULL;
 		if (loop->watched)
 			watch_begin(loop, t->name, watch_end(loop));
 		t->fn(t);
@@ -197,7 +198,7 @@ void loop_finish(struct loop *loop)
 	fd_close(&loop->epoll_fd);
 	fd_close(&loop->timer_fd);
 	fd_close(&loop->stop_fd);
-	loop->timers = NULL;
+	loop->timers.first = NULL;
 }
 
 int loop_add_named(struct loop *loop, struct loop_source *src, int fd,
@@ -318,18 +319,12 @@ void loop_timer_set_named(struct loop *loop, struct loop_timer *timer,
 			  void (*fn)(struct loop_timer *timer),
 			  const char *name)
 {
-	struct loop_timer **p;
-
-	loop_timer_cancel(loop, timer);
+	if (timer->deadline_ns)
+		timer_heap_remove(&loop->timers, timer);
 	timer->deadline_ns = time_boot_ns() + delay_ns;
 	timer->fn = fn;
 	timer->name = name;
-	for (p = &loop->timers; *p; p = &(*p)->next) {
-		if ((*p)->deadline_ns > timer->deadline_ns)
-			break;
-	}
-	timer->next = *p;
-	*p = timer;
+	timer_heap_insert(&loop->timers, timer);
 	timer_program(loop);
 }
 
@@ -337,14 +332,11 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 {
 	if (!timer->deadline_ns)
 		return;
-	for (struct loop_timer **p = &loop->timers; *p; p = &(*p)->next) {
-		if (*p != timer)
-			continue;
-		*p = timer->next;
-		break;
-	}
 	timer->deadline_ns = 0;
-	timer->next = NULL;
+	/* A loop that has ended has forgotten its timers. */
+	if (!loop->timers.first)
+		return;
+	timer_heap_remove(&loop->timers, timer);
 	timer_program(loop);
 }
 

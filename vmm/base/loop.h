@@ -43,7 +43,14 @@ struct loop_timer {
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0 = not armed */
 	const char *name;     /* "file.c:fn" */
 	void (*fn)(struct loop_timer *timer);
-	struct loop_timer *next; /* in the loop's list, by deadline */
+	/* Of the loop's heap, see vmm/base/timer_heap.h. */
+	struct loop_timer *child, *next, *prev;
+	uint64_t seq; /* of those with one deadline, the first armed is first */
+};
+
+struct timer_heap {
+	struct loop_timer *first; /* the next to fire, or NULL */
+	uint64_t next_seq;
 };
 
 #define LOOP_BATCH    16
@@ -70,7 +77,7 @@ struct loop {
 	struct loop_source timer_src;
 	int timer_fd;
 	uint64_t timer_set_ns; /* what the timerfd is set to; 0 = disarmed */
-	struct loop_timer *timers;
+	struct timer_heap timers;
 	struct loop_source *resting;
 	struct loop_timer rest_timer;
 	bool stopped;

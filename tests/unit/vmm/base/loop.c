@@ -152,7 +152,7 @@ Test(loop, timers_fire_once_in_order_of_their_deadlines)
 	cr_assert(eq(uint, a.order, 2));
 	cr_assert(eq(uint, c.order, 3));
 	cr_assert(zero(u64, a.timer.deadline_ns));
-	cr_assert(loop.timers == NULL);
+	cr_assert(loop.timers.first == NULL);
 	cr_assert(zero(u64, loop.timer_set_ns));
 }
 
@@ -176,7 +176,7 @@ Test(loop, timer_may_arm_itself_anew)
 	loop_timer_set(&loop, &a.timer, 0, on_timer);
 	while (a.calls < 4)
 		cr_assert(zero(int, loop_turn(&loop, -1)));
-	cr_assert(loop.timers == NULL);
+	cr_assert(loop.timers.first == NULL);
 }
 
 Test(loop, cancelled_timer_does_not_fire_and_disarms_the_fd)
@@ -269,7 +269,7 @@ Test(loop, a_paced_source_that_is_always_ready_rests_and_others_go_on)
 	flood.calls = 0;
 	cr_assert(zero(int, loop_turn(&loop, 20)));
 	cr_assert(zero(uint, flood.calls));
-	cr_assert(eq(ptr, loop.timers, NULL));
+	cr_assert(eq(ptr, loop.timers.first, NULL));
 }
 
 Test(loop, a_source_may_be_removed_while_it_rests)

@@ -663,7 +663,7 @@ Test(control, without_fds_to_spare_clients_wait_and_the_loop_does_not_spin)
 	/* The client still waits, yet nothing is ready but a timer, later. */
 	cr_assert(eq(int, epoll_wait(loop.epoll_fd, loop.batch, LOOP_BATCH, 0),
 		     0));
-	cr_assert(ne(ptr, loop.timers, NULL));
+	cr_assert(ne(ptr, loop.timers.first, NULL));
 	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &limit), 0));
 	json_decref(hear(fd));
 	check_alive(fd);
@@ -932,7 +932,7 @@ Test(control, an_idle_server_does_not_wake_up)
 	/* Nothing is ready: neither sockets nor timers. */
 	cr_assert(eq(int, epoll_wait(loop.epoll_fd, loop.batch, LOOP_BATCH, 0),
 		     0));
-	cr_assert(eq(ptr, loop.timers, NULL));
+	cr_assert(eq(ptr, loop.timers.first, NULL));
 	close(fd);
 }
 
