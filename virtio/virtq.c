@@ -447,7 +447,7 @@ bool virtq_signal(struct virtq *vq)
 	if (vq->broken || !vq->running || !interrupt_wanted(vq))
 		return false;
 	if (vq->page)
-		regpage_raise(vq->page, VIRTIO_INT_USED);
+		regpage_raise(vq->page, VIRTIO_MMIO_INT_VRING);
 	if (vq->call_fd >= 0)
 		fd_event_signal(vq->call_fd);
 	return true;

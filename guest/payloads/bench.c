@@ -30,10 +30,10 @@ static void marker(const char *what, const char *name)
 /* What an interrupt handler does, once a request. */
 static void acknowledge(struct vio_dev *dev)
 {
-	uint32_t bits = vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG);
+	uint32_t bits = vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS);
 
 	if (bits)
-		vio_write(dev, VIRTIO_MMIO_INT_ACK_REG, bits);
+		vio_write(dev, VIRTIO_MMIO_INTERRUPT_ACK, bits);
 }
 
 static void wait_used(struct vio_queue *q, uint16_t want)

@@ -28,31 +28,31 @@ struct reg_expect {
 };
 
 static const struct reg_expect after_reset[] = {
-	{ "magic", VIRTIO_MMIO_MAGIC, 0x74726976 },
-	{ "version", VIRTIO_MMIO_VERSION_REG, 2 },
-	{ "status", VIRTIO_MMIO_STATUS_REG, 0 },
-	{ "interrupt-status", VIRTIO_MMIO_INT_STATUS_REG, 0 },
-	{ "queue-ready", VIRTIO_MMIO_QUEUE_READY_REG, 0 },
+	{ "magic", VIRTIO_MMIO_MAGIC_VALUE, 0x74726976 },
+	{ "version", VIRTIO_MMIO_VERSION, 2 },
+	{ "status", VIRTIO_MMIO_STATUS, 0 },
+	{ "interrupt-status", VIRTIO_MMIO_INTERRUPT_STATUS, 0 },
+	{ "queue-ready", VIRTIO_MMIO_QUEUE_READY, 0 },
 	/* write-only registers */
-	{ "features-sel", VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0 },
-	{ "driver-features", VIRTIO_MMIO_DRIVER_FEATURES_REG, 0 },
-	{ "driver-features-sel", VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 0 },
-	{ "queue-sel", VIRTIO_MMIO_QUEUE_SEL_REG, 0 },
-	{ "queue-size", VIRTIO_MMIO_QUEUE_SIZE_REG, 0 },
-	{ "queue-notify", VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0 },
-	{ "interrupt-ack", VIRTIO_MMIO_INT_ACK_REG, 0 },
-	{ "queue-desc-low", VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0 },
-	{ "queue-desc-high", VIRTIO_MMIO_QUEUE_DESC_HI_REG, 0 },
-	{ "queue-driver-low", VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, 0 },
-	{ "queue-driver-high", VIRTIO_MMIO_QUEUE_DRIVER_HI_REG, 0 },
-	{ "queue-device-low", VIRTIO_MMIO_QUEUE_DEVICE_LO_REG, 0 },
-	{ "queue-device-high", VIRTIO_MMIO_QUEUE_DEVICE_HI_REG, 0 },
+	{ "features-sel", VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0 },
+	{ "driver-features", VIRTIO_MMIO_DRIVER_FEATURES, 0 },
+	{ "driver-features-sel", VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0 },
+	{ "queue-sel", VIRTIO_MMIO_QUEUE_SEL, 0 },
+	{ "queue-size", VIRTIO_MMIO_QUEUE_NUM, 0 },
+	{ "queue-notify", VIRTIO_MMIO_QUEUE_NOTIFY, 0 },
+	{ "interrupt-ack", VIRTIO_MMIO_INTERRUPT_ACK, 0 },
+	{ "queue-desc-low", VIRTIO_MMIO_QUEUE_DESC_LOW, 0 },
+	{ "queue-desc-high", VIRTIO_MMIO_QUEUE_DESC_HIGH, 0 },
+	{ "queue-driver-low", VIRTIO_MMIO_QUEUE_AVAIL_LOW, 0 },
+	{ "queue-driver-high", VIRTIO_MMIO_QUEUE_AVAIL_HIGH, 0 },
+	{ "queue-device-low", VIRTIO_MMIO_QUEUE_USED_LOW, 0 },
+	{ "queue-device-high", VIRTIO_MMIO_QUEUE_USED_HIGH, 0 },
 	/* no shared memory region: all ones, never 0 */
-	{ "shm-len-low", VIRTIO_MMIO_SHM_LEN_LO_REG, 0xffffffff },
-	{ "shm-len-high", VIRTIO_MMIO_SHM_LEN_HI_REG, 0xffffffff },
-	{ "shm-base-low", VIRTIO_MMIO_SHM_BASE_LO_REG, 0xffffffff },
-	{ "shm-base-high", VIRTIO_MMIO_SHM_BASE_HI_REG, 0xffffffff },
-	{ "queue-reset", VIRTIO_MMIO_QUEUE_RESET_REG, 0 },
+	{ "shm-len-low", VIRTIO_MMIO_SHM_LEN_LOW, 0xffffffff },
+	{ "shm-len-high", VIRTIO_MMIO_SHM_LEN_HIGH, 0xffffffff },
+	{ "shm-base-low", VIRTIO_MMIO_SHM_BASE_LOW, 0xffffffff },
+	{ "shm-base-high", VIRTIO_MMIO_SHM_BASE_HIGH, 0xffffffff },
+	{ "queue-reset", VIRTIO_MMIO_QUEUE_RESET, 0 },
 	{ "legacy-guest-page-size", 0x028, 0 },
 	{ "legacy-queue-align", 0x03c, 0 },
 	{ "legacy-queue-pfn", 0x040, 0 },
@@ -85,12 +85,12 @@ static void test_feature_words(struct vio_dev *dev)
 	/* 41 and 42 mean nothing on mmio without an option that says so. */
 	check("no-admin-queue-offered", !(offered & VIO_BIT(41)));
 	for (uint32_t sel = 2; sel < 6; sel++) {
-		vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, sel);
-		beyond |= vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG);
+		vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL, sel);
+		beyond |= vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES);
 	}
-	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0xffffffff);
-	beyond |= vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG);
-	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0xffffffff);
+	beyond |= vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES);
+	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
 	check_eq("feature-words-beyond-64-bits-are-0", beyond, 0);
 }
 
@@ -100,15 +100,15 @@ static void test_queue_sel(struct vio_dev *dev)
 	uint32_t seen = 0;
 
 	vio_begin(dev, 0);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, 0);
 	check("queue-0-has-a-size",
-	      vio_read(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG) != 0);
+	      vio_read(dev, VIRTIO_MMIO_QUEUE_NUM_MAX) != 0);
 	for (size_t i = 0; i < ARRAY_SIZE(beyond); i++) {
-		vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, beyond[i]);
-		seen |= vio_read(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG);
-		vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, 8);
-		vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 1);
-		seen |= vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG);
+		vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, beyond[i]);
+		seen |= vio_read(dev, VIRTIO_MMIO_QUEUE_NUM_MAX);
+		vio_write(dev, VIRTIO_MMIO_QUEUE_NUM, 8);
+		vio_write(dev, VIRTIO_MMIO_QUEUE_READY, 1);
+		seen |= vio_read(dev, VIRTIO_MMIO_QUEUE_READY);
 	}
 	check_eq("queues-out-of-range-read-0", seen, 0);
 }
@@ -116,11 +116,11 @@ static void test_queue_sel(struct vio_dev *dev)
 /* Config space by bytes, halves and words gives the same. */
 static void test_config_widths(struct vio_dev *dev)
 {
-	uint64_t at = dev->base + VIRTIO_MMIO_CONFIG_SPACE;
+	uint64_t at = dev->base + VIRTIO_MMIO_CONFIG;
 	uint32_t before, after;
 	bool ok = true;
 
-	before = vio_read(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	before = vio_read(dev, VIRTIO_MMIO_CONFIG_GENERATION);
 	for (uint32_t i = 0; i < 16; i += 4) {
 		uint32_t word = mmio_read32(at + i);
 		uint32_t halves = mmio_read16(at + i) |
@@ -131,7 +131,7 @@ static void test_config_widths(struct vio_dev *dev)
 			bytes |= (uint32_t)mmio_read8(at + i + b) << 8 * b;
 		ok = ok && word == halves && word == bytes;
 	}
-	after = vio_read(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	after = vio_read(dev, VIRTIO_MMIO_CONFIG_GENERATION);
 	check("config-reads-of-every-width-agree", ok);
 	check_eq("config-generation-is-stable", after, before);
 }
@@ -143,12 +143,12 @@ static void test_reset_clears(struct vio_dev *dev, uint32_t nr_queues)
 	check("handshake", vio_start(dev, 0, nr_queues));
 	check("reset-reads-0-at-once", vio_reset(dev));
 	for (uint32_t i = 0; i < nr_queues; i++) {
-		vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, i);
-		ready |= vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG);
+		vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, i);
+		ready |= vio_read(dev, VIRTIO_MMIO_QUEUE_READY);
 	}
 	check_eq("reset-clears-queue-ready", ready, 0);
 	check_eq("reset-clears-interrupt-status",
-		 vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG), 0);
+		 vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 }
 
 static void test_transport(struct vio_dev *dev, uint32_t nr_queues)
@@ -445,7 +445,7 @@ static void test_net(struct vio_dev *dev)
 		return;
 	}
 	for (uint32_t i = 0; i < 6; i++)
-		mac[i] = mmio_read8(dev->base + VIRTIO_MMIO_CONFIG_SPACE + i);
+		mac[i] = mmio_read8(dev->base + VIRTIO_MMIO_CONFIG + i);
 	check("net-mac-is-unicast", !(mac[0] & 1));
 	check_eq("net-mtu",
 		 vio_offered(dev) & VIO_BIT(VIRTIO_NET_F_MTU)

@@ -47,7 +47,8 @@ static void phase_blk(struct vio_dev *dev)
 		vio_kick(dev, 0);
 		while (*used != q->avail_idx)
 			barrier();
-		vio_write(dev, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+		vio_write(dev, VIRTIO_MMIO_INTERRUPT_ACK,
+			  VIRTIO_MMIO_INT_VRING);
 		ok += status == VIRTIO_BLK_S_OK;
 	}
 	marker("END", "blk-reads");
@@ -66,12 +67,11 @@ void payload_main(void)
 		done();
 		return;
 	}
-	phase_reads(dev, "magic", VIRTIO_MMIO_MAGIC);
-	phase_reads(dev, "interrupt-status", VIRTIO_MMIO_INT_STATUS_REG);
-	phase_reads(dev, "status", VIRTIO_MMIO_STATUS_REG);
-	phase_reads(dev, "config-generation",
-		    VIRTIO_MMIO_CONFIG_GENERATION_REG);
-	phase_reads(dev, "config-space", VIRTIO_MMIO_CONFIG_SPACE);
+	phase_reads(dev, "magic", VIRTIO_MMIO_MAGIC_VALUE);
+	phase_reads(dev, "interrupt-status", VIRTIO_MMIO_INTERRUPT_STATUS);
+	phase_reads(dev, "status", VIRTIO_MMIO_STATUS);
+	phase_reads(dev, "config-generation", VIRTIO_MMIO_CONFIG_GENERATION);
+	phase_reads(dev, "config-space", VIRTIO_MMIO_CONFIG);
 	phase_blk(dev);
 	done();
 }

@@ -108,7 +108,7 @@ void payload_main(void)
 	result("needs-reset", why);
 	print("%s\n",
 	      requests[0].data[0] == PATTERN_READ ? "IN-FLIGHT" : "FINISHED");
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_STATUS, 0);
 	check("status-reads-0", vio_status(dev) == 0);
 	memcpy(before, requests[0].data, BLOCK);
 	print("RESET read=%s\n", before[0] == PATTERN_READ ? "never" : "late");

@@ -66,8 +66,8 @@ const char *hostile_expect_reset(struct vio_dev *dev, uint16_t head)
 	vio_kick(dev, target->queue);
 	if (!vio_wait_needs_reset(dev))
 		return "no DEVICE_NEEDS_RESET";
-	while (!(vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) &
-		 VIRTIO_INT_CONFIG)) {
+	while (!(vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS) &
+		 VIRTIO_MMIO_INT_CONFIG)) {
 		if (deadline_over(&d))
 			return "no configuration change interrupt";
 	}
@@ -121,7 +121,8 @@ static const char *recover(struct vio_dev *dev)
 {
 	if (!hostile_start(dev, 0))
 		return "does not start again";
-	if (vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) & VIRTIO_INT_CONFIG)
+	if (vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS) &
+	    VIRTIO_MMIO_INT_CONFIG)
 		return "interrupt status survived the reset";
 	return hostile_expect_works(dev);
 }
@@ -252,7 +253,8 @@ void hostile_flood(struct vio_dev *dev)
 		vio_kick(dev, target->queue);
 		if (*(volatile uint16_t *)&q->used->idx == used)
 			continue;
-		vio_write(witness, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+		vio_write(witness, VIRTIO_MMIO_INTERRUPT_ACK,
+			  VIRTIO_MMIO_INT_VRING);
 		answers++;
 		if (i + 1 - begun > most)
 			most = i + 1 - begun;

@@ -20,23 +20,23 @@ static bool begin_unready(struct vio_dev *dev)
 
 static bool takes_ready(struct vio_dev *dev, uint32_t value)
 {
-	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, value);
-	return vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) != 0;
+	vio_write(dev, VIRTIO_MMIO_QUEUE_READY, value);
+	return vio_read(dev, VIRTIO_MMIO_QUEUE_READY) != 0;
 }
 
 static const char *bad_sizes(struct vio_dev *dev)
 {
 	uint32_t max;
 
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
-	max = vio_read(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, target->queue);
+	max = vio_read(dev, VIRTIO_MMIO_QUEUE_NUM_MAX);
 	const uint32_t sizes[] = { 0,	      3,	max + 1,   max * 2,
 				   65536 + 8, 1U << 31, 0xffffffff };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		if (!begin_unready(dev))
 			return "handshake";
-		vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, sizes[i]);
+		vio_write(dev, VIRTIO_MMIO_QUEUE_NUM, sizes[i]);
 		if (takes_ready(dev, 1))
 			return "took a queue size it must refuse";
 	}
@@ -48,19 +48,19 @@ static const char *bad_addresses(struct vio_dev *dev)
 	const struct {
 		uint32_t reg, lo, hi;
 	} bad[] = {
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0x200008, 0 },
-		{ VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, 0x200001, 0 },
-		{ VIRTIO_MMIO_QUEUE_DEVICE_LO_REG, 0x200002, 0 },
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0xfffffff0, 0xffffffff },
-		{ VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, 0xfffffffe, 0xffffffff },
-		{ VIRTIO_MMIO_QUEUE_DEVICE_LO_REG, 0xfffffffc, 0xffffffff },
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG, LAYOUT_VIRTIO_BASE, 0 },
-		{ VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, LAYOUT_LAPIC, 0 },
-		{ VIRTIO_MMIO_QUEUE_DEVICE_LO_REG,
-		  (uint32_t)runtime_ram_end() - 4, 0 },
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG,
-		  (uint32_t)runtime_ram_end() - 16, 0 },
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0, 0x00100000 },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, 0x200008, 0 },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_LOW, 0x200001, 0 },
+		{ VIRTIO_MMIO_QUEUE_USED_LOW, 0x200002, 0 },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, 0xfffffff0, 0xffffffff },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_LOW, 0xfffffffe, 0xffffffff },
+		{ VIRTIO_MMIO_QUEUE_USED_LOW, 0xfffffffc, 0xffffffff },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, LAYOUT_VIRTIO_BASE, 0 },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_LOW, LAYOUT_LAPIC, 0 },
+		{ VIRTIO_MMIO_QUEUE_USED_LOW, (uint32_t)runtime_ram_end() - 4,
+		  0 },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, (uint32_t)runtime_ram_end() - 16,
+		  0 },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, 0, 0x00100000 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -80,12 +80,11 @@ static const char *overlapping_rings(struct vio_dev *dev)
 
 	if (!begin_unready(dev))
 		return "handshake";
-	vio_write(dev, VIRTIO_MMIO_QUEUE_DRIVER_LO_REG,
+	vio_write(dev, VIRTIO_MMIO_QUEUE_AVAIL_LOW,
 		  (uint32_t)(uint64_t)q->desc);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_DEVICE_LO_REG,
-		  (uint32_t)(uint64_t)q->desc);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_USED_LOW, (uint32_t)(uint64_t)q->desc);
 	(void)takes_ready(dev, 1);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE);
 	hostile_good_chain(dev);
 	for (int i = 0; i < 8; i++)
 		vio_kick(dev, target->queue);
@@ -94,10 +93,10 @@ static const char *overlapping_rings(struct vio_dev *dev)
 
 static const char *rewritten_while_ready(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, 1);
-	for (uint32_t reg = VIRTIO_MMIO_QUEUE_DESC_LO_REG;
-	     reg <= VIRTIO_MMIO_QUEUE_DEVICE_HI_REG; reg += 4)
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, target->queue);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_NUM, 1);
+	for (uint32_t reg = VIRTIO_MMIO_QUEUE_DESC_LOW;
+	     reg <= VIRTIO_MMIO_QUEUE_USED_HIGH; reg += 4)
 		vio_write(dev, reg, 0xdeadbeef);
 	return hostile_expect_works(dev);
 }
@@ -105,7 +104,7 @@ static const char *rewritten_while_ready(struct vio_dev *dev)
 static const char *ready_too_early(struct vio_dev *dev)
 {
 	vio_reset(dev);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, ACK_DRIVER);
+	vio_write(dev, VIRTIO_MMIO_STATUS, ACK_DRIVER);
 	vio_queue_program(dev, target->queue, 8);
 	return unless(!takes_ready(dev, 1), "ready before FEATURES_OK");
 }
@@ -114,7 +113,7 @@ static const char *ready_too_late(struct vio_dev *dev)
 {
 	if (!begin_unready(dev))
 		return "handshake";
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE);
 	return unless(!takes_ready(dev, 1), "ready after DRIVER_OK");
 }
 
@@ -128,7 +127,7 @@ static const char *ready_2(struct vio_dev *dev)
 static const char *driver_ok_first(struct vio_dev *dev)
 {
 	vio_reset(dev);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  ACK_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK);
 	return unless(!(vio_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK),
 		      "live without FEATURES_OK");
@@ -138,7 +137,7 @@ static const char *features_ok_first(struct vio_dev *dev)
 {
 	vio_reset(dev);
 	vio_set_features(dev, VIO_BIT(VIRTIO_F_VERSION_1));
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_FEATURES_OK);
 	return unless(!(vio_status(dev) & VIRTIO_CONFIG_S_FEATURES_OK),
 		      "FEATURES_OK without DRIVER");
@@ -148,9 +147,9 @@ static const char *failed_goes_live(struct vio_dev *dev)
 {
 	if (!begin_unready(dev))
 		return "handshake";
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  VIO_STATUS_DRIVING | VIRTIO_CONFIG_S_FAILED);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  VIO_STATUS_LIVE | VIRTIO_CONFIG_S_FAILED);
 	return unless(!(vio_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK),
 		      "live after FAILED");
@@ -159,11 +158,11 @@ static const char *failed_goes_live(struct vio_dev *dev)
 static bool features_ok(struct vio_dev *dev, uint64_t features, uint32_t word2)
 {
 	vio_reset(dev);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, ACK_DRIVER);
+	vio_write(dev, VIRTIO_MMIO_STATUS, ACK_DRIVER);
 	vio_set_features(dev, features);
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 2);
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_REG, word2);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 2);
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES, word2);
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  ACK_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
 	return vio_status(dev) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
@@ -198,7 +197,7 @@ static const char *status_bits(struct vio_dev *dev)
 					   0x20, 0x40, 0xffffff00 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
-		vio_write(dev, VIRTIO_MMIO_STATUS_REG, writes[i]);
+		vio_write(dev, VIRTIO_MMIO_STATUS, writes[i]);
 		if ((vio_status(dev) & ~0x80U) != VIO_STATUS_LIVE)
 			return "status bits cleared or invented";
 	}
@@ -228,8 +227,8 @@ static const char *kick_storm(struct vio_dev *dev)
 
 static const char *acknowledge_all(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_INT_ACK_REG, 0xffffffff);
-	if (vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) != 0)
+	vio_write(dev, VIRTIO_MMIO_INTERRUPT_ACK, 0xffffffff);
+	if (vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS) != 0)
 		return "interrupt status not clear";
 	return hostile_expect_works(dev);
 }
@@ -248,9 +247,9 @@ static const char *odd_accesses(struct vio_dev *dev)
 	uint64_t end = param_u64("virtio-stride", LAYOUT_VIRTIO_STRIDE);
 	uint64_t sum = 0;
 
-	write_odd_widths(dev->base + VIRTIO_MMIO_STATUS_REG);
-	write_odd_widths(dev->base + VIRTIO_MMIO_QUEUE_READY_REG - 4);
-	write_odd_widths(dev->base + VIRTIO_MMIO_MAGIC);
+	write_odd_widths(dev->base + VIRTIO_MMIO_STATUS);
+	write_odd_widths(dev->base + VIRTIO_MMIO_QUEUE_READY - 4);
+	write_odd_widths(dev->base + VIRTIO_MMIO_MAGIC_VALUE);
 	if (vio_status(dev) != VIO_STATUS_LIVE)
 		return "a write of another width took effect";
 	for (uint64_t at = 0; at + 8 <= end; at += end > 512 ? 68 : 12) {
@@ -268,14 +267,12 @@ static const char *odd_accesses(struct vio_dev *dev)
 
 static const char *read_only_registers(struct vio_dev *dev)
 {
-	static const uint32_t regs[] = { VIRTIO_MMIO_MAGIC,
-					 VIRTIO_MMIO_VERSION_REG,
-					 VIRTIO_MMIO_DEVICE_ID_REG,
-					 VIRTIO_MMIO_VENDOR_ID_REG,
-					 VIRTIO_MMIO_DEVICE_FEATURES_REG,
-					 VIRTIO_MMIO_QUEUE_SIZE_MAX_REG,
-					 VIRTIO_MMIO_INT_STATUS_REG,
-					 VIRTIO_MMIO_CONFIG_GENERATION_REG };
+	static const uint32_t regs[] = {
+		VIRTIO_MMIO_MAGIC_VALUE,      VIRTIO_MMIO_VERSION,
+		VIRTIO_MMIO_DEVICE_ID,	      VIRTIO_MMIO_VENDOR_ID,
+		VIRTIO_MMIO_DEVICE_FEATURES,  VIRTIO_MMIO_QUEUE_NUM_MAX,
+		VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_CONFIG_GENERATION
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
 		uint32_t before = vio_read(dev, regs[i]);
@@ -326,9 +323,9 @@ static const char *unready_in_flight(struct vio_dev *dev)
 	uint16_t used;
 
 	hostile_fly(dev);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) != 0)
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, target->queue);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_READY, 0);
+	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY) != 0)
 		return "still ready";
 	mark();
 	used = *(volatile uint16_t *)&hostile_queue(dev)->used->idx;

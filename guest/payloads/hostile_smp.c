@@ -15,13 +15,13 @@ static void race_main(void)
 	static const struct {
 		uint32_t reg, value;
 	} writes[] = {
-		{ VIRTIO_MMIO_STATUS_REG, 0 },
-		{ VIRTIO_MMIO_QUEUE_SEL_REG, 0 },
-		{ VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE | 0x10 },
-		{ VIRTIO_MMIO_QUEUE_READY_REG, 0 },
-		{ VIRTIO_MMIO_QUEUE_SEL_REG, 0xffffffff },
-		{ VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE },
-		{ VIRTIO_MMIO_INT_ACK_REG, 3 },
+		{ VIRTIO_MMIO_STATUS, 0 },
+		{ VIRTIO_MMIO_QUEUE_SEL, 0 },
+		{ VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE | 0x10 },
+		{ VIRTIO_MMIO_QUEUE_READY, 0 },
+		{ VIRTIO_MMIO_QUEUE_SEL, 0xffffffff },
+		{ VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE },
+		{ VIRTIO_MMIO_INTERRUPT_ACK, 3 },
 	};
 
 	for (uint32_t i = 0; !race_over; i = (i + 1) % ARRAY_SIZE(writes)) {

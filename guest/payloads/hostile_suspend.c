@@ -25,7 +25,7 @@ static bool write_until(struct vio_dev *dev, uint32_t value, uint32_t want)
 {
 	struct deadline d = deadline_in(VIO_WAIT_S);
 
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, value);
+	vio_write(dev, VIRTIO_MMIO_STATUS, value);
 	while (vio_status(dev) != want) {
 		if (deadline_over(&d) ||
 		    vio_status(dev) & VIRTIO_CONFIG_S_NEEDS_RESET)
@@ -52,7 +52,7 @@ static uint16_t used_idx(struct vio_dev *dev)
 
 static const char *not_negotiated(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, LIVE_SUSPEND);
+	vio_write(dev, VIRTIO_MMIO_STATUS, LIVE_SUSPEND);
 	if (vio_status(dev) != VIO_STATUS_LIVE)
 		return "suspended without the feature";
 	return hostile_expect_works(dev);
@@ -62,15 +62,15 @@ static const char *too_early(struct vio_dev *dev)
 {
 	if (!vio_begin(dev, dev->features))
 		return "handshake";
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_DRIVING | SUSPEND);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_DRIVING | SUSPEND);
 	return vio_status(dev) == VIO_STATUS_DRIVING ? NULL : "status changed";
 }
 
 static const char *after_failed(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  VIO_STATUS_LIVE | VIRTIO_CONFIG_S_FAILED);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  LIVE_SUSPEND | VIRTIO_CONFIG_S_FAILED);
 	return vio_status(dev) & SUSPEND ? "suspended after FAILED" : NULL;
 }
@@ -79,7 +79,7 @@ static const char *twice(struct vio_dev *dev)
 {
 	if (!go_down(dev))
 		return "does not suspend";
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, suspended(dev));
+	vio_write(dev, VIRTIO_MMIO_STATUS, suspended(dev));
 	if (vio_status(dev) != suspended(dev))
 		return "suspended twice is another status";
 	if (!go_up(dev))
@@ -102,8 +102,8 @@ static const char *used_while_suspended(struct vio_dev *dev)
 	vio_publish(q, 0);
 	for (int i = 0; i < 100; i++)
 		vio_kick(dev, target->queue);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, 1);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_NUM, 1);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_DESC_LOW, 0);
 	if (used_idx(dev) != 0)
 		return "used while suspended";
 	if (!go_up(dev))
@@ -135,7 +135,7 @@ static const char *reset_while_suspended(struct vio_dev *dev)
 	for (int i = 0; i < 10; i++) {
 		hostile_fly(dev);
 		if (i % 2 == 0)
-			vio_write(dev, VIRTIO_MMIO_STATUS_REG, LIVE_SUSPEND);
+			vio_write(dev, VIRTIO_MMIO_STATUS, LIVE_SUSPEND);
 		else if (!go_down(dev))
 			return "does not suspend";
 		if (!hostile_start(dev, features))
@@ -149,8 +149,8 @@ static const char *storm(struct vio_dev *dev)
 	struct deadline d = deadline_in(VIO_WAIT_S);
 
 	for (int i = 0; i < STORM; i++) {
-		vio_write(dev, VIRTIO_MMIO_STATUS_REG, LIVE_SUSPEND);
-		vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE);
+		vio_write(dev, VIRTIO_MMIO_STATUS, LIVE_SUSPEND);
+		vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE);
 	}
 	/* In 1.4 the last suspend may come still: it cannot be taken back. */
 	hostile_good_chain(dev);
@@ -160,7 +160,7 @@ static const char *storm(struct vio_dev *dev)
 		if (deadline_over(&d))
 			return "does not resume";
 		if (vio_status(dev) == suspended(dev))
-			vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+			vio_write(dev, VIRTIO_MMIO_STATUS,
 				  is_draft(dev) ? VIO_STATUS_LIVE
 						: LIVE_SUSPEND);
 	}
@@ -171,12 +171,12 @@ static const char *unready_while_suspended(struct vio_dev *dev)
 {
 	if (!go_down(dev))
 		return "does not suspend";
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, target->queue);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) != 0)
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, target->queue);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_READY, 0);
+	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY) != 0)
 		return "still ready";
-	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) != 0)
+	vio_write(dev, VIRTIO_MMIO_QUEUE_READY, 1);
+	if (vio_read(dev, VIRTIO_MMIO_QUEUE_READY) != 0)
 		return "ready while suspended";
 	return go_up(dev) ? NULL : "does not resume";
 }
@@ -186,10 +186,10 @@ static const char *both_dialects(struct vio_dev *dev)
 	if (~vio_offered(dev) & (V14 | DRAFT))
 		return hostile_skip;
 	vio_reset(dev);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	vio_set_features(dev, V14 | DRAFT | VIO_BIT(VIRTIO_F_VERSION_1));
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_DRIVING);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_DRIVING);
 	return vio_status(dev) & VIRTIO_CONFIG_S_FEATURES_OK
 		       ? "FEATURES_OK with both dialects"
 		       : NULL;

@@ -22,8 +22,10 @@ static uint64_t times[MAX_TIMES];
 __attribute__((interrupt)) static void on_device(struct apic_frame *frame)
 {
 	handled_tsc = rdtsc();
-	if (vio_read(disk, VIRTIO_MMIO_INT_STATUS_REG) & VIRTIO_INT_USED) {
-		vio_write(disk, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+	if (vio_read(disk, VIRTIO_MMIO_INTERRUPT_STATUS) &
+	    VIRTIO_MMIO_INT_VRING) {
+		vio_write(disk, VIRTIO_MMIO_INTERRUPT_ACK,
+			  VIRTIO_MMIO_INT_VRING);
 		interrupts++;
 	} else {
 		spurious++;
@@ -138,7 +140,7 @@ void payload_main(void)
 	apic_set_handler(APIC_VECTOR_DEVICE, on_device);
 	apic_set_handler(APIC_VECTOR_WATCHDOG, on_tick);
 	polled(n);
-	vio_write(disk, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+	vio_write(disk, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
 	ioapic_route_edge((uint32_t)gsi, APIC_VECTOR_DEVICE);
 	apic_start_watchdog(APIC_VECTOR_WATCHDOG);
 	interrupted(n);

@@ -12,7 +12,7 @@ static void bother(struct vio_dev *dev)
 	(void)vio_start(dev, 0, 1);
 	for (int i = 0; i < 3; i++)
 		vio_kick(dev, 0);
-	mmio_write32(dev->base + VIRTIO_MMIO_CONFIG_SPACE, 0);
+	mmio_write32(dev->base + VIRTIO_MMIO_CONFIG, 0);
 	outl(LAYOUT_PORT_PMC_DSW, dev->slot);
 	(void)vio_reset(dev);
 }

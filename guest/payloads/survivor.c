@@ -55,8 +55,8 @@ static const char *await_death(struct vio_dev *dev)
 		if (deadline_over(&d))
 			return "no DEVICE_NEEDS_RESET";
 	}
-	while (!(vio_read(dev, VIRTIO_MMIO_INT_STATUS_REG) &
-		 VIRTIO_INT_CONFIG)) {
+	while (!(vio_read(dev, VIRTIO_MMIO_INTERRUPT_STATUS) &
+		 VIRTIO_MMIO_INT_CONFIG)) {
 		if (deadline_over(&d))
 			return "no configuration change interrupt";
 	}
@@ -77,7 +77,7 @@ static const uint8_t address[6] = { 2, 0, 0x11, 0x22, 0x33, 0x44 };
 static bool has_address(const struct vio_dev *dev)
 {
 	for (uint32_t i = 0; i < sizeof(address); i++) {
-		if (mmio_read8(dev->base + VIRTIO_MMIO_CONFIG_SPACE + i) !=
+		if (mmio_read8(dev->base + VIRTIO_MMIO_CONFIG + i) !=
 		    address[i])
 			return false;
 	}
@@ -100,7 +100,7 @@ static bool status_becomes(struct vio_dev *dev, uint32_t want)
 {
 	struct deadline d = deadline_in(VIO_WAIT_S);
 
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, SUSPEND);
+	vio_write(dev, VIRTIO_MMIO_STATUS, SUSPEND);
 	while (vio_status(dev) != want) {
 		if (deadline_over(&d))
 			return false;

@@ -52,9 +52,9 @@ unsigned int vio_probe(void)
 		struct vio_dev *dev = &devs[nr_devs];
 
 		*dev = (struct vio_dev){ .base = base + i * stride, .slot = i };
-		if (vio_read(dev, VIRTIO_MMIO_MAGIC) != MAGIC)
+		if (vio_read(dev, VIRTIO_MMIO_MAGIC_VALUE) != MAGIC)
 			continue;
-		dev->id = vio_read(dev, VIRTIO_MMIO_DEVICE_ID_REG);
+		dev->id = vio_read(dev, VIRTIO_MMIO_DEVICE_ID);
 		if (dev->id == 0)
 			continue;
 		queues_alloc(dev);
@@ -81,36 +81,35 @@ uint64_t vio_offered(const struct vio_dev *dev)
 {
 	uint64_t features;
 
-	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
-	features = vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG);
-	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0);
-	return features << 32 | vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG);
+	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	features = vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES);
+	vio_write(dev, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	return features << 32 | vio_read(dev, VIRTIO_MMIO_DEVICE_FEATURES);
 }
 
 void vio_set_features(const struct vio_dev *dev, uint64_t features)
 {
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 1);
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_REG,
-		  (uint32_t)(features >> 32));
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 0);
-	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_REG, (uint32_t)features);
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32));
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+	vio_write(dev, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features);
 }
 
 uint64_t vio_config64(const struct vio_dev *dev, uint32_t offset)
 {
-	uint64_t at = dev->base + VIRTIO_MMIO_CONFIG_SPACE + offset;
+	uint64_t at = dev->base + VIRTIO_MMIO_CONFIG + offset;
 
 	return mmio_read32(at) | (uint64_t)mmio_read32(at + 4) << 32;
 }
 
 uint16_t vio_config16(const struct vio_dev *dev, uint32_t offset)
 {
-	return mmio_read16(dev->base + VIRTIO_MMIO_CONFIG_SPACE + offset);
+	return mmio_read16(dev->base + VIRTIO_MMIO_CONFIG + offset);
 }
 
 bool vio_reset(struct vio_dev *dev)
 {
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, 0);
+	vio_write(dev, VIRTIO_MMIO_STATUS, 0);
 	return vio_status(dev) == 0;
 }
 
@@ -121,12 +120,12 @@ bool vio_begin(struct vio_dev *dev, uint64_t wanted)
 
 	if (!vio_reset(dev))
 		return false;
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIRTIO_CONFIG_S_ACKNOWLEDGE);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, driver);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	vio_write(dev, VIRTIO_MMIO_STATUS, driver);
 	dev->features =
 		vio_offered(dev) & (wanted | VIO_BIT(VIRTIO_F_VERSION_1));
 	vio_set_features(dev, dev->features);
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG,
+	vio_write(dev, VIRTIO_MMIO_STATUS,
 		  driver | VIRTIO_CONFIG_S_FEATURES_OK);
 	return vio_status(dev) == VIO_STATUS_DRIVING;
 }
@@ -136,16 +135,16 @@ void vio_queue_program(struct vio_dev *dev, uint32_t index, uint16_t size)
 	struct vio_queue *q = &dev->queues[index];
 	const uint64_t gpas[3] = { (uint64_t)q->desc, (uint64_t)q->avail,
 				   (uint64_t)q->used };
-	static const uint32_t regs[3] = { VIRTIO_MMIO_QUEUE_DESC_LO_REG,
-					  VIRTIO_MMIO_QUEUE_DRIVER_LO_REG,
-					  VIRTIO_MMIO_QUEUE_DEVICE_LO_REG };
+	static const uint32_t regs[3] = { VIRTIO_MMIO_QUEUE_DESC_LOW,
+					  VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+					  VIRTIO_MMIO_QUEUE_USED_LOW };
 
 	q->size = size;
 	q->avail_idx = q->last_used = 0;
 	q->avail->flags = q->avail->idx = 0;
 	q->used->flags = q->used->idx = 0;
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, index);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SIZE_REG, size);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, index);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_NUM, size);
 	for (int i = 0; i < 3; i++) {
 		vio_write(dev, regs[i], (uint32_t)gpas[i]);
 		vio_write(dev, regs[i] + 4, (uint32_t)(gpas[i] >> 32));
@@ -156,15 +155,15 @@ bool vio_queue_enable(struct vio_dev *dev, uint32_t index)
 {
 	uint32_t max;
 
-	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL_REG, index);
-	max = vio_read(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_SEL, index);
+	max = vio_read(dev, VIRTIO_MMIO_QUEUE_NUM_MAX);
 	if (max == 0)
 		return false;
 	if (max > VIO_RING_ENTRIES)
 		max = VIO_RING_ENTRIES;
 	vio_queue_program(dev, index, (uint16_t)max);
-	vio_write(dev, VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	return vio_read(dev, VIRTIO_MMIO_QUEUE_READY_REG) == 1;
+	vio_write(dev, VIRTIO_MMIO_QUEUE_READY, 1);
+	return vio_read(dev, VIRTIO_MMIO_QUEUE_READY) == 1;
 }
 
 bool vio_start(struct vio_dev *dev, uint64_t wanted, uint32_t nr_queues)
@@ -175,7 +174,7 @@ bool vio_start(struct vio_dev *dev, uint64_t wanted, uint32_t nr_queues)
 		if (!vio_queue_enable(dev, i))
 			return false;
 	}
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE);
 	return vio_status(dev) == VIO_STATUS_LIVE;
 }
 
@@ -183,7 +182,7 @@ bool vio_suspend(struct vio_dev *dev)
 {
 	struct deadline d = deadline_in(VIO_WAIT_S);
 
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE | VIO_S_SUSPEND);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE | VIO_S_SUSPEND);
 	while (vio_status(dev) != VIO_STATUS_SUSPENDED) {
 		if (deadline_over(&d))
 			return false;
@@ -195,7 +194,7 @@ bool vio_resume(struct vio_dev *dev)
 {
 	if (vio_status(dev) != VIO_STATUS_SUSPENDED)
 		return false;
-	vio_write(dev, VIRTIO_MMIO_STATUS_REG, VIO_STATUS_LIVE | VIO_S_SUSPEND);
+	vio_write(dev, VIRTIO_MMIO_STATUS, VIO_STATUS_LIVE | VIO_S_SUSPEND);
 	return vio_status(dev) == VIO_STATUS_LIVE;
 }
 
@@ -232,7 +231,7 @@ void vio_publish(struct vio_queue *q, uint16_t head)
 
 void vio_kick(const struct vio_dev *dev, uint32_t queue)
 {
-	vio_write(dev, VIRTIO_MMIO_QUEUE_NOTIFY_REG, queue);
+	vio_write(dev, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
 bool vio_wait_used(struct vio_dev *dev, struct vio_queue *q, uint32_t *ret_id,
@@ -254,7 +253,7 @@ bool vio_wait_used(struct vio_dev *dev, struct vio_queue *q, uint32_t *ret_id,
 		*ret_id = elem->id;
 	if (ret_len)
 		*ret_len = elem->len;
-	vio_write(dev, VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
+	vio_write(dev, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
 	return true;
 }
 

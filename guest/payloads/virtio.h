@@ -78,7 +78,7 @@ static inline void vio_write(const struct vio_dev *dev, uint32_t reg,
 
 static inline uint32_t vio_status(const struct vio_dev *dev)
 {
-	return vio_read(dev, VIRTIO_MMIO_STATUS_REG);
+	return vio_read(dev, VIRTIO_MMIO_STATUS);
 }
 
 uint64_t vio_offered(const struct vio_dev *dev);

@@ -388,7 +388,7 @@ uint32_t rig_put_status(uint32_t value)
 {
 	struct vcpu v = { .snap = NULL };
 
-	vcpu_begin(&v, VIRTIO_MMIO_STATUS_REG, value, 4);
+	vcpu_begin(&v, VIRTIO_MMIO_STATUS, value, 4);
 	return vcpu_end(&v);
 }
 
@@ -403,7 +403,7 @@ uint32_t rig_get(uint32_t offset)
 uint32_t rig_status(void)
 {
 	const uint32_t *reg =
-		(const void *)(rig.page->bytes + VIRTIO_MMIO_STATUS_REG);
+		(const void *)(rig.page->bytes + VIRTIO_MMIO_STATUS);
 
 	return __atomic_load_n(reg, __ATOMIC_SEQ_CST);
 }
@@ -414,29 +414,29 @@ static uint64_t offered(void)
 {
 	uint64_t f;
 
-	rig_put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
-	f = (uint64_t)rig_get(VIRTIO_MMIO_DEVICE_FEATURES_REG) << 32;
-	rig_put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0);
-	return f | rig_get(VIRTIO_MMIO_DEVICE_FEATURES_REG);
+	rig_put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	f = (uint64_t)rig_get(VIRTIO_MMIO_DEVICE_FEATURES) << 32;
+	rig_put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	return f | rig_get(VIRTIO_MMIO_DEVICE_FEATURES);
 }
 
 static void describe(unsigned int q)
 {
 	struct guest_ring *r = &rig.ring[q];
 	const uint64_t gpas[] = { r->desc_gpa, r->avail_gpa, r->used_gpa };
-	static const uint32_t regs[] = { VIRTIO_MMIO_QUEUE_DESC_LO_REG,
-					 VIRTIO_MMIO_QUEUE_DRIVER_LO_REG,
-					 VIRTIO_MMIO_QUEUE_DEVICE_LO_REG };
+	static const uint32_t regs[] = { VIRTIO_MMIO_QUEUE_DESC_LOW,
+					 VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+					 VIRTIO_MMIO_QUEUE_USED_LOW };
 
-	rig_put(VIRTIO_MMIO_QUEUE_SEL_REG, q);
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY_REG)));
-	rig_put(VIRTIO_MMIO_QUEUE_SIZE_REG, r->size);
+	rig_put(VIRTIO_MMIO_QUEUE_SEL, q);
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
+	rig_put(VIRTIO_MMIO_QUEUE_NUM, r->size);
 	for (unsigned int i = 0; i < 3; i++) {
 		rig_put(regs[i], (uint32_t)gpas[i]);
 		rig_put(regs[i] + 4, (uint32_t)(gpas[i] >> 32));
 	}
-	rig_put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	rig_put(VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_QUEUE_READY), 1));
 }
 
 static void ring_clear(struct guest_ring *r)
@@ -457,9 +457,8 @@ void rig_negotiate(void)
 	(void)rig_put_status(VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	(void)rig_put_status(RIG_INIT);
 	for (uint32_t i = 0; i < 2; i++) {
-		rig_put(VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, i);
-		rig_put(VIRTIO_MMIO_DRIVER_FEATURES_REG,
-			(uint32_t)(f >> (32 * i)));
+		rig_put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
+		rig_put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(f >> (32 * i)));
 	}
 	cr_assert(eq(u32,
 		     rig_put_status(RIG_INIT | VIRTIO_CONFIG_S_FEATURES_OK),
@@ -478,7 +477,7 @@ void rig_live(void)
 	rig.type->live();
 	/* All that has come of it, so that no test meets the rest. */
 	rig_round_trip();
-	rig_ack(rig_get(VIRTIO_MMIO_INT_STATUS_REG));
+	rig_ack(rig_get(VIRTIO_MMIO_INTERRUPT_STATUS));
 	rig.irqs_seen = rig_irqs();
 	/* Asks for the next interrupt. */
 	(void)rig.type->collect();
@@ -516,7 +515,7 @@ uint64_t rig_irqs(void)
 
 void rig_ack(uint32_t bits)
 {
-	rig.dev.bus.ops->write(&rig.dev.bus, VIRTIO_MMIO_INT_ACK_REG, &bits,
+	rig.dev.bus.ops->write(&rig.dev.bus, VIRTIO_MMIO_INTERRUPT_ACK, &bits,
 			       sizeof(bits));
 }
 
@@ -527,7 +526,7 @@ void rig_wait(void)
 		rig_turn();
 	rig.irqs_seen = rig_irqs();
 	rig.host_seen = rig.host_events;
-	rig_ack(rig_get(VIRTIO_MMIO_INT_STATUS_REG));
+	rig_ack(rig_get(VIRTIO_MMIO_INTERRUPT_STATUS));
 }
 
 void rig_finish_io(void)
@@ -575,12 +574,12 @@ void rig_reset(void)
 
 	cr_assert(zero(u32, rig_put_status(0)));
 	irqs = rig_irqs();
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	for (unsigned int q = 0; q < rig.type->nr_queues; q++) {
-		rig_put(VIRTIO_MMIO_QUEUE_SEL_REG, q);
-		cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY_REG)));
+		rig_put(VIRTIO_MMIO_QUEUE_SEL, q);
+		cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
 	}
 	rig_round_trip();
 	cr_assert(eq(u64, rig_irqs(), irqs), "an interrupt after a reset");
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 }

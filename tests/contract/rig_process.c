@@ -61,7 +61,7 @@ void rig_assert_drained(const struct snapshot *s)
 	uint32_t isr;
 	bool news = false;
 
-	memcpy(&isr, s->page.bytes + VIRTIO_MMIO_INT_STATUS_REG, sizeof(isr));
+	memcpy(&isr, s->page.bytes + VIRTIO_MMIO_INTERRUPT_STATUS, sizeof(isr));
 	for (unsigned int q = 0; q < rig.type->nr_queues; q++) {
 		const struct guest_ring *r = &rig.ring[q];
 		uint16_t used = used_idx(s, r);
@@ -72,7 +72,7 @@ void rig_assert_drained(const struct snapshot *s)
 	}
 	if (!news)
 		return;
-	cr_assert(isr & VIRTIO_INT_USED, "used, and not told");
+	cr_assert(isr & VIRTIO_MMIO_INT_VRING, "used, and not told");
 	cr_assert(gt(u64, s->irqs, rig.irqs_seen), "used, and no interrupt");
 }
 

@@ -20,7 +20,7 @@ static void suspend_into(struct snapshot *s)
 {
 	struct vcpu v = { .snap = s };
 
-	vcpu_begin(&v, VIRTIO_MMIO_STATUS_REG, RIG_LIVE | RIG_SUSPEND, 4);
+	vcpu_begin(&v, VIRTIO_MMIO_STATUS, RIG_LIVE | RIG_SUSPEND, 4);
 	cr_assert(eq(u32, vcpu_end(&v), rig_suspended()));
 }
 
@@ -66,8 +66,8 @@ CELL(suspends_within_the_write_and_resumes_as_it_was)
 	registers_take(&was);
 	for (unsigned int i = 0; i < 10; i++) {
 		rig_suspend();
-		cr_assert(eq(u32, rig_get(VIRTIO_MMIO_STATUS_REG),
-			     rig_suspended()));
+		cr_assert(
+			eq(u32, rig_get(VIRTIO_MMIO_STATUS), rig_suspended()));
 		rig_resume();
 		registers_take(&is);
 		registers_same(&was, &is);
@@ -134,7 +134,7 @@ CELL(a_flood_while_suspended_touches_nothing_and_is_not_lost)
 	rig.type->begin(rig.type->depth / 4);
 	for (unsigned int q = 0; q < rig.type->nr_queues; q++)
 		rig_kick(q);
-	rig_put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0);
+	rig_put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	snapshot_take(&before);
 	rig.type->flood();
 	virtio_mmio_config_changed(&rig.dev);
@@ -179,16 +179,16 @@ CELL(suspended_registers_and_config_space_do_not_take_writes)
 
 	rig_suspend();
 	acked = rig.dev.acked;
-	rig_put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	rig_put(VIRTIO_MMIO_QUEUE_SEL, 0);
 	snapshot_take(&before);
 	rig_messages_clear();
 	for (uint32_t off = 0; off < rig.type->config_size; off += 4)
-		rig_put(VIRTIO_MMIO_CONFIG_SPACE + off, 0x5a5a5a5a);
-	rig_put(VIRTIO_MMIO_DRIVER_FEATURES_REG, 0);
-	rig_put(VIRTIO_MMIO_QUEUE_SIZE_REG, 2);
-	rig_put(VIRTIO_MMIO_QUEUE_DESC_LO_REG, 0);
-	rig_put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	rig_put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0);
+		rig_put(VIRTIO_MMIO_CONFIG + off, 0x5a5a5a5a);
+	rig_put(VIRTIO_MMIO_DRIVER_FEATURES, 0);
+	rig_put(VIRTIO_MMIO_QUEUE_NUM, 2);
+	rig_put(VIRTIO_MMIO_QUEUE_DESC_LOW, 0);
+	rig_put(VIRTIO_MMIO_QUEUE_READY, 1);
+	rig_put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "registers written");
@@ -204,11 +204,11 @@ CELL(suspended_registers_and_config_space_do_not_take_writes)
 CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
 {
 	rig_suspend();
-	rig_put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
-	rig_put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY_REG)));
-	rig_put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY_REG)));
+	rig_put(VIRTIO_MMIO_QUEUE_SEL, 0);
+	rig_put(VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
+	rig_put(VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
 	rig.type->begin(1);
 	snapshot_take(&before);
 	rig_round_trip();
@@ -226,15 +226,15 @@ CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
 CELL(suspended_interrupt_status_can_be_acknowledged)
 {
 	rig.type->begin(1);
-	while (!rig_get(VIRTIO_MMIO_INT_STATUS_REG))
+	while (!rig_get(VIRTIO_MMIO_INTERRUPT_STATUS))
 		rig_turn();
 	rig_suspend();
-	cr_assert(
-		eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_USED));
-	rig_ack(VIRTIO_INT_USED);
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_VRING));
+	rig_ack(VIRTIO_MMIO_INT_VRING);
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	rig_round_trip();
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	rig_resume();
 	rig_finish_io();
 }
@@ -268,7 +268,7 @@ CELL(a_config_change_is_told_once_on_resume)
 	rig_finish_io();
 	change_held();
 	rig_suspend();
-	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION);
 	snapshot_take(&before);
 	/* Told once too often. */
 	virtio_mmio_config_changed(&rig.dev);
@@ -278,11 +278,11 @@ CELL(a_config_change_is_told_once_on_resume)
 	snapshot_same(&before, &after, "config space has changed");
 	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
 	rig_until_idle();
-	isr = rig_get(VIRTIO_MMIO_INT_STATUS_REG);
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
+	isr = rig_get(VIRTIO_MMIO_INTERRUPT_STATUS);
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION),
 		     generation + real));
-	cr_assert(
-		eq(u32, isr & VIRTIO_INT_CONFIG, real ? VIRTIO_INT_CONFIG : 0));
+	cr_assert(eq(u32, isr & VIRTIO_MMIO_INT_CONFIG,
+		     real ? VIRTIO_MMIO_INT_CONFIG : 0));
 	if (real) {
 		cr_assert(gt(u64, rig_irqs(), before.irqs));
 		cr_assert(rig.type->changed());
@@ -291,9 +291,9 @@ CELL(a_config_change_is_told_once_on_resume)
 	rig_ack(isr);
 	rig_suspend();
 	rig_resume();
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG) &
-				    VIRTIO_INT_CONFIG));
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS) &
+				    VIRTIO_MMIO_INT_CONFIG));
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION),
 		     generation + real));
 }
 
@@ -305,7 +305,7 @@ CELL(a_config_change_is_dropped_by_a_reset)
 	virtio_mmio_config_changed(&rig.dev);
 	rig_reset();
 	rig_round_trip();
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	rig.hold_config = false;
 	rig_live();
 	rig.type->begin(rig.type->depth);
@@ -317,7 +317,7 @@ CELL_WITH(config_space_shows_a_change_before_its_command_is_used, change)
 	for (unsigned int i = 0; i < 20; i++) {
 		rig.type->change();
 		cr_assert(rig.type->changed());
-		rig_ack(rig_get(VIRTIO_MMIO_INT_STATUS_REG));
+		rig_ack(rig_get(VIRTIO_MMIO_INTERRUPT_STATUS));
 	}
 	rig.type->begin(rig.type->depth);
 	rig_finish_io();
@@ -360,7 +360,7 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 	rig_finish_io();
 	rig_suspend();
 	rig_arm(true);
-	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION);
 	snapshot_take(&before);
 	rig.type->vanish();
 	rig_round_trip();
@@ -371,10 +371,10 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 	rig_until_idle();
 	rig_round_trip();
 	cr_assert(rig.type->vanished());
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION),
 		     generation + 1));
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG),
-		     VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(gt(u64, rig_irqs(), before.irqs));
 }
 

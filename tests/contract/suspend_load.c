@@ -55,7 +55,7 @@ static void *storm_main(void *arg)
 	struct storm *storm = arg;
 
 	for (unsigned int i = 0; i < storm->n; i++)
-		rig.dev.bus.ops->write(&rig.dev.bus, VIRTIO_MMIO_STATUS_REG,
+		rig.dev.bus.ops->write(&rig.dev.bus, VIRTIO_MMIO_STATUS,
 				       &storm->values[i & 1], 4);
 	atomic_store(&storm->done, true);
 	return NULL;

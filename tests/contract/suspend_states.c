@@ -209,7 +209,7 @@ CELL(quiescing_taken_back)
 CELL(quiescing_config_writes_are_ignored)
 {
 	quiescing();
-	vcpu_begin(&vcpu, VIRTIO_MMIO_CONFIG_SPACE, 0x5a, 1);
+	vcpu_begin(&vcpu, VIRTIO_MMIO_CONFIG, 0x5a, 1);
 	while (!rig.dev.waiting)
 		rig_turn();
 	rig_thaw();
@@ -224,7 +224,7 @@ CELL(quiescing_reset_waits_for_the_process)
 {
 	rig.type->begin(rig.type->depth);
 	quiescing();
-	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!rig.dev.waiting)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE));
@@ -233,7 +233,7 @@ CELL(quiescing_reset_waits_for_the_process)
 	cr_assert(zero(u32, vcpu_end(&vcpu)));
 	cr_assert(zero(u32, rig.nr_suspended), "it was cancelled");
 	rig_round_trip();
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	anew();
 }
 
@@ -249,9 +249,9 @@ CELL(quiescing_too_long_needs_reset)
 	while (rig_status() == RIG_LIVE)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
-	cr_assert(
-		eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG),
-		"%s", rig.type->name);
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG),
+		  "%s", rig.type->name);
 	cr_assert(gt(u64, rig_irqs(), irqs));
 	rig_thaw();
 	rig_until_idle();
@@ -278,7 +278,7 @@ CELL(resuming_suspend_again)
 {
 	resuming();
 	rig.type->begin(rig.type->depth);
-	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS_REG, RIG_LIVE | RIG_SUSPEND, 4);
+	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, RIG_LIVE | RIG_SUSPEND, 4);
 	while (!rig.dev.suspend.wanted)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE));
@@ -296,7 +296,7 @@ CELL(resuming_suspend_again)
 CELL(resuming_reset_waits_for_the_process)
 {
 	resuming();
-	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!rig.dev.waiting)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE));
@@ -359,7 +359,7 @@ static void reset_after_the_fence(uint32_t status)
 	(void)rig_put_status(rig_resume_value());
 	(void)rig_put_status(RIG_LIVE | RIG_SUSPEND);
 	cr_assert(eq(u32, rig_status(), status), "only a reset leaves it");
-	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, 0, 4);
 	while (rig.dev.op != VIRTIO_OP_RESET)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), status), "not before the fence");
@@ -368,7 +368,7 @@ static void reset_after_the_fence(uint32_t status)
 		(void)sched_yield();
 	virtio_mmio_fenced(&rig.dev, true);
 	cr_assert(zero(u32, vcpu_end(&vcpu)));
-	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG)));
+	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	rig_negotiate();
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE), RIG_LIVE | RIG_NR));
 	cr_assert(zero(u32, rig_put_status(0)));
@@ -376,8 +376,8 @@ static void reset_after_the_fence(uint32_t status)
 
 static void death_is_told(uint64_t irqs)
 {
-	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INT_STATUS_REG),
-		     VIRTIO_INT_CONFIG | VIRTIO_INT_USED));
+	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING));
 	cr_assert(gt(u64, rig_irqs(), irqs));
 	reset_after_the_fence(RIG_LIVE | RIG_NR);
 }
@@ -412,9 +412,9 @@ CELL(suspended_death_is_silent)
 	rig_kill();
 	snapshot_take(&after);
 	/* All that tells is the bit. */
-	cr_assert(eq(u8, after.page.bytes[VIRTIO_MMIO_STATUS_REG],
+	cr_assert(eq(u8, after.page.bytes[VIRTIO_MMIO_STATUS],
 		     rig_suspended() | RIG_NR));
-	after.page.bytes[VIRTIO_MMIO_STATUS_REG] &= (uint8_t)~RIG_NR;
+	after.page.bytes[VIRTIO_MMIO_STATUS] &= (uint8_t)~RIG_NR;
 	snapshot_same(&before, &after, "death");
 	reset_after_the_fence(rig_suspended() | RIG_NR);
 }

@@ -295,7 +295,7 @@ static void collect_tx(void)
 
 static bool changed(void)
 {
-	return !memcmp(rig.page->bytes + VIRTIO_MMIO_CONFIG_SPACE, macs[mac],
+	return !memcmp(rig.page->bytes + VIRTIO_MMIO_CONFIG, macs[mac],
 		       ETH_ALEN);
 }
 
@@ -375,7 +375,7 @@ static void vanish(void)
 static bool vanished(void)
 {
 	const struct virtio_net_config *config =
-		(const void *)(rig.page->bytes + VIRTIO_MMIO_CONFIG_SPACE);
+		(const void *)(rig.page->bytes + VIRTIO_MMIO_CONFIG);
 
 	return !(config->status & VIRTIO_NET_S_LINK_UP);
 }

@@ -57,7 +57,7 @@ static void check_state(void)
 {
 	uint32_t s = dev.status;
 
-	fuzz_check(page_reg(VIRTIO_MMIO_STATUS_REG) == s);
+	fuzz_check(page_reg(VIRTIO_MMIO_STATUS) == s);
 	fuzz_check(!held);
 	if (s & UP)
 		fuzz_check(s & VIRTIO_CONFIG_S_FEATURES_OK);
@@ -226,7 +226,7 @@ static void vcpu_write(uint32_t offset, uint64_t value, uint32_t len)
 	vcpus--;
 	check_state();
 	/* Unless another vCPU has written meanwhile. */
-	if (offset != VIRTIO_MMIO_STATUS_REG || len != 4 || nth != writes ||
+	if (offset != VIRTIO_MMIO_STATUS || len != 4 || nth != writes ||
 	    vcpus > 0)
 		return;
 	if ((uint32_t)value == 0)
@@ -258,7 +258,7 @@ static void write_config(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
 
-	vcpu_write(VIRTIO_MMIO_CONFIG_SPACE + how % 32, fuzz_u8(in),
+	vcpu_write(VIRTIO_MMIO_CONFIG + how % 32, fuzz_u8(in),
 		   1U << (how >> 6));
 }
 
@@ -267,19 +267,19 @@ static void drive(struct fuzz_in *in)
 {
 	uint8_t how = fuzz_u8(in);
 	uint32_t driver[][2] = {
-		{ VIRTIO_MMIO_STATUS_REG, 0 },
-		{ VIRTIO_MMIO_STATUS_REG, 1 },
-		{ VIRTIO_MMIO_STATUS_REG, 3 },
-		{ VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 1 },
-		{ VIRTIO_MMIO_DRIVER_FEATURES_REG, 1 | dialect },
-		{ VIRTIO_MMIO_STATUS_REG, 11 },
-		{ VIRTIO_MMIO_QUEUE_SEL_REG, how >> 5 },
-		{ VIRTIO_MMIO_QUEUE_SIZE_REG, 16 },
-		{ VIRTIO_MMIO_QUEUE_DESC_LO_REG, FUZZ_RAM_GPA },
-		{ VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, FUZZ_RAM_GPA + 0x1000 },
-		{ VIRTIO_MMIO_QUEUE_DEVICE_LO_REG, FUZZ_RAM_GPA + 0x2000 },
-		{ VIRTIO_MMIO_QUEUE_READY_REG, 1 },
-		{ VIRTIO_MMIO_STATUS_REG, 15 },
+		{ VIRTIO_MMIO_STATUS, 0 },
+		{ VIRTIO_MMIO_STATUS, 1 },
+		{ VIRTIO_MMIO_STATUS, 3 },
+		{ VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1 },
+		{ VIRTIO_MMIO_DRIVER_FEATURES, 1 | dialect },
+		{ VIRTIO_MMIO_STATUS, 11 },
+		{ VIRTIO_MMIO_QUEUE_SEL, how >> 5 },
+		{ VIRTIO_MMIO_QUEUE_NUM, 16 },
+		{ VIRTIO_MMIO_QUEUE_DESC_LOW, FUZZ_RAM_GPA },
+		{ VIRTIO_MMIO_QUEUE_AVAIL_LOW, FUZZ_RAM_GPA + 0x1000 },
+		{ VIRTIO_MMIO_QUEUE_USED_LOW, FUZZ_RAM_GPA + 0x2000 },
+		{ VIRTIO_MMIO_QUEUE_READY, 1 },
+		{ VIRTIO_MMIO_STATUS, 15 },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(driver); i++) {

@@ -202,19 +202,19 @@ static inline uint32_t get(uint64_t offset)
 
 static inline uint32_t status(void)
 {
-	return get(VIRTIO_MMIO_STATUS_REG);
+	return get(VIRTIO_MMIO_STATUS);
 }
 
 static inline void put_status(uint32_t value)
 {
-	put(VIRTIO_MMIO_STATUS_REG, value);
+	put(VIRTIO_MMIO_STATUS, value);
 }
 
 static inline void accept_features(uint64_t features)
 {
 	for (uint32_t i = 0; i < 2; i++) {
-		put(VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, i);
-		put(VIRTIO_MMIO_DRIVER_FEATURES_REG,
+		put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
+		put(VIRTIO_MMIO_DRIVER_FEATURES,
 		    (uint32_t)(features >> (32 * i)));
 	}
 }
@@ -230,14 +230,14 @@ static inline void negotiate(uint64_t features)
 static inline void describe(uint32_t queue, uint32_t size, uint64_t desc,
 			    uint64_t driver, uint64_t device)
 {
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, queue);
-	put(VIRTIO_MMIO_QUEUE_SIZE_REG, size);
-	put(VIRTIO_MMIO_QUEUE_DESC_LO_REG, (uint32_t)desc);
-	put(VIRTIO_MMIO_QUEUE_DESC_HI_REG, (uint32_t)(desc >> 32));
-	put(VIRTIO_MMIO_QUEUE_DRIVER_HI_REG, (uint32_t)(driver >> 32));
-	put(VIRTIO_MMIO_QUEUE_DRIVER_LO_REG, (uint32_t)driver);
-	put(VIRTIO_MMIO_QUEUE_DEVICE_LO_REG, (uint32_t)device);
-	put(VIRTIO_MMIO_QUEUE_DEVICE_HI_REG, (uint32_t)(device >> 32));
+	put(VIRTIO_MMIO_QUEUE_SEL, queue);
+	put(VIRTIO_MMIO_QUEUE_NUM, size);
+	put(VIRTIO_MMIO_QUEUE_DESC_LOW, (uint32_t)desc);
+	put(VIRTIO_MMIO_QUEUE_DESC_HIGH, (uint32_t)(desc >> 32));
+	put(VIRTIO_MMIO_QUEUE_AVAIL_HIGH, (uint32_t)(driver >> 32));
+	put(VIRTIO_MMIO_QUEUE_AVAIL_LOW, (uint32_t)driver);
+	put(VIRTIO_MMIO_QUEUE_USED_LOW, (uint32_t)device);
+	put(VIRTIO_MMIO_QUEUE_USED_HIGH, (uint32_t)(device >> 32));
 }
 
 static inline uint32_t make_ready(uint32_t queue)
@@ -245,8 +245,8 @@ static inline uint32_t make_ready(uint32_t queue)
 	uint64_t base = 0x1000ULL * (queue + 1);
 
 	describe(queue, 16, base, base + 0x400, base + 0x800);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	return get(VIRTIO_MMIO_QUEUE_READY_REG);
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
+	return get(VIRTIO_MMIO_QUEUE_READY);
 }
 
 static inline void go_live(void)
@@ -310,7 +310,7 @@ static inline void die_and_recover(void)
 
 	cr_assert(eq(u32, failures, 1));
 	cr_assert(virtio_mmio_is_dead(&dev));
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (dev.op != VIRTIO_OP_RESET)
 		turn();
 	cr_assert(ne(u32, status(), 0), "not before the fence");

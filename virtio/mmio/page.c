@@ -22,7 +22,7 @@ static void page_set(struct virtio_mmio *dev, uint32_t offset, uint32_t value)
 void mmio_publish_status(struct virtio_mmio *dev, uint32_t status)
 {
 	dev->status = status;
-	page_set(dev, VIRTIO_MMIO_STATUS_REG, status);
+	page_set(dev, VIRTIO_MMIO_STATUS, status);
 }
 
 void mmio_publish_features(struct virtio_mmio *dev)
@@ -31,16 +31,15 @@ void mmio_publish_features(struct virtio_mmio *dev)
 
 	if (dev->device_sel < 2)
 		word = (uint32_t)(dev->offered >> (32 * dev->device_sel));
-	page_set(dev, VIRTIO_MMIO_DEVICE_FEATURES_REG, word);
+	page_set(dev, VIRTIO_MMIO_DEVICE_FEATURES, word);
 }
 
 void mmio_publish_queue(struct virtio_mmio *dev)
 {
 	const struct virtio_mmio_queue *q = mmio_queue_selected(dev);
 
-	page_set(dev, VIRTIO_MMIO_QUEUE_SIZE_MAX_REG,
-		 q ? dev->queue_size_max : 0);
-	page_set(dev, VIRTIO_MMIO_QUEUE_READY_REG, q && q->ready);
+	page_set(dev, VIRTIO_MMIO_QUEUE_NUM_MAX, q ? dev->queue_size_max : 0);
+	page_set(dev, VIRTIO_MMIO_QUEUE_READY, q && q->ready);
 }
 
 static void raise_irq(struct virtio_mmio *dev, uint32_t bits)
@@ -52,12 +51,12 @@ static void raise_irq(struct virtio_mmio *dev, uint32_t bits)
 
 void mmio_raise_config(struct virtio_mmio *dev)
 {
-	raise_irq(dev, VIRTIO_INT_CONFIG);
+	raise_irq(dev, VIRTIO_MMIO_INT_CONFIG);
 }
 
 void mmio_raise_used(struct virtio_mmio *dev)
 {
-	raise_irq(dev, VIRTIO_INT_USED);
+	raise_irq(dev, VIRTIO_MMIO_INT_VRING);
 }
 
 /*
@@ -71,9 +70,9 @@ void mmio_publish_config(struct virtio_mmio *dev, bool notify)
 		return;
 	memcpy(dev->config, dev->fe.config, dev->config_size);
 	dev->ops->hold(dev);
-	memcpy(dev->page->bytes + VIRTIO_MMIO_CONFIG_SPACE, dev->config,
+	memcpy(dev->page->bytes + VIRTIO_MMIO_CONFIG, dev->config,
 	       dev->config_size);
-	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION_REG, ++dev->generation);
+	page_set(dev, VIRTIO_MMIO_CONFIG_GENERATION, ++dev->generation);
 	dev->ops->release(dev);
 	if (notify && dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		mmio_raise_config(dev);
@@ -81,14 +80,14 @@ void mmio_publish_config(struct virtio_mmio *dev, bool notify)
 
 void mmio_page_init(struct virtio_mmio *dev, uint32_t device_id)
 {
-	page_set(dev, VIRTIO_MMIO_MAGIC, VIRTIO_MAGIC);
-	page_set(dev, VIRTIO_MMIO_VERSION_REG, 2);
-	page_set(dev, VIRTIO_MMIO_DEVICE_ID_REG, device_id);
-	page_set(dev, VIRTIO_MMIO_VENDOR_ID_REG, VIRTIO_VENDOR);
+	page_set(dev, VIRTIO_MMIO_MAGIC_VALUE, VIRTIO_MAGIC);
+	page_set(dev, VIRTIO_MMIO_VERSION, 2);
+	page_set(dev, VIRTIO_MMIO_DEVICE_ID, device_id);
+	page_set(dev, VIRTIO_MMIO_VENDOR_ID, VIRTIO_VENDOR);
 	/* No shared memory region: length and base are all ones. */
-	page_set(dev, VIRTIO_MMIO_SHM_LEN_LO_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_LEN_HI_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_BASE_LO_REG, UINT32_MAX);
-	page_set(dev, VIRTIO_MMIO_SHM_BASE_HI_REG, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_LEN_LOW, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_LEN_HIGH, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_BASE_LOW, UINT32_MAX);
+	page_set(dev, VIRTIO_MMIO_SHM_BASE_HIGH, UINT32_MAX);
 	mmio_publish_queue(dev);
 }

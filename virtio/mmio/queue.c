@@ -40,15 +40,15 @@ void mmio_queue_write(struct virtio_mmio *dev, uint32_t offset, uint32_t value)
 	if (!q || q->ready)
 		return;
 	switch (offset) {
-	case VIRTIO_MMIO_QUEUE_SIZE_REG:
+	case VIRTIO_MMIO_QUEUE_NUM:
 		q->size = value;
 		break;
-	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
 		mmio_set_half(&q->desc_gpa, offset & 4, value);
 		break;
-	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
 		mmio_set_half(&q->driver_gpa, offset & 4, value);
 		break;
 	default:

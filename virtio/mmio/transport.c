@@ -225,27 +225,27 @@ static void write_simple(struct virtio_mmio *dev, uint32_t offset,
 			 uint32_t value)
 {
 	switch (offset) {
-	case VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG:
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		dev->device_sel = value;
 		mmio_publish_features(dev);
 		break;
-	case VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG:
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
 		dev->driver_sel = value;
 		break;
-	case VIRTIO_MMIO_DRIVER_FEATURES_REG:
+	case VIRTIO_MMIO_DRIVER_FEATURES:
 		write_driver_features(dev, value);
 		break;
-	case VIRTIO_MMIO_QUEUE_SEL_REG:
+	case VIRTIO_MMIO_QUEUE_SEL:
 		dev->queue_sel = value;
 		mmio_publish_queue(dev);
 		break;
-	case VIRTIO_MMIO_QUEUE_SIZE_REG:
-	case VIRTIO_MMIO_QUEUE_DESC_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DESC_HI_REG:
-	case VIRTIO_MMIO_QUEUE_DRIVER_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DRIVER_HI_REG:
-	case VIRTIO_MMIO_QUEUE_DEVICE_LO_REG:
-	case VIRTIO_MMIO_QUEUE_DEVICE_HI_REG:
+	case VIRTIO_MMIO_QUEUE_NUM:
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
+	case VIRTIO_MMIO_QUEUE_USED_LOW:
+	case VIRTIO_MMIO_QUEUE_USED_HIGH:
 		if (!mmio_is_suspended(dev))
 			mmio_queue_write(dev, offset, value);
 		break;
@@ -262,7 +262,7 @@ static void config_written(struct virtio_mmio *dev, int r)
 static enum mmio_write write_config(struct virtio_mmio *dev,
 				    const struct reg_write *w)
 {
-	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG_SPACE;
+	uint32_t offset = w->offset - VIRTIO_MMIO_CONFIG;
 
 	if (virtio_mmio_is_dead(dev) || offset >= dev->config_size ||
 	    w->len > dev->config_size - offset || mmio_is_suspended(dev) ||
@@ -280,12 +280,12 @@ static enum mmio_write write_register(struct virtio_mmio *dev,
 {
 	uint32_t value;
 
-	if (w->offset >= VIRTIO_MMIO_CONFIG_SPACE)
+	if (w->offset >= VIRTIO_MMIO_CONFIG)
 		return write_config(dev, w);
 	memcpy(&value, w->data, sizeof(value));
-	if (w->offset == VIRTIO_MMIO_STATUS_REG)
+	if (w->offset == VIRTIO_MMIO_STATUS)
 		return write_status(dev, value);
-	if (w->offset == VIRTIO_MMIO_QUEUE_READY_REG)
+	if (w->offset == VIRTIO_MMIO_QUEUE_READY)
 		return write_ready(dev, value);
 	write_simple(dev, w->offset, value);
 	return MMIO_WRITE_DONE;
@@ -368,7 +368,7 @@ static bool overtakes(struct virtio_mmio *dev, const struct reg_write *w)
 {
 	uint32_t value;
 
-	if (w->offset != VIRTIO_MMIO_STATUS_REG || mmio_is_frozen(dev) ||
+	if (w->offset != VIRTIO_MMIO_STATUS || mmio_is_frozen(dev) ||
 	    !mmio_suspend_moving(dev))
 		return false;
 	memcpy(&value, w->data, sizeof(value));
@@ -413,7 +413,7 @@ static void handshake_done(struct virtio_mmio *dev, int r)
 
 static bool register_aligned(uint64_t offset, uint32_t len)
 {
-	if (offset < VIRTIO_MMIO_CONFIG_SPACE)
+	if (offset < VIRTIO_MMIO_CONFIG)
 		return len == 4 && !(offset & 3);
 	return !(offset & (len - 1)) && len <= 4;
 }
@@ -437,7 +437,7 @@ static void mmio_bus_write(struct bus_dev *bus, uint64_t offset,
 		return;
 	}
 	memcpy(w.data, data, len);
-	if (offset == VIRTIO_MMIO_INT_ACK_REG) {
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
 		memcpy(&value, data, len);
 		regpage_ack(dev->page, value);
 		return;

@@ -249,8 +249,7 @@ static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
 
 	for (unsigned int q = 0; q < dev->mmio.nr_queues && r == 0; q++)
 		r = kvm_ioeventfd(vm->vm_fd,
-				  dev->mmio.bus.base +
-					  VIRTIO_MMIO_QUEUE_NOTIFY_REG,
+				  dev->mmio.bus.base + VIRTIO_MMIO_QUEUE_NOTIFY,
 				  dev->mmio.kick_fds[q], q, true);
 	if (r == 0)
 		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.irq_fd, dev->gsi);
@@ -264,7 +263,7 @@ static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
 static int op_kick_moves(struct virtio_mmio *mmio, unsigned int queue, int fd)
 {
 	int vm_fd = owner(mmio)->vm->vm_fd;
-	uint64_t gpa = mmio->bus.base + VIRTIO_MMIO_QUEUE_NOTIFY_REG;
+	uint64_t gpa = mmio->bus.base + VIRTIO_MMIO_QUEUE_NOTIFY;
 	int r = kvm_ioeventfd(vm_fd, gpa, mmio->kick_fds[queue], queue, false);
 
 	return r < 0 ? r : kvm_ioeventfd(vm_fd, gpa, fd, queue, true);

@@ -912,7 +912,7 @@ static uint32_t isr(void)
 {
 	uint32_t v;
 
-	memcpy(&v, page.bytes + VIRTIO_MMIO_INT_STATUS_REG, sizeof(v));
+	memcpy(&v, page.bytes + VIRTIO_MMIO_INTERRUPT_STATUS, sizeof(v));
 	return v;
 }
 
@@ -921,7 +921,7 @@ Test(virtq, signal_raises_the_status_bit_and_the_call_eventfd)
 	regpage_ack(&page, ~0U);
 	use_one();
 	cr_assert(virtq_signal(&vq));
-	cr_assert(eq(u32, isr(), VIRTIO_INT_USED));
+	cr_assert(eq(u32, isr(), VIRTIO_MMIO_INT_VRING));
 	cr_assert(eq(u64, fd_event_drain(r.call_fd), 1));
 	/* Also when the bit is set already. */
 	use_one();

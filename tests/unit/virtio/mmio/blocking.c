@@ -74,7 +74,7 @@ Test(mmio_blocking, an_interrupt_of_the_vmm_does_not_wait_for_the_device)
 	virtio_mmio_config_changed(&dev);
 	while (get(0x0fc) == gen)
 		turn();
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(irq_raised());
 }
 

@@ -36,13 +36,13 @@ TestSuite(mmio_foreign_raw, .init = setup_foreign, .fini = teardown,
 
 static void forget_interrupts(void)
 {
-	put(VIRTIO_MMIO_INT_ACK_REG, UINT32_MAX);
+	put(VIRTIO_MMIO_INTERRUPT_ACK, UINT32_MAX);
 	(void)fd_event_drain(dev.irq_fd);
 }
 
 static bool interrupted(void)
 {
-	bool bit = get(VIRTIO_MMIO_INT_STATUS_REG) & VIRTIO_INT_USED;
+	bool bit = get(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_VRING;
 	bool signalled = fd_event_drain(dev.irq_fd) > 0;
 
 	cr_assert(eq(int, bit, signalled));
@@ -196,7 +196,7 @@ Test(mmio_foreign, a_reset_is_not_over_while_requests_are_held)
 	go_live();
 	set_used(3);
 	fb.bases[0] = 5;
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!dev.fe.draining)
 		turn();
 	turn();
@@ -217,7 +217,7 @@ Test(mmio_foreign, a_lost_one_is_lost)
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
 	put_status(0);
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	put(VIRTIO_MMIO_QUEUE_SEL, 0);
+	put(VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
 }

@@ -11,10 +11,10 @@ Test(mmio_life, reset_waits_for_the_drain)
 	static struct vcpu_write w;
 
 	go_live();
-	regpage_raise(&page, VIRTIO_INT_USED);
+	regpage_raise(&page, VIRTIO_MMIO_INT_VRING);
 	fd_event_signal(dev.kick_fds[0]);
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
 	cr_assert(not(atomic_load(&w.done)));
@@ -23,7 +23,7 @@ Test(mmio_life, reset_waits_for_the_drain)
 	write_end(&w);
 	cr_assert(eq(u32, status(), 0));
 	cr_assert(eq(u32, get(0x060), 0));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 	cr_assert(eq(u64, fd_event_drain(dev.kick_fds[0]), 0));
 	cr_assert(eq(u64, dev.acked, 0));
 	cr_assert(eq(u64, dev.queues[0].desc_gpa, 0));
@@ -40,11 +40,11 @@ Test(mmio_life, two_vcpus_race_reset_and_register_writes)
 
 	go_live();
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&reset[0], VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&reset[0], VIRTIO_MMIO_STATUS, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
-	write_begin(&reset[1], VIRTIO_MMIO_STATUS_REG, 0, 4);
-	write_begin(&select, VIRTIO_MMIO_QUEUE_SEL_REG, 1, 4);
+	write_begin(&reset[1], VIRTIO_MMIO_STATUS, 0, 4);
+	write_begin(&select, VIRTIO_MMIO_QUEUE_SEL, 1, 4);
 	while (!dev.waiting || !dev.waiting->next)
 		turn();
 	cr_assert(not(atomic_load(&reset[1].done)));
@@ -86,7 +86,8 @@ Test(mmio_life, a_refused_start_needs_reset)
 	fake_misbehave(&fb, VHOST_USER_SET_VRING_ADDR, FAKE_REFUSES);
 	put_status(LIVE);
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	cr_assert(eq(u32, get(0x060) & VIRTIO_INT_CONFIG, VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060) & VIRTIO_MMIO_INT_CONFIG,
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(eq(u32, lives, 0));
 	while (dev.fe.rings[0].started)
 		turn();
@@ -101,7 +102,7 @@ Test(mmio_life, a_broken_ring_needs_reset_and_is_stopped)
 	while (status() == LIVE)
 		turn();
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
 	while (dev.fe.rings[0].started || dev.fe.rings[1].started)
 		turn();
 	/* Only a reset helps. */
@@ -143,7 +144,8 @@ Test(mmio_life, one_that_dies_live_needs_reset_and_a_fence)
 	while (!failures)
 		turn();
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_USED | VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060),
+		     VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(gt(u64, fd_event_drain(dev.irq_fd), 0));
 	virtio_mmio_died(&dev, "again");
 	die_and_recover();
@@ -168,7 +170,7 @@ Test(mmio_life, one_that_dies_or_hangs_in_reset)
 	go_live();
 	dev.fe.deadline_ns = 30 * MS;
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_MUTE);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!failures)
 		turn();
 	cr_assert(not(atomic_load(&w.done)));
@@ -183,7 +185,7 @@ Test(mmio_life, the_fence_before_the_end_of_file_is_as_good)
 
 	go_live();
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
 	virtio_mmio_died(&dev, "died");
@@ -204,7 +206,7 @@ Test(mmio_life, an_answer_of_one_that_has_died_is_no_fence)
 
 	go_live();
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
 	virtio_mmio_died(&dev, "died");
@@ -225,9 +227,9 @@ Test(mmio_life, one_whose_fence_fails_is_never_reset)
 	virtio_mmio_fenced(&dev, false);
 	put_status(0);
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	put(VIRTIO_MMIO_QUEUE_SEL, 0);
+	put(VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
 }
 
 Test(mmio_life, one_that_dies_in_a_config_write_lets_the_vcpu_go)
@@ -246,10 +248,10 @@ Test(mmio_life, the_end_of_the_vm_lets_waiting_vcpus_go)
 
 	go_live();
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&reset, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&reset, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
-	write_begin(&other, VIRTIO_MMIO_QUEUE_SEL_REG, 0, 4);
+	write_begin(&other, VIRTIO_MMIO_QUEUE_SEL, 0, 4);
 	while (!dev.waiting)
 		turn();
 	mailbox_close(&mailbox);

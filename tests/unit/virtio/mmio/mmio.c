@@ -27,11 +27,11 @@ Test(mmio, device_features_by_word_and_zero_beyond)
 {
 	cr_assert(eq(u32, get(0x010), (uint32_t)INDIRECT),
 		  "bit 30 is not the driver's");
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
 	cr_assert(eq(u32, get(0x010), 1));
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 2);
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
 	cr_assert(eq(u32, get(0x010), 0));
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, UINT32_MAX);
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, UINT32_MAX);
 	cr_assert(eq(u32, get(0x010), 0));
 }
 
@@ -71,9 +71,9 @@ Test(mmio_raw, a_back_end_that_dies_in_the_handshake)
 Test(mmio, queue_beyond_the_last_reads_zero_and_ignores_writes)
 {
 	cr_assert(eq(u32, get(0x034), QUEUE_SIZE));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 1);
+	put(VIRTIO_MMIO_QUEUE_SEL, 1);
 	cr_assert(eq(u32, get(0x034), QUEUE_SIZE));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, NR_QUEUES);
+	put(VIRTIO_MMIO_QUEUE_SEL, NR_QUEUES);
 	cr_assert(eq(u32, get(0x034), 0));
 	negotiate(VERSION_1);
 	cr_assert(eq(u32, make_ready(NR_QUEUES), 0));
@@ -96,8 +96,8 @@ Test(mmio, features_ok_only_for_what_is_offered)
 	negotiate(VERSION_1 | 1ULL << 30);
 	cr_assert(eq(u32, status(), ACK | DRIVER), "ours");
 	put_status(0);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL_REG, 2);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_REG, 1);
+	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 2);
+	put(VIRTIO_MMIO_DRIVER_FEATURES, 1);
 	negotiate(VERSION_1);
 	cr_assert(eq(u32, status(), ACK | DRIVER), "beyond 63");
 	put_status(0);
@@ -177,20 +177,20 @@ Test(mmio, a_bad_queue_is_not_made_ready)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		describe(0, refused[i].size, refused[i].desc, refused[i].driver,
 			 refused[i].device);
-		put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-		cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0), "%s",
+		put(VIRTIO_MMIO_QUEUE_READY, 1);
+		cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0), "%s",
 			  refused[i].what);
 	}
 	cr_assert(eq(u32, make_ready(0), 1));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_DESC_LO_REG), 0), "write-only");
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_DESC_LOW), 0), "write-only");
 }
 
 Test(mmio, overlapping_rings_are_the_drivers_business)
 {
 	negotiate(VERSION_1);
 	describe(0, 16, 0x1000, 0x1000, 0x1000);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
 }
 
 Test(mmio, a_ready_queue_keeps_its_description)
@@ -200,12 +200,12 @@ Test(mmio, a_ready_queue_keeps_its_description)
 	describe(0, 8, 0x7000, 0x8000, 0x9000);
 	cr_assert(eq(u64, dev.queues[0].desc_gpa, 0x1000));
 	cr_assert(eq(u32, dev.queues[0].size, 16));
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 2);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 2);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	put(VIRTIO_MMIO_QUEUE_READY, 2);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
+	put(VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
+	put(VIRTIO_MMIO_QUEUE_READY, 2);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 }
 
 Test(mmio, ready_is_for_between_features_ok_and_driver_ok)
@@ -233,16 +233,16 @@ Test(mmio, queue_ready_0_waits_until_the_ring_has_stopped)
 	static struct vcpu_write w;
 
 	go_live();
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	put(VIRTIO_MMIO_QUEUE_SEL, 0);
 	fake_misbehave(&fb, VHOST_USER_GET_VRING_BASE, FAKE_WAITS);
-	write_begin(&w, VIRTIO_MMIO_QUEUE_READY_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_QUEUE_READY, 0, 4);
 	while (!atomic_load(&fb.waiting))
 		turn();
 	cr_assert(not(atomic_load(&w.done)));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
 	fake_go_on(&fb);
 	write_end(&w);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 	cr_assert(dev.fe.rings[1].started);
 	cr_assert(eq(u32, status(), LIVE));
 }
@@ -252,15 +252,15 @@ Test(mmio, queue_ready_0_of_a_dead_device_waits_for_the_fence)
 	static struct vcpu_write w;
 
 	go_live();
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
+	put(VIRTIO_MMIO_QUEUE_SEL, 0);
 	virtio_mmio_died(&dev, "test");
-	write_begin(&w, VIRTIO_MMIO_QUEUE_READY_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_QUEUE_READY, 0, 4);
 	while (dev.op != VIRTIO_OP_RING)
 		turn();
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
 	virtio_mmio_fenced(&dev, true);
 	write_end(&w);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 }
 
 /* -------------------------------------------------------------- accesses */
@@ -268,10 +268,10 @@ Test(mmio, queue_ready_0_of_a_dead_device_waits_for_the_fence)
 Test(mmio, accesses_that_no_driver_makes_are_ignored)
 {
 	negotiate(VERSION_1);
-	put_len(VIRTIO_MMIO_STATUS_REG, 0, 1);
-	put_len(VIRTIO_MMIO_STATUS_REG, 0, 2);
-	put_len(VIRTIO_MMIO_STATUS_REG, 0, 8);
-	put_len(VIRTIO_MMIO_STATUS_REG + 2, 0, 4);
+	put_len(VIRTIO_MMIO_STATUS, 0, 1);
+	put_len(VIRTIO_MMIO_STATUS, 0, 2);
+	put_len(VIRTIO_MMIO_STATUS, 0, 8);
+	put_len(VIRTIO_MMIO_STATUS + 2, 0, 4);
 	put_len(0xfc, 0, 8);
 	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK));
 	/* Read-only, unknown, legacy and the last ones of the page. */
@@ -297,21 +297,21 @@ Test(mmio, accesses_that_no_driver_makes_are_ignored)
 Test(mmio, interrupt_ack_clears_only_what_is_set)
 {
 	go_live();
-	regpage_raise(&page, VIRTIO_INT_USED | VIRTIO_INT_CONFIG);
-	put(VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED | 0xfffffff0);
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
-	put(VIRTIO_MMIO_INT_ACK_REG, UINT32_MAX);
+	regpage_raise(&page, VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG);
+	put(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING | 0xfffffff0);
+	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
+	put(VIRTIO_MMIO_INTERRUPT_ACK, UINT32_MAX);
 	cr_assert(eq(u32, get(0x060), 0));
-	put(VIRTIO_MMIO_INT_ACK_REG, UINT32_MAX);
+	put(VIRTIO_MMIO_INTERRUPT_ACK, UINT32_MAX);
 	cr_assert(eq(u32, get(0x060), 0));
 }
 
 Test(mmio, kicks_of_nothing_are_ignored)
 {
-	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	go_live();
-	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, NR_QUEUES);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, UINT32_MAX);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, NR_QUEUES);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, UINT32_MAX);
 	cr_assert(eq(u32, status(), LIVE));
 }
 
@@ -347,6 +347,6 @@ Test(mmio, a_config_change_is_published_with_no_vcpu_running)
 	cr_assert(eq(u8, page.bytes[0x100], 1));
 	cr_assert(eq(u32, holds, before + 1));
 	cr_assert(not(held));
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(eq(u64, fd_event_drain(dev.irq_fd), 1));
 }

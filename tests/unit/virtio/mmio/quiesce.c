@@ -30,7 +30,7 @@ Test(mmio_quiesce, a_config_change_in_its_sleep_is_told_after_it)
 	cr_assert(eq(int, restart(), 0));
 	while (page.bytes[0x100] != 1)
 		turn();
-	cr_assert(eq(u32, get(0x060), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
 }
 
 Test(mmio_quiesce, a_device_that_is_not_live_has_nothing_to_stop)
@@ -151,7 +151,7 @@ Test(mmio_quiesce, a_late_one_that_dies_needs_reset)
 Test(mmio_quiesce, what_a_late_one_is_written_waits_for_it)
 {
 	draining();
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(not(atomic_load(&write_.done)));
@@ -244,7 +244,7 @@ Test(mmio_quiesce, writes_wait_until_it_is_started_again)
 {
 	go_live();
 	cr_assert(eq(int, quiesce(), 0));
-	write_begin(&write_, VIRTIO_MMIO_QUEUE_SEL_REG, 0, 4);
+	write_begin(&write_, VIRTIO_MMIO_QUEUE_SEL, 0, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(eq(u32, dev.queue_sel, 1), "as it was");
@@ -258,7 +258,7 @@ Test(mmio_quiesce, a_driver_does_not_start_a_device_in_a_pause)
 	negotiate(VERSION_1);
 	cr_assert(eq(u32, make_ready(0), 1));
 	cr_assert(eq(int, quiesce(), 0));
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, LIVE, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, LIVE, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(eq(u32, status(), ACK | DRIVER | FEATURES_OK));

@@ -126,7 +126,7 @@ Test(mmio_respawn, the_driver_resets_before_it_is_there)
 
 	live_and_suspended();
 	dies(&fb);
-	write_begin(&w, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&w, VIRTIO_MMIO_STATUS, 0, 4);
 	while (dev.op != VIRTIO_OP_RESET)
 		turn();
 	cr_assert(eq(u32, status(), SUSPENDED), "not before the fence");
@@ -163,7 +163,8 @@ Test(mmio_respawn, its_other_config_is_told_on_resume)
 	cr_assert(eq(u8, page.bytes[0x100], 0x80));
 	resumes();
 	cr_assert(eq(u8, page.bytes[0x100], 1));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(irq_raised());
 }
 

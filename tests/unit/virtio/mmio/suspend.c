@@ -113,11 +113,11 @@ static void reset_works(void)
 	(void)irq_raised();
 	put_status(0);
 	cr_assert(eq(u32, status(), 0));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS), 0));
 	cr_assert(eq(u64, dev.resets, before + 1));
 	for (uint32_t q = 0; q < NR_QUEUES; q++) {
-		put(VIRTIO_MMIO_QUEUE_SEL_REG, q);
-		cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+		put(VIRTIO_MMIO_QUEUE_SEL, q);
+		cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 	}
 	cr_assert(not(irq_raised()), "a reset replays nothing");
 	live_with(feature());
@@ -129,8 +129,8 @@ static void reset_works(void)
 
 Test(mmio_suspend, both_dialects_are_offered_if_asked_for)
 {
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES_REG),
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES),
 		     (uint32_t)((VERSION_1 | BIT_V14 | BIT_DRAFT) >> 32)));
 }
 
@@ -149,8 +149,8 @@ Test(mmio_suspend, a_bit_that_was_not_offered_is_refused)
 	memset(&gm, 0, sizeof(gm));
 	suspend_offer = 0;
 	setup_ready();
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 1);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES_REG),
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES),
 		     (uint32_t)(VERSION_1 >> 32)));
 	negotiate(VERSION_1 | BIT_V14);
 	cr_assert(eq(u32, status(), ACK | DRIVER));
@@ -296,7 +296,7 @@ Test(mmio_suspend, quiescing_taken_back_and_meant_after_all_draft)
 	quiescing();
 	put_status(LIVE);
 	/* Waits for the same drain. */
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, LIVE | SUSPEND, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, LIVE | SUSPEND, 4);
 	while (!dev.suspend.wanted)
 		turn();
 	fake_go_on(&fb);
@@ -310,7 +310,7 @@ Test(mmio_suspend, quiescing_taken_back_and_meant_after_all_draft)
 FOR_BOTH(quiescing_reset_waits_for_the_drain)
 {
 	quiescing();
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(eq(u32, status(), LIVE));
@@ -358,7 +358,8 @@ FOR_BOTH(quiescing_too_long_needs_reset)
 	while (status() == LIVE) /* the deadline of the fixture */
 		turn();
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(irq_raised());
 	fake_go_on(&fb);
 	until_idle();
@@ -453,10 +454,10 @@ FOR_BOTH(suspended_reset)
 	suspend();
 	fb.config[0] = 1;
 	virtio_mmio_config_changed(&dev);
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, 0, 4);
 	write_end(&write_);
 	cr_assert(eq(u32, status(), 0));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS), 0));
 	cr_assert(not(irq_raised()), "every deferral is dropped");
 	cr_assert(eq(u32, count(VHOST_USER_RESET_DEVICE), 1),
 		  "the process forgets what it kept");
@@ -474,7 +475,7 @@ FOR_BOTH(suspended_kicks_stay_in_the_eventfd)
 	n = atomic_load(&fb.nr);
 	fd_event_signal(dev.kick_fds[0]);
 	fd_event_signal(dev.kick_fds[0]);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY_REG, 0);
+	put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	turn();
 	cr_assert(eq(u32, atomic_load(&fb.nr), n),
 		  "the back end is left alone");
@@ -497,19 +498,19 @@ FOR_BOTH(suspended_ignores_all_but_status_and_selectors)
 	put_len(0x104, 0x55555555, 4);
 	cr_assert(eq(u32, atomic_load(&fb.nr), n));
 	cr_assert(eq(u8, page.bytes[0x100], 0x80));
-	put(VIRTIO_MMIO_DRIVER_FEATURES_REG, 0);
+	put(VIRTIO_MMIO_DRIVER_FEATURES, 0);
 	cr_assert(eq(u64, dev.acked, VERSION_1 | feature()));
 	describe(0, 32, 0x8000, 0x9000, 0xa000);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
 	cr_assert(eq(u32, dev.queues[0].size, 16));
 	cr_assert(eq(u64, dev.queues[0].desc_gpa, 0x1000));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, NR_QUEUES);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_SIZE_MAX_REG), 0));
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 1);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 1));
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL_REG, 0);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES_REG),
-		     (uint32_t)INDIRECT));
+	put(VIRTIO_MMIO_QUEUE_SEL, NR_QUEUES);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_NUM_MAX), 0));
+	put(VIRTIO_MMIO_QUEUE_SEL, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 1));
+	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	cr_assert(
+		eq(u32, get(VIRTIO_MMIO_DEVICE_FEATURES), (uint32_t)INDIRECT));
 	resume();
 }
 
@@ -517,13 +518,13 @@ FOR_BOTH(suspended_a_queue_may_go)
 {
 	live_with(feature());
 	suspend();
-	put(VIRTIO_MMIO_QUEUE_SEL_REG, 0);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 0);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	put(VIRTIO_MMIO_QUEUE_SEL, 0);
+	put(VIRTIO_MMIO_QUEUE_READY, 0);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 	/* But not come back, nor move. */
 	describe(0, 32, 0x8000, 0x9000, 0xa000);
-	put(VIRTIO_MMIO_QUEUE_READY_REG, 1);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY_REG), 0));
+	put(VIRTIO_MMIO_QUEUE_READY, 1);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_READY), 0));
 	put_status(resume_value());
 	until_idle();
 	cr_assert(eq(u32, status(), LIVE));
@@ -534,11 +535,12 @@ FOR_BOTH(suspended_a_queue_may_go)
 FOR_BOTH(suspended_interrupt_status_and_ack_work)
 {
 	live_with(feature());
-	(void)regpage_raise(&page, VIRTIO_INT_USED);
+	(void)regpage_raise(&page, VIRTIO_MMIO_INT_VRING);
 	suspend();
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_USED));
-	put(VIRTIO_MMIO_INT_ACK_REG, VIRTIO_INT_USED);
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_VRING));
+	put(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS), 0));
 }
 
 FOR_BOTH(suspended_config_changes_are_told_on_resume)
@@ -546,14 +548,14 @@ FOR_BOTH(suspended_config_changes_are_told_on_resume)
 	uint32_t generation;
 
 	live_with(feature());
-	generation = get(VIRTIO_MMIO_CONFIG_GENERATION_REG);
+	generation = get(VIRTIO_MMIO_CONFIG_GENERATION);
 	suspend();
 	fb.config[0] = 1;
 	virtio_mmio_config_changed(&dev);
 	virtio_mmio_config_changed(&dev);
 	turn();
 	cr_assert(eq(u8, page.bytes[0x100], 0x80));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_CONFIG_GENERATION_REG), generation));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_CONFIG_GENERATION), generation));
 	cr_assert(not(irq_raised()));
 	fake_misbehave(&fb, VHOST_USER_SET_VRING_KICK, FAKE_WAITS);
 	put_status(resume_value());
@@ -562,9 +564,9 @@ FOR_BOTH(suspended_config_changes_are_told_on_resume)
 		turn();
 	/* Before any ring has started. */
 	cr_assert(eq(u8, page.bytes[0x100], 1));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_CONFIG_GENERATION_REG),
-		     generation + 1));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_CONFIG_GENERATION), generation + 1));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(irq_raised());
 	fake_go_on(&fb);
 	until_idle();
@@ -579,7 +581,7 @@ FOR_BOTH(suspended_without_a_change_no_interrupt)
 	resume();
 	until_idle();
 	cr_assert(not(irq_raised()));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS), 0));
 }
 
 FOR_BOTH(suspended_death_needs_reset_and_is_silent)
@@ -591,7 +593,7 @@ FOR_BOTH(suspended_death_needs_reset_and_is_silent)
 		turn();
 	cr_assert(eq(u32, status(), suspended() | NEEDS_RESET));
 	cr_assert(not(irq_raised()));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), 0));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS), 0));
 	/* Only a reset leaves it. */
 	put_status(resume_value() | NEEDS_RESET);
 	cr_assert(eq(u32, status(), suspended() | NEEDS_RESET));
@@ -639,7 +641,7 @@ FOR_BOTH(resume_twice)
 FOR_BOTH(suspended_while_its_rings_start)
 {
 	starting();
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, LIVE | SUSPEND, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, LIVE | SUSPEND, 4);
 	while (!dev.suspend.wanted)
 		turn();
 	cr_assert(eq(u32, status(), LIVE));
@@ -655,7 +657,7 @@ FOR_BOTH(suspended_while_its_rings_start)
 FOR_BOTH(resume_reset_waits)
 {
 	starting();
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, 0, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!dev.waiting)
 		turn();
 	fake_go_on(&fb);
@@ -674,7 +676,8 @@ FOR_BOTH(resume_that_fails_needs_reset)
 	while (!(status() & NEEDS_RESET))
 		turn();
 	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
-	cr_assert(eq(u32, get(VIRTIO_MMIO_INT_STATUS_REG), VIRTIO_INT_CONFIG));
+	cr_assert(eq(u32, get(VIRTIO_MMIO_INTERRUPT_STATUS),
+		     VIRTIO_MMIO_INT_CONFIG));
 	cr_assert(irq_raised());
 	until_idle();
 	reset_works();
@@ -780,7 +783,7 @@ FOR_BOTH(in_a_pause_what_is_written_waits)
 {
 	live_with(feature());
 	cr_assert(eq(int, quiesce(), 0));
-	write_begin(&write_, VIRTIO_MMIO_STATUS_REG, LIVE | SUSPEND, 4);
+	write_begin(&write_, VIRTIO_MMIO_STATUS, LIVE | SUSPEND, 4);
 	while (!dev.waiting)
 		turn();
 	cr_assert(not(dev.suspend.wanted));
@@ -821,7 +824,7 @@ static void *storm_main(void *arg)
 
 	for (unsigned int i = 0;
 	     storm->n ? i < storm->n : !atomic_load(&storm->stop); i++)
-		dev.bus.ops->write(&dev.bus, VIRTIO_MMIO_STATUS_REG,
+		dev.bus.ops->write(&dev.bus, VIRTIO_MMIO_STATUS,
 				   &storm->values[i & 3], 4);
 	atomic_store(&storm->done, true);
 	return NULL;

@@ -704,8 +704,8 @@ Test(backend, interrupts_go_through_the_register_page)
 	front_negotiate(&f, V1);
 	front_start(&f, 0);
 	(void)front_wait_used(&f, 0, add_in(0, 3));
-	memcpy(&isr, f.page->bytes + VIRTIO_MMIO_INT_STATUS_REG, 4);
-	cr_assert(eq(u32, isr, VIRTIO_INT_USED));
+	memcpy(&isr, f.page->bytes + VIRTIO_MMIO_INTERRUPT_STATUS, 4);
+	cr_assert(eq(u32, isr, VIRTIO_MMIO_INT_VRING));
 }
 
 Test(backend, broken_ring_signals_its_err_fd_and_others_go_on)
