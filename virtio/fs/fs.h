@@ -1,8 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The file system device (virtio 1.x, 5.11): FUSE requests out of a ring,
- * answered by system calls on one shared directory. Private to virtio/fs*.c
- * and its tests. Loop thread only.
+ * answered by system calls on one shared directory. Loop thread only. The
+ * inside, shared by its parts; one calls those below it:
+ *
+ *	device.c	role, rings, the table of operations
+ *	session.c	FUSE_INIT to FUSE_DESTROY
+ *	attr.c dir.c file.c sync.c lock.c
+ *			what the operations do
+ *	handle.c	what the guest has open
+ *	node.c		files that it knows, and the fds of all
+ *	dirty.c		those that nobody has synced
+ *	request.c	a request's arguments and its reply
+ *	cred.c		in whose name
+ *	stat.c table.c	a file of the host; entries with an id
  *
  * No path of a guest is ever walked. A node is an O_PATH fd, taken by a single
  * name that was checked to be one (no '/', no "." or "..") and without
@@ -50,6 +61,9 @@
  * serial number above, so that a slot used again has another id. Entries stay
  * where they are.
  */
+#define FS_SLOT_BITS 20
+#define FS_SLOT_MASK ((1U << FS_SLOT_BITS) - 1)
+
 struct fs_entry {
 	uint64_t id; /* 0: free */
 	uint32_t next_free;
@@ -70,7 +84,7 @@ struct fs_node {
 	struct fs_entry e;
 	uint64_t nlookup; /* references the guest has; the root needs none */
 	uint64_t dev, ino, mnt;
-	/* In a list of dirty ones, see sync.c; at: NULL if it is in none. */
+	/* In a list of dirty ones, see dirty.c; at: NULL if it is in none. */
 	struct fs_node *dirty_next, **dirty_at;
 	uint32_t hash_next; /* slot; 0: none */
 	int fd;		    /* O_PATH */
@@ -200,12 +214,7 @@ struct fs_op {
 #define FS_OP_DIR     2 /* and a directory */
 #define FS_OP_ANYTIME 4 /* also before FUSE_INIT */
 
-/* --- device.c --- */
-
-/* Copies @len bytes behind the reply's header. Return: @len or -EINVAL. */
-int fs_reply(struct fs_request *req, const void *data, size_t len) must_check;
-/* Room behind the reply's header, bytes. */
-size_t fs_reply_room(const struct fs_request *req);
+/* --- request.c --- */
 
 /**
  * fs_arg_name() - one name out of the request
@@ -220,54 +229,17 @@ int fs_arg_name(const struct fs_request *req, size_t *off,
 int fs_arg_text(const struct fs_request *req, size_t *off,
 		const char **ret) must_check;
 
+/* Copies @len bytes behind the reply's header. Return: @len or -EINVAL. */
+int fs_reply(struct fs_request *req, const void *data, size_t len) must_check;
+/* Room behind the reply's header, bytes. */
+size_t fs_reply_room(const struct fs_request *req);
+/* Writes the reply's header and uses the chain. @r: bytes behind it; -errno */
+void fs_answer(struct virtq *vq, const struct virtq_chain *c, uint64_t unique,
+	       int r);
 /* Answers a chain that was held. */
 void fs_answer_held(struct virtio_fs *fs, const struct fs_wait *w, int error);
 
-/* --- session.c: FUSE_INIT, FUSE_DESTROY, the tables --- */
-
-int fs_session_init(struct virtio_fs *fs) must_check;
-/* Forgets all but the root. */
-void fs_session_end(struct virtio_fs *fs);
-void fs_session_finish(struct virtio_fs *fs);
-int fs_op_init(struct fs_request *req);
-int fs_op_destroy(struct fs_request *req);
-
-struct fs_node *fs_node_find(struct virtio_fs *fs, uint64_t id);
-/**
- * fs_node_get() - the node of a file, one reference more
- * @fd: O_PATH; owned from here on, also on failure
- * @parent: to see where another file system begins; or NULL
- * @ret_entry: the reply to a lookup
- *
- * Return: 0 or -errno; -ENFILE when there is no fd left.
- */
-int fs_node_get(struct virtio_fs *fs, int fd, const struct fs_node *parent,
-		struct fuse_entry_out *ret_entry) must_check;
-/* The directory or file behind a handle, or NULL. */
-struct fs_node *fs_handle_node(struct virtio_fs *fs,
-			       const struct fs_handle *handle);
-/* Closes and forgets a node to which there is no reference. */
-void fs_node_free(struct virtio_fs *fs, struct fs_node *node);
-/*
- * The number that the guest has for inode @ino of file system @dev. Those of
- * the root's are as they are; of others, which a file may be mounted from, the
- * upper 16 bits are mixed with a number of theirs.
- */
-uint64_t fs_ino(const struct virtio_fs *fs, uint64_t dev, uint64_t ino);
-/* Takes @n references away, at most those there are. */
-void fs_node_put(struct virtio_fs *fs, struct fs_node *node, uint64_t n);
-
-/* @fd is owned from here on, also on failure. -ENFILE, -ENOMEM. */
-int fs_handle_add(struct virtio_fs *fs, int fd, const struct fs_node *node,
-		  uint64_t *ret_id) must_check;
-/* Return: NULL if there is none of this kind. */
-struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir);
-void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle);
-
-/* Whether there may be one more fd. 0 or -ENFILE. */
-int fs_fd_room(struct virtio_fs *fs) must_check;
-
-/* --- attr.c: attributes, extended attributes, symlink targets --- */
+/* --- stat.c: a file as the host has it, and as the guest is shown it --- */
 
 /* "N" of /proc/self/fd, the working directory. */
 struct fs_proc_path {
@@ -283,8 +255,98 @@ void fs_attr_fill(const struct virtio_fs *fs, const struct statx *st,
 		  struct fuse_attr *ret);
 /* As st_dev. */
 uint64_t fs_dev_of(const struct statx *st);
+/* @dev has files that the guest knows. Return: 0 or -ENOMEM. */
+int fs_dev_add(struct virtio_fs *fs, uint64_t dev) must_check;
+/*
+ * The number that the guest has for inode @ino of file system @dev. Those of
+ * the root's are as they are; of others, which a file may be mounted from, the
+ * upper 16 bits are mixed with a number of theirs.
+ */
+uint64_t fs_ino(const struct virtio_fs *fs, uint64_t dev, uint64_t ino);
 /* Whether @fd's file system is the kernel's own words, as procfs. */
 bool fs_is_pseudo(int fd);
+
+/* --- table.c --- */
+
+void fs_table_init(struct fs_table *t, size_t entry_bytes);
+/* Entries are gone already. */
+void fs_table_finish(struct fs_table *t);
+/* A zeroed entry with an id, or NULL and the reason. */
+struct fs_entry *fs_table_add(struct fs_table *t, int *ret_error);
+void fs_table_remove(struct fs_table *t, struct fs_entry *e);
+struct fs_entry *fs_table_find(const struct fs_table *t, uint64_t id);
+struct fs_entry *fs_entry_at(const struct fs_table *t, uint32_t slot);
+
+/* --- dirty.c: what the guest has changed and nobody has synced --- */
+
+/* @node's data, names or attributes have changed. NULL: nothing has. */
+void fs_dirty_add(struct virtio_fs *fs, struct fs_node *node);
+/* They are on the disk, or nobody wants that any more. */
+void fs_dirty_remove(struct fs_node *node);
+/* The guest has forgotten, or looked up again, a dirty node. */
+void fs_dirty_orphan(struct virtio_fs *fs, struct fs_node *node);
+void fs_dirty_adopt(struct virtio_fs *fs, struct fs_node *node);
+/* Writes it to the disk. It stays in its list. 0 or -errno. */
+int fs_node_sync(const struct fs_node *node);
+
+/* --- node.c: files that the guest knows --- */
+
+/* @root_fd, @root: of the shared directory. Return: 0 or -errno. */
+int fs_nodes_init(struct virtio_fs *fs, int root_fd,
+		  const struct statx *root) must_check;
+/* Forgets all but the root. */
+void fs_nodes_end(struct virtio_fs *fs);
+/* After fs_nodes_end(): the root as well. */
+void fs_nodes_finish(struct virtio_fs *fs);
+
+struct fs_node *fs_node_find(struct virtio_fs *fs, uint64_t id);
+/**
+ * fs_node_get() - the node of a file, one reference more
+ * @fd: O_PATH; owned from here on, also on failure
+ * @parent: to see where another file system begins; or NULL
+ * @ret_entry: the reply to a lookup
+ *
+ * Return: 0 or -errno; -ENFILE when there is no fd left.
+ */
+int fs_node_get(struct virtio_fs *fs, int fd, const struct fs_node *parent,
+		struct fuse_entry_out *ret_entry) must_check;
+/* Takes @n references away, at most those there are. */
+void fs_node_put(struct virtio_fs *fs, struct fs_node *node, uint64_t n);
+/* Closes and forgets a node to which there is no reference. */
+void fs_node_free(struct virtio_fs *fs, struct fs_node *node);
+/* Takes the lock at @at out of its node's list and ends it. */
+void fs_lock_remove(struct virtio_fs *fs, struct fs_lock **at);
+
+/* Makes room for @n more fds; orphans give way. 0 or -ENFILE. */
+int fs_fds_room(struct virtio_fs *fs, uint32_t n) must_check;
+/* Whether there may be one more. 0 or -ENFILE. */
+int fs_fd_room(struct virtio_fs *fs) must_check;
+
+/* --- handle.c: files and directories that the guest has open --- */
+
+void fs_handles_init(struct virtio_fs *fs);
+/* Closes all. */
+void fs_handles_end(struct virtio_fs *fs);
+/* @fd is owned from here on, also on failure. -ENFILE, -ENOMEM. */
+int fs_handle_add(struct virtio_fs *fs, int fd, const struct fs_node *node,
+		  uint64_t *ret_id) must_check;
+/* Return: NULL if there is none of this kind. */
+struct fs_handle *fs_handle_find(struct virtio_fs *fs, uint64_t id, bool dir);
+void fs_handle_remove(struct virtio_fs *fs, struct fs_handle *handle);
+/* The directory or file behind a handle, or NULL. */
+struct fs_node *fs_handle_node(struct virtio_fs *fs,
+			       const struct fs_handle *handle);
+
+/* --- session.c: FUSE_INIT, FUSE_DESTROY --- */
+
+int fs_session_init(struct virtio_fs *fs) must_check;
+/* Forgets all but the root. */
+void fs_session_end(struct virtio_fs *fs);
+void fs_session_finish(struct virtio_fs *fs);
+int fs_op_init(struct fs_request *req);
+int fs_op_destroy(struct fs_request *req);
+
+/* --- attr.c: attributes, extended attributes, symlink targets --- */
 
 int fs_op_getattr(struct fs_request *req);
 int fs_op_setattr(struct fs_request *req);
@@ -332,17 +394,8 @@ int fs_op_lseek(struct fs_request *req);
 int fs_op_fallocate(struct fs_request *req);
 int fs_op_copy_file_range(struct fs_request *req);
 
-/* --- sync.c: what the guest has changed and nobody has synced --- */
+/* --- sync.c --- */
 
-/* @node's data, names or attributes have changed. NULL: nothing has. */
-void fs_dirty_add(struct virtio_fs *fs, struct fs_node *node);
-/* They are on the disk, or nobody wants that any more. */
-void fs_dirty_remove(struct fs_node *node);
-/* The guest has forgotten, or looked up again, a dirty node. */
-void fs_dirty_orphan(struct virtio_fs *fs, struct fs_node *node);
-void fs_dirty_adopt(struct virtio_fs *fs, struct fs_node *node);
-/* Syncs and frees one that is forgotten. Return: false: there is none. */
-bool fs_orphan_free(struct virtio_fs *fs);
 /* @flags: FUSE_FSYNC_FDATASYNC. 0 or -errno. */
 int fs_handle_sync(struct virtio_fs *fs, const struct fs_handle *handle,
 		   uint32_t flags) must_check;
@@ -356,7 +409,6 @@ int fs_op_setlkw(struct fs_request *req);
 int fs_op_interrupt(struct fs_request *req);
 /* The last close of @owner: its locks on @node go. */
 void fs_locks_drop(struct virtio_fs *fs, struct fs_node *node, uint64_t owner);
-void fs_locks_drop_all(struct virtio_fs *fs, struct fs_node *node);
 /* Something was unlocked, or the ring runs again: who waits tries. */
 void fs_waits_retry(struct virtio_fs *fs);
 /* All of @queue are forgotten: the driver has forgotten them as well. */

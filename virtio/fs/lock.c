@@ -71,13 +71,6 @@ static struct fs_lock *lock_get(struct virtio_fs *fs, struct fs_node *node,
 	return lock;
 }
 
-static void lock_free(struct virtio_fs *fs, struct fs_lock *lock)
-{
-	fd_close(&lock->fd);
-	fs->fds--;
-	free(lock);
-}
-
 void fs_locks_drop(struct virtio_fs *fs, struct fs_node *node, uint64_t owner)
 {
 	struct fs_lock **at = &node->locks;
@@ -85,21 +78,8 @@ void fs_locks_drop(struct virtio_fs *fs, struct fs_node *node, uint64_t owner)
 	while (*at && (*at)->owner != owner)
 		at = &(*at)->next;
 	if (*at) {
-		struct fs_lock *lock = *at;
-
-		*at = lock->next;
-		lock_free(fs, lock);
+		fs_lock_remove(fs, at);
 		fs_waits_retry(fs);
-	}
-}
-
-void fs_locks_drop_all(struct virtio_fs *fs, struct fs_node *node)
-{
-	while (node->locks) {
-		struct fs_lock *lock = node->locks;
-
-		node->locks = lock->next;
-		lock_free(fs, lock);
 	}
 }
 
