@@ -193,8 +193,8 @@ static void print_option(const struct config_option *o, FILE *out)
 		fprintf(out, " %s", o->arg);
 	fprintf(out, "\n%s", indent);
 	config_print_lines(o->help, indent, out);
-	if (o->keys)
-		config_keys_print(o->keys, indent, out);
+	if (o->group && o->group->keys)
+		config_keys_print(o->group->keys, indent, out);
 }
 
 void config_print_help(FILE *out)

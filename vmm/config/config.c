@@ -4,10 +4,9 @@
 #include "vmm/config/config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/config/options.h"
 
@@ -67,21 +66,9 @@ void config_finish(struct vm_config *cfg)
 	free(cfg->name);
 	free(cfg->device_exe);
 	free(cfg->cgroup);
-	free(cfg->serial.path);
-	free(cfg->vsock.path);
-	for (unsigned int i = 0; i < cfg->nr_blocks; i++)
-		free(cfg->blocks[i].path);
-	for (unsigned int i = 0; i < cfg->nr_consoles; i++)
-		free(cfg->consoles[i].path);
-	for (unsigned int i = 0; i < cfg->nr_shares; i++)
-		free(cfg->shares[i].path);
-	for (unsigned int i = 0; i < cfg->nr_foreigns; i++)
-		free(cfg->foreigns[i].socket);
-	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
-		free(cfg->nets[i].tap_name);
-		/* A zeroed entry would name stdin. */
-		if (cfg->nets[i].tap_fd > STDERR_FILENO)
-			fd_close(&cfg->nets[i].tap_fd);
+	for (const struct config_option *o = config_options; o->name; o++) {
+		if (o->group && o->group->finish)
+			o->group->finish(cfg);
 	}
 	*cfg = (struct vm_config){ 0 };
 }
@@ -97,15 +84,56 @@ static unsigned int count_stdio(const struct vm_config *cfg)
 	return n;
 }
 
-int config_check(const struct vm_config *cfg, struct err *err)
+unsigned int config_count_devices(const struct vm_config *cfg,
+				  const char *option)
 {
-	unsigned int n = cfg->nr_blocks + cfg->nr_nets + cfg->nr_consoles +
-			 cfg->nr_shares + cfg->nr_foreigns +
-			 (cfg->vsock.cid != 0) + cfg->rng;
+	unsigned int n = 0;
+
+	for (const struct config_option *o = config_options; o->name; o++) {
+		if (o->group && o->group->count &&
+		    (!option || !strcmp(option, o->name)))
+			n += o->group->count(cfg);
+	}
+	return n;
+}
+
+/* "2 disks, 1 rng" */
+static void list_devices(const struct vm_config *cfg, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	for (const struct config_option *o = config_options; o->name; o++) {
+		unsigned int n =
+			o->group && o->group->count ? o->group->count(cfg) : 0;
+
+		if (n && len < size)
+			len += (size_t)snprintf(buf + len, size - len,
+						"%s%u %s", len ? ", " : "", n,
+						o->group->noun);
+	}
+}
+
+static int check_number(const struct vm_config *cfg, struct err *err)
+{
+	unsigned int n = config_count_devices(cfg, NULL);
 	unsigned int max = cfg->irqchip == IRQCHIP_SPLIT
 				   ? CONFIG_MAX_VIRTIO_SPLIT
 				   : CONFIG_MAX_VIRTIO_KERNEL;
+	char list[256];
 
+	if (n <= max)
+		return 0;
+	list_devices(cfg, list, sizeof(list));
+	return err_set(
+		err, -EINVAL,
+		"%u virtio devices (%s), at most %u with --irqchip %s; "
+		"give fewer%s",
+		n, list, max, irqchip_mode_words[cfg->irqchip],
+		cfg->irqchip == IRQCHIP_SPLIT ? "" : " or use --irqchip split");
+}
+
+int config_check(const struct vm_config *cfg, struct err *err)
+{
 	if (!cfg->kernel)
 		return err_set(err, -EINVAL,
 			       "no kernel given; name one as the last word: "
@@ -123,21 +151,10 @@ int config_check(const struct vm_config *cfg, struct err *err)
 			"in use; give the others (also --serial, whose "
 			"default is stdio) type=stdout, file, pty or "
 			"none");
-	if (config_check_vsock(cfg, err) < 0)
-		return -EINVAL;
-	if (n > max)
-		return err_set(
-			err, -EINVAL,
-			"%u virtio devices (%u disks, %u NICs, %u "
-			"consoles, %u directories, %u external%s%s), at most "
-			"%u with --irqchip %s; give fewer%s",
-			n, cfg->nr_blocks, cfg->nr_nets, cfg->nr_consoles,
-			cfg->nr_shares, cfg->nr_foreigns,
-			cfg->vsock.cid ? ", vsock" : "",
-			cfg->rng ? ", rng" : "", max,
-			irqchip_mode_words[cfg->irqchip],
-			cfg->irqchip == IRQCHIP_SPLIT
-				? ""
-				: " or use --irqchip split");
-	return 0;
+	for (const struct config_option *o = config_options; o->name; o++) {
+		if (o->group && o->group->check &&
+		    o->group->check(cfg, err) < 0)
+			return -EINVAL;
+	}
+	return check_number(cfg, err);
 }

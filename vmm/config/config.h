@@ -186,6 +186,10 @@ int config_parse_file(struct vm_config *cfg, const char *path,
 /* Checks what belongs together (kernel given, device count, ...). */
 int config_check(const struct vm_config *cfg, struct err *err) must_check;
 
+/* The number of virtio devices that @option makes; NULL: all options. */
+unsigned int config_count_devices(const struct vm_config *cfg,
+				  const char *option);
+
 /* What the guest's kernel is told unless the user says otherwise. */
 #define CONFIG_CMDLINE_PANIC   "panic=-1"
 #define CONFIG_CMDLINE_CONSOLE "console=ttyS0"

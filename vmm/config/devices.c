@@ -7,7 +7,9 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "vmm/base/fd.h"
 #include "vmm/config/options.h"
 
 /* For a value that was split at its commas. */
@@ -45,7 +47,7 @@ static int parse_format(const struct config_key *key, const char *value,
 
 static const char *const format_words[] = { "raw", NULL };
 
-const struct config_key config_block_keys[] = {
+static const struct config_key block_keys[] = {
 	{ "path", config_value_string, BLOCK(path), .arg = "\"FILE\"",
 	  .help = "a path that holds a comma" },
 	{ "ro", config_value_bool, BLOCK(ro),
@@ -67,12 +69,11 @@ const struct config_key config_block_keys[] = {
 	{ NULL },
 };
 
-int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_block(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err)
 {
 	struct block_config b = { .sparse = true };
-	int r = config_keys_apply(config_block_keys, COMMA_HINT, pairs, &b,
-				  err);
+	int r = config_keys_apply(block_keys, COMMA_HINT, pairs, &b, err);
 
 	if (r == 0 && !b.path)
 		r = err_set(err, -EINVAL,
@@ -87,6 +88,25 @@ int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
 	cfg->blocks[cfg->nr_blocks++] = b;
 	return 0;
 }
+
+static unsigned int count_block(const struct vm_config *cfg)
+{
+	return cfg->nr_blocks;
+}
+
+static void finish_block(struct vm_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_blocks; i++)
+		free(cfg->blocks[i].path);
+}
+
+const struct config_group config_block = {
+	.keys = block_keys,
+	.set = set_block,
+	.count = count_block,
+	.noun = "disks",
+	.finish = finish_block,
+};
 
 static int parse_tap_name(const struct config_key *key, const char *value,
 			  void *field, struct err *err)
@@ -151,7 +171,7 @@ static const char *const net_suspend_words[] = {
 	NULL,
 };
 
-const struct config_key config_net_keys[] = {
+static const struct config_key net_keys[] = {
 	{ "tap-name", parse_tap_name, NET(tap_name), .arg = "NAME",
 	  .help = "a tap device of the host" },
 	{ "tap-fd", parse_tap_fd, NET(tap_fd), .arg = "N",
@@ -203,14 +223,13 @@ static const char *net_hint(const struct config_pairs *pairs, char *buf,
 	return NULL;
 }
 
-int config_set_net(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_net(struct vm_config *cfg, const struct config_pairs *pairs,
 		   struct err *err)
 {
 	struct config_net n = { .tap_fd = -1 };
 	char hint[128];
-	int r = config_keys_apply(config_net_keys,
-				  net_hint(pairs, hint, sizeof(hint)), pairs,
-				  &n, err);
+	int r = config_keys_apply(net_keys, net_hint(pairs, hint, sizeof(hint)),
+				  pairs, &n, err);
 
 	if (r == 0)
 		r = check_net(cfg, &n, err);
@@ -222,9 +241,32 @@ int config_set_net(struct vm_config *cfg, const struct config_pairs *pairs,
 	return 0;
 }
 
+static unsigned int count_net(const struct vm_config *cfg)
+{
+	return cfg->nr_nets;
+}
+
+static void finish_net(struct vm_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_nets; i++) {
+		free(cfg->nets[i].tap_name);
+		/* A zeroed entry would name stdin. */
+		if (cfg->nets[i].tap_fd > STDERR_FILENO)
+			fd_close(&cfg->nets[i].tap_fd);
+	}
+}
+
+const struct config_group config_net = {
+	.keys = net_keys,
+	.set = set_net,
+	.count = count_net,
+	.noun = "NICs",
+	.finish = finish_net,
+};
+
 #define CHAR(field) offsetof(struct char_config, field)
 
-const struct config_key config_serial_keys[] = {
+static const struct config_key serial_keys[] = {
 	{ "type", config_value_word, CHAR(type), char_type_words,
 	  .help = "stdio is the default (Ctrl-A x\n"
 		  "leaves); file is appended to" },
@@ -233,7 +275,7 @@ const struct config_key config_serial_keys[] = {
 	{ NULL },
 };
 
-const struct config_key config_console_keys[] = {
+static const struct config_key console_keys[] = {
 	{ "type", config_value_word, CHAR(type), char_type_words,
 	  .help = "as for --serial" },
 	{ "path", config_value_string, CHAR(path), .arg = "FILE",
@@ -262,11 +304,11 @@ static int parse_char(const struct config_key *keys,
 	return 0;
 }
 
-int config_set_serial(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_serial(struct vm_config *cfg, const struct config_pairs *pairs,
 		      struct err *err)
 {
 	struct char_config c = { 0 };
-	int r = parse_char(config_serial_keys, pairs, &c, err);
+	int r = parse_char(serial_keys, pairs, &c, err);
 
 	if (r < 0) {
 		free(c.path);
@@ -277,11 +319,22 @@ int config_set_serial(struct vm_config *cfg, const struct config_pairs *pairs,
 	return 0;
 }
 
-int config_set_console(struct vm_config *cfg, const struct config_pairs *pairs,
+static void finish_serial(struct vm_config *cfg)
+{
+	free(cfg->serial.path);
+}
+
+const struct config_group config_serial = {
+	.keys = serial_keys,
+	.set = set_serial,
+	.finish = finish_serial,
+};
+
+static int set_console(struct vm_config *cfg, const struct config_pairs *pairs,
 		       struct err *err)
 {
 	struct char_config c = { 0 };
-	int r = parse_char(config_console_keys, pairs, &c, err);
+	int r = parse_char(console_keys, pairs, &c, err);
 
 	if (r == 0 && cfg->nr_consoles == CONFIG_MAX_CONSOLES)
 		r = err_set(err, -EINVAL, "too many; at most %d consoles",
@@ -294,14 +347,45 @@ int config_set_console(struct vm_config *cfg, const struct config_pairs *pairs,
 	return 0;
 }
 
-const struct config_key config_rng_keys[] = {
+static unsigned int count_console(const struct vm_config *cfg)
+{
+	return cfg->nr_consoles;
+}
+
+static void finish_console(struct vm_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_consoles; i++)
+		free(cfg->consoles[i].path);
+}
+
+const struct config_group config_console = {
+	.keys = console_keys,
+	.set = set_console,
+	.count = count_console,
+	.noun = "consoles",
+	.finish = finish_console,
+};
+
+static const struct config_key rng_keys[] = {
 	{ "suspend", config_value_word, offsetof(struct vm_config, rng_suspend),
 	  suspend_mode_words, .help = "as for --block" },
 	{ NULL },
 };
 
-int config_set_rng(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_rng(struct vm_config *cfg, const struct config_pairs *pairs,
 		   struct err *err)
 {
-	return config_keys_apply(config_rng_keys, NULL, pairs, cfg, err);
+	return config_keys_apply(rng_keys, NULL, pairs, cfg, err);
 }
+
+static unsigned int count_rng(const struct vm_config *cfg)
+{
+	return cfg->rng;
+}
+
+const struct config_group config_rng = {
+	.keys = rng_keys,
+	.set = set_rng,
+	.count = count_rng,
+	.noun = "rng",
+};

@@ -56,7 +56,7 @@ static int apply_object(struct vm_config *cfg, const struct config_option *opt,
 	json_t *value;
 	int r = 0;
 
-	if (!opt->set)
+	if (!opt->group)
 		return err_set(err, -EINVAL, "cannot be an object; use a %s",
 			       opt->arg ? "string or number" : "boolean");
 	json_object_foreach(obj, key, value)
@@ -74,7 +74,7 @@ static int apply_object(struct vm_config *cfg, const struct config_option *opt,
 			break;
 	}
 	if (r == 0)
-		r = opt->set(cfg, &pairs, err);
+		r = opt->group->set(cfg, &pairs, err);
 	config_pairs_finish(&pairs);
 	return r;
 }

@@ -133,6 +133,8 @@ static int set_wake(struct vm_config *cfg, const struct config_pairs *pairs,
 	return 0;
 }
 
+static const struct config_group group_wake = { .set = set_wake };
+
 static const struct config_key cpu_keys[] = {
 	{ "invtsc", config_value_word, offsetof(struct vm_config, invtsc),
 	  tristate_words,
@@ -146,6 +148,9 @@ static int set_cpu(struct vm_config *cfg, const struct config_pairs *pairs,
 {
 	return config_keys_apply(cpu_keys, NULL, pairs, cfg, err);
 }
+
+static const struct config_group group_cpu = { .keys = cpu_keys,
+					       .set = set_cpu };
 
 /* --- the table --- */
 
@@ -170,39 +175,37 @@ const struct config_option config_options[] = {
 	{ "initrd", 'i', false, "FILE", "initial RAM disk",
 	  VALUE(config_value_string, initrd) },
 	{ "block", 'b', true, "PATH[,KEY=VALUE...]",
-	  "a disk from a raw image. Keys:", .set = config_set_block,
-	  .keys = config_block_keys, .first_key = "path" },
+	  "a disk from a raw image. Keys:", .group = &config_block,
+	  .first_key = "path" },
 	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,KEY=VALUE...]",
 	  "a NIC on a tap device; the guest gets the tap's MTU. Keys:",
-	  .set = config_set_net, .keys = config_net_keys },
+	  .group = &config_net },
 	{ "shared-dir", 0, true, "PATH:TAG[:KEY=VALUE...]",
 	  "shares a directory with the guest (virtio-fs), which mounts\n"
 	  "it with 'mount -t virtiofs TAG /mnt'. Keys:",
-	  .set = config_set_share, .keys = config_share_keys, .colons = true },
+	  .group = &config_share, .colons = true },
 	{ "vhost-user", 0, true, "TYPE,socket=PATH[,KEY=VALUE...]",
 	  "a device served by an external vhost-user back end that\n"
 	  "already listens on PATH. The back end can access all guest\n"
 	  "memory. Keys:",
-	  .set = config_set_vhost_user, .keys = config_vhost_user_keys,
-	  .first_key = "type" },
+	  .group = &config_vhost_user, .first_key = "type" },
 	{ "vsock", 0, false, "cid=N[,socket=PATH][,suspend=MODE]",
 	  "connects programs of the guest with UNIX sockets of the host.\n"
 	  "To reach port P of the guest, a program of the host connects\n"
 	  "to PATH and sends \"CONNECT P\". The guest's connections to\n"
 	  "port P of CID 2 go to PATH_P. Keys:",
-	  .set = config_set_vsock, .keys = config_vsock_keys,
-	  .first_key = "cid" },
+	  .group = &config_vsock, .first_key = "cid" },
 	{ "cid", 0, false, "N", "the same as --vsock cid=N",
 	  VALUE(config_value_number, vsock.cid, .min = CONFIG_CID_MIN,
 		.max = CONFIG_CID_MAX) },
 	{ "serial", 0, false, "type=TYPE[,path=FILE]",
-	  "where the serial port goes. Keys:", .set = config_set_serial,
-	  .keys = config_serial_keys, .first_key = "type" },
+	  "where the serial port goes. Keys:", .group = &config_serial,
+	  .first_key = "type" },
 	{ "console", 0, true, "type=TYPE[,path=FILE][,suspend=MODE]",
-	  "a virtio console. Keys:", .set = config_set_console,
-	  .keys = config_console_keys, .first_key = "type" },
-	{ "rng", 0, false, "suspend=MODE", "the virtio entropy device. Keys:",
-	  .set = config_set_rng, .keys = config_rng_keys },
+	  "a virtio console. Keys:", .group = &config_console,
+	  .first_key = "type" },
+	{ "rng", 0, false, "suspend=MODE",
+	  "the virtio entropy device. Keys:", .group = &config_rng },
 	{ "no-rng", 0, false, NULL, "no virtio entropy device",
 	  VALUE(parse_not, rng) },
 	{ "hugepages", 0, false, NULL,
@@ -227,7 +230,7 @@ const struct config_option config_options[] = {
 	  "sources that may wake a sleeping guest, if the guest has\n"
 	  "enabled them too (default: all): powerbtn, sleepbtn, rtc,\n"
 	  "serial, net0 ...",
-	  .set = set_wake },
+	  .group = &group_wake },
 	{ "wake-storm", 0, false, "N",
 	  "a source other than a button or the launcher that ends N\n"
 	  "consecutive sleeps of less than a second does not wake the\n"
@@ -243,7 +246,7 @@ const struct config_option config_options[] = {
 	  "16 virtio devices",
 	  VALUE(config_value_word, irqchip, .words = irqchip_mode_words) },
 	{ "cpu", 0, false, "KEY=VALUE",
-	  "the guest's CPU. Keys:", .set = set_cpu, .keys = cpu_keys },
+	  "the guest's CPU. Keys:", .group = &group_cpu },
 	{ "log-level", 0, false, "LEVEL",
 	  "error, warn, info (default) or debug",
 	  VALUE(config_value_word, log_level, .words = log_level_words) },
@@ -333,8 +336,8 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
 		r = config_pairs_parse_colons(value, &pairs, err);
 	else
 		r = config_pairs_parse(value, opt->first_key, &pairs, err);
-	if (r == 0 && opt->set)
-		r = opt->set(cfg, &pairs, err);
+	if (r == 0 && opt->group)
+		r = opt->group->set(cfg, &pairs, err);
 	config_pairs_finish(&pairs);
 	foreign = r < 0 ? config_foreign_value(opt->name, value) : NULL;
 	return foreign ? err_set(err, r, "%s", foreign) : r;

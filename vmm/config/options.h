@@ -17,7 +17,26 @@
 #define CONFIG_MAX_VIRTIO_SPLIT	 31U
 #define CONFIG_MAX_VIRTIO_KERNEL 16U /* pins of the kernel's IOAPIC */
 
-/* Exactly one of value.parse, set and is_file is given. */
+/* An option of several keys, and what belongs to it. */
+struct config_group {
+	const struct config_key *keys; /* that set() takes; NULL: any */
+	/*
+	 * Copies what it keeps; on failure sets @err to what is wrong and the
+	 * remedy, the caller puts option and value in front.
+	 */
+	int (*set)(struct vm_config *cfg, const struct config_pairs *pairs,
+		   struct err *err);
+	/* The number of devices that it makes; and their name, in the plural.
+	 * NULL: it makes none. */
+	unsigned int (*count)(const struct vm_config *cfg);
+	const char *noun;
+	/* What belongs together, when all options are read. Optional. */
+	int (*check)(const struct vm_config *cfg, struct err *err);
+	/* Frees what set() has kept. Optional. */
+	void (*finish)(struct vm_config *cfg);
+};
+
+/* Exactly one of value.parse, group and is_file is given. */
 struct config_option {
 	const char *name; /* without dashes; the key in a JSON file too */
 	char short_name;  /* 0 = none */
@@ -26,13 +45,7 @@ struct config_option {
 	const char *help;
 	/* One value: its parser and its field of struct vm_config. */
 	struct config_key value;
-	/*
-	 * Several keys. Copies what it keeps; on failure sets @err to what is
-	 * wrong and the remedy, the caller puts option and value in front.
-	 */
-	int (*set)(struct vm_config *cfg, const struct config_pairs *pairs,
-		   struct err *err);
-	const struct config_key *keys; /* that set() takes, for the help */
+	const struct config_group *group;
 	const char *first_key; /* of a first word without "="; or NULL */
 	bool colons;	       /* PATH:TAG:key=value... on the command line */
 	/* --cfg: the walker of the command line reads the file. */
@@ -59,29 +72,14 @@ int config_set_kernel(struct vm_config *cfg, const char *value,
 		      struct err *err) must_check;
 
 /* --- devices.c --- */
-extern const struct config_key config_block_keys[], config_net_keys[],
-	config_serial_keys[], config_console_keys[], config_rng_keys[];
-int config_set_block(struct vm_config *cfg, const struct config_pairs *pairs,
-		     struct err *err) must_check;
-int config_set_net(struct vm_config *cfg, const struct config_pairs *pairs,
-		   struct err *err) must_check;
-int config_set_serial(struct vm_config *cfg, const struct config_pairs *pairs,
-		      struct err *err) must_check;
-int config_set_console(struct vm_config *cfg, const struct config_pairs *pairs,
-		       struct err *err) must_check;
-int config_set_rng(struct vm_config *cfg, const struct config_pairs *pairs,
-		   struct err *err) must_check;
+extern const struct config_group config_block, config_net, config_serial,
+	config_console, config_rng;
 
 /* --- vhost_user.c --- */
-extern const struct config_key config_vhost_user_keys[];
-int config_set_vhost_user(struct vm_config *cfg,
-			  const struct config_pairs *pairs,
-			  struct err *err) must_check;
+extern const struct config_group config_vhost_user;
 
 /* --- share.c --- */
-extern const struct config_key config_share_keys[];
-int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
-		     struct err *err) must_check;
+extern const struct config_group config_share;
 /* The tag must be one directory's alone, whoever serves it. */
 int config_check_tag(const struct vm_config *cfg, const char *tag,
 		     struct err *err) must_check;
@@ -91,9 +89,6 @@ int config_check_tag(const struct vm_config *cfg, const char *tag,
 #define CONFIG_CID_MIN 3U
 #define CONFIG_CID_MAX (UINT32_MAX - 1U)
 
-extern const struct config_key config_vsock_keys[];
-int config_set_vsock(struct vm_config *cfg, const struct config_pairs *pairs,
-		     struct err *err) must_check;
-int config_check_vsock(const struct vm_config *cfg, struct err *err) must_check;
+extern const struct config_group config_vsock;
 
 #endif

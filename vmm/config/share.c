@@ -57,7 +57,7 @@ static int parse_type(const struct config_key *key, const char *value,
 
 #define SHARE(field) offsetof(struct share_config, field)
 
-const struct config_key config_share_keys[] = {
+static const struct config_key share_keys[] = {
 	{ "path", config_value_string, SHARE(path) },
 	{ "tag", config_value_tag, SHARE(tag) },
 	{ "type", parse_type, 0, .arg = "fs", .help = "the only type" },
@@ -95,11 +95,11 @@ static int check_share(const struct vm_config *cfg,
 	return config_check_tag(cfg, s->tag, err);
 }
 
-int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_share(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err)
 {
 	struct share_config s = { .cache = FS_CACHE_AUTO };
-	int r = config_keys_apply(config_share_keys, NULL, pairs, &s, err);
+	int r = config_keys_apply(share_keys, NULL, pairs, &s, err);
 
 	if (r == 0)
 		r = check_share(cfg, &s, err);
@@ -110,3 +110,22 @@ int config_set_share(struct vm_config *cfg, const struct config_pairs *pairs,
 	cfg->shares[cfg->nr_shares++] = s;
 	return 0;
 }
+
+static unsigned int count_share(const struct vm_config *cfg)
+{
+	return cfg->nr_shares;
+}
+
+static void finish_share(struct vm_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_shares; i++)
+		free(cfg->shares[i].path);
+}
+
+const struct config_group config_share = {
+	.keys = share_keys,
+	.set = set_share,
+	.count = count_share,
+	.noun = "directories",
+	.finish = finish_share,
+};

@@ -37,7 +37,7 @@ static int parse_queue_size(const struct config_key *key, const char *value,
 
 #define FOREIGN(field) offsetof(struct foreign_config, field)
 
-const struct config_key config_vhost_user_keys[] = {
+static const struct config_key vhost_user_keys[] = {
 	{ "type", parse_type, FOREIGN(type), foreign_type_words,
 	  .help = "type of the device" },
 	{ "socket", config_value_string, FOREIGN(socket), .arg = "PATH",
@@ -80,7 +80,7 @@ static int check_foreign(const struct vm_config *cfg,
 	return f->tag[0] ? config_check_tag(cfg, f->tag, err) : 0;
 }
 
-int config_set_vhost_user(struct vm_config *cfg,
+static int set_vhost_user(struct vm_config *cfg,
 			  const struct config_pairs *pairs, struct err *err)
 {
 	struct foreign_config f = { 0 };
@@ -93,7 +93,7 @@ int config_set_vhost_user(struct vm_config *cfg,
 			       "fs,socket=PATH",
 			       words_join(foreign_type_words, ", ", types,
 					  sizeof(types)));
-	r = config_keys_apply(config_vhost_user_keys, NULL, pairs, &f, err);
+	r = config_keys_apply(vhost_user_keys, NULL, pairs, &f, err);
 	if (r == 0)
 		r = check_foreign(cfg, &f, err);
 	if (r < 0) {
@@ -103,3 +103,22 @@ int config_set_vhost_user(struct vm_config *cfg,
 	cfg->foreigns[cfg->nr_foreigns++] = f;
 	return 0;
 }
+
+static unsigned int count_vhost_user(const struct vm_config *cfg)
+{
+	return cfg->nr_foreigns;
+}
+
+static void finish_vhost_user(struct vm_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_foreigns; i++)
+		free(cfg->foreigns[i].socket);
+}
+
+const struct config_group config_vhost_user = {
+	.keys = vhost_user_keys,
+	.set = set_vhost_user,
+	.count = count_vhost_user,
+	.noun = "external",
+	.finish = finish_vhost_user,
+};

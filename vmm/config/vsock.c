@@ -16,7 +16,7 @@
 
 #define VSOCK(field) offsetof(struct vsock_config, field)
 
-const struct config_key config_vsock_keys[] = {
+static const struct config_key vsock_keys[] = {
 	{ "cid", config_value_number, VSOCK(cid), .min = CONFIG_CID_MIN,
 	  .max = CONFIG_CID_MAX, .arg = "N",
 	  .help = "the guest's CID, 3 or more" },
@@ -27,11 +27,10 @@ const struct config_key config_vsock_keys[] = {
 	{ NULL },
 };
 
-int config_set_vsock(struct vm_config *cfg, const struct config_pairs *pairs,
+static int set_vsock(struct vm_config *cfg, const struct config_pairs *pairs,
 		     struct err *err)
 {
-	return config_keys_apply(config_vsock_keys, NULL, pairs, &cfg->vsock,
-				 err);
+	return config_keys_apply(vsock_keys, NULL, pairs, &cfg->vsock, err);
 }
 
 void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size)
@@ -42,7 +41,7 @@ void config_vsock_path(const struct vm_config *cfg, char *buf, size_t size)
 		(void)snprintf(buf, size, "%s" SUFFIX, cfg->socket);
 }
 
-int config_check_vsock(const struct vm_config *cfg, struct err *err)
+static int check_vsock(const struct vm_config *cfg, struct err *err)
 {
 	if (!cfg->vsock.cid && cfg->vsock.path)
 		return err_set(err, -EINVAL,
@@ -65,3 +64,22 @@ int config_check_vsock(const struct vm_config *cfg, struct err *err)
 			       cfg->vsock.cid, cfg->socket, VSOCK_PATH_MAX);
 	return 0;
 }
+
+static unsigned int count_vsock(const struct vm_config *cfg)
+{
+	return cfg->vsock.cid != 0;
+}
+
+static void finish_vsock(struct vm_config *cfg)
+{
+	free(cfg->vsock.path);
+}
+
+const struct config_group config_vsock = {
+	.keys = vsock_keys,
+	.set = set_vsock,
+	.count = count_vsock,
+	.noun = "vsock",
+	.check = check_vsock,
+	.finish = finish_vsock,
+};

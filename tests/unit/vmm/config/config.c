@@ -747,7 +747,7 @@ Test(config, help_and_manual_have_every_option_and_no_long_line)
 
 		(void)snprintf(word, sizeof(word), "--%s", o->name);
 		cr_assert(has(text, word));
-		cr_assert(eq(int, !!o->value.parse + !!o->set + o->is_file, 1),
+		cr_assert(eq(int, !!o->value.parse + !!o->group + o->is_file, 1),
 			  "%s", o->name);
 		for (const char *p = word; *p; p++) {
 			if (*p == '-')
