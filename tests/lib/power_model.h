@@ -3,8 +3,8 @@
  * A guest for the coordinator that is no guest: vCPUs are threads that wait
  * for a kick or for an order where real ones are in KVM_RUN, the clock and the
  * timers are variables, devices stop when the test says so. Used by
- * tests/unit/vmm/power/power.c and tests/tsan/power_stress.c; the test's own thread is
- * the main loop.
+ * tests/unit/vmm/power/power.c and tests/tsan/power_stress.c; the test's own
+ * thread is the main loop.
  */
 #ifndef TORPOR_TESTS_POWER_MODEL_H
 #define TORPOR_TESTS_POWER_MODEL_H
@@ -97,25 +97,30 @@ static inline void model_poke(struct model *m)
 	(void)pthread_mutex_unlock(&m->lock);
 }
 
-static unsigned int model_inspect(void *ctx, unsigned int cpu)
+static inline struct model *model_of(struct power *power)
 {
-	struct model *m = ctx;
+	return container_of(power, struct model, power);
+}
+
+static unsigned int model_inspect(struct power *power, unsigned int cpu)
+{
+	struct model *m = model_of(power);
 
 	if (m->in_inspect)
 		m->in_inspect(m, cpu);
 	return atomic_load(&m->cpus[cpu].bits);
 }
 
-static void model_halt(void *ctx, unsigned int cpu)
+static void model_halt(struct power *power, unsigned int cpu)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	(void)atomic_fetch_or(&m->cpus[cpu].bits, VCPU_HALTED);
 }
 
-static void model_kick(void *ctx, unsigned int cpu)
+static void model_kick(struct power *power, unsigned int cpu)
 {
-	struct model_cpu *c = &((struct model *)ctx)->cpus[cpu];
+	struct model_cpu *c = &model_of(power)->cpus[cpu];
 
 	(void)atomic_fetch_add(&c->kicks, 1);
 	(void)pthread_mutex_lock(&c->lock);
@@ -124,9 +129,9 @@ static void model_kick(void *ctx, unsigned int cpu)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
-static void model_post(void *ctx)
+static void model_post(struct power *power)
 {
-	model_poke(ctx);
+	model_poke(model_of(power));
 }
 
 static void model_note(struct model *m, char what)
@@ -137,9 +142,9 @@ static void model_note(struct model *m, char what)
 		m->order[n] = what;
 }
 
-static void model_quiesce(void *ctx)
+static void model_quiesce(struct power *power)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->quiesces++;
 	model_note(m, 'q');
@@ -151,9 +156,9 @@ static void model_quiesce(void *ctx)
 		power_quiesced(&m->power, -1, "blk0");
 }
 
-static void model_restart(void *ctx)
+static void model_restart(struct power *power)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->restarts++;
 	model_note(m, 'r');
@@ -161,28 +166,29 @@ static void model_restart(void *ctx)
 		power_restarted(&m->power);
 }
 
-static uint64_t model_now(void *ctx)
+static uint64_t model_now(struct power *power)
 {
-	return ((struct model *)ctx)->now_ns;
+	return model_of(power)->now_ns;
 }
 
-static void model_timer_set(void *ctx, enum power_timer timer, uint64_t ns)
+static void model_timer_set(struct power *power, enum power_timer timer,
+			    uint64_t ns)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->armed[timer] = true;
 	m->delay_ns[timer] = ns;
 }
 
-static void model_timer_cancel(void *ctx, enum power_timer timer)
+static void model_timer_cancel(struct power *power, enum power_timer timer)
 {
-	((struct model *)ctx)->armed[timer] = false;
+	model_of(power)->armed[timer] = false;
 }
 
-static void model_event(void *ctx, enum power_state state,
+static void model_event(struct power *power, enum power_state state,
 			const struct wake_source *source)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->events[m->nr_events % MODEL_EVENTS].state = state;
 	m->events[m->nr_events % MODEL_EVENTS].source =
@@ -190,50 +196,50 @@ static void model_event(void *ctx, enum power_state state,
 	m->nr_events++;
 }
 
-static void model_hold(void *ctx)
+static void model_hold(struct power *power)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->holds++;
 	m->held = true;
 	model_note(m, 'h');
 }
 
-static void model_set_clock(void *ctx, bool freeze)
+static void model_set_clock(struct power *power, bool freeze)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->clock_sets++;
 	m->froze = freeze;
 	model_note(m, 'c');
 }
 
-static void model_release(void *ctx)
+static void model_release(struct power *power)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->releases++;
 	m->held = false;
 	model_note(m, 'u');
 }
 
-static void model_paused(void *ctx, bool paused)
+static void model_paused(struct power *power, bool paused)
 {
-	struct model *m = ctx;
+	struct model *m = model_of(power);
 
 	m->pause_events++;
 	if ((m->pause_events & 1) != paused)
 		abort();
 }
 
-static void model_pause_failed(void *ctx)
+static void model_pause_failed(struct power *power)
 {
-	((struct model *)ctx)->pause_failures++;
+	model_of(power)->pause_failures++;
 }
 
-static void model_storm(void *ctx, const struct wake_source *source)
+static void model_storm(struct power *power, const struct wake_source *source)
 {
-	((struct model *)ctx)->storms++;
+	model_of(power)->storms++;
 }
 
 static const struct power_ops model_ops = {
@@ -335,7 +341,7 @@ static inline void model_init(struct model *m, unsigned int nr,
 		     LAYOUT_PORT_GPE0, &m->sci);
 	pmc_init(&m->pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	m->pmc.on_lps0 = model_lps0;
-	power_init(&m->power, &model_ops, m, &m->pm, wake_gpe, nr);
+	power_init(&m->power, &model_ops, &m->pm, wake_gpe, nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		m->cpus[i].m = m;
 		m->cpus[i].index = i;

@@ -100,7 +100,8 @@ static NO_TSAN void print_state(void)
 			      p->vcpus[i].up, p->vcpus[i].parked);
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		(void)fprintf(stderr, "  timer %u: %s\n", i,
-			      vm.power_timers[i].deadline_ns ? "set" : "-");
+			      vm.power_timers[i].timer.deadline_ns ? "set"
+								   : "-");
 	(void)fprintf(
 		stderr,
 		"  devices: moving %d, restarting %d, down %d; vCPUs held "
@@ -162,22 +163,22 @@ static const struct vcpu_ops vcpu_ops = {
 	.ended = vcpu_ended,
 };
 
-static unsigned int op_inspect(void *ctx, unsigned int cpu)
+static unsigned int op_inspect(struct power *power, unsigned int cpu)
 {
 	return vcpu_inspect(&vm.vcpus.vcpus[cpu]);
 }
 
-static void op_halt(void *ctx, unsigned int cpu)
+static void op_halt(struct power *power, unsigned int cpu)
 {
 	vcpu_halt(&vm.vcpus.vcpus[cpu]);
 }
 
-static void op_kick(void *ctx, unsigned int cpu)
+static void op_kick(struct power *power, unsigned int cpu)
 {
 	vcpu_kick(&vm.vcpus.vcpus[cpu]);
 }
 
-static void op_post(void *ctx)
+static void op_post(struct power *power)
 {
 	mailbox_post(&vm.mailbox, &vm.power_item);
 }
@@ -210,17 +211,17 @@ static void move(bool restart)
 			       moved);
 }
 
-static void op_quiesce(void *ctx)
+static void op_quiesce(struct power *power)
 {
 	move(false);
 }
 
-static void op_restart(void *ctx)
+static void op_restart(struct power *power)
 {
 	move(true);
 }
 
-static void op_hold(void *ctx)
+static void op_hold(struct power *power)
 {
 	expect(!held, "vCPUs are held twice");
 	held = true;
@@ -229,7 +230,7 @@ static void op_hold(void *ctx)
 	expect(guest_clock_stop(&vm.clock, vm.vm_fd) == 0, "clocks");
 }
 
-static void op_set_clock(void *ctx, bool freeze)
+static void op_set_clock(struct power *power, bool freeze)
 {
 	expect(held, "clocks are set while vCPUs run");
 	if (freeze)
@@ -239,7 +240,7 @@ static void op_set_clock(void *ctx, bool freeze)
 		guest_clock_tell_stopped(&vm.vcpus);
 }
 
-static void op_release(void *ctx)
+static void op_release(struct power *power)
 {
 	expect(held, "vCPUs are released twice");
 	expect(!guest_executes(), "a held vCPU executes");
@@ -249,28 +250,32 @@ static void op_release(void *ctx)
 
 /* ------------------------------------------------------- timers, events */
 
-static uint64_t op_now(void *ctx)
+static uint64_t op_now(struct power *power)
 {
 	return time_boot_ns();
 }
 
 static void on_timer(struct loop_timer *timer)
 {
-	power_timer_fired(&vm.power,
-			  (enum power_timer)(timer - vm.power_timers));
+	struct vm_power_timer *t =
+		container_of(timer, struct vm_power_timer, timer);
+
+	power_timer_fired(&vm.power, (enum power_timer)(t - vm.power_timers));
 }
 
-static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
+static void op_timer_set(struct power *power, enum power_timer timer,
+			 uint64_t delay_ns)
 {
-	loop_timer_set(&vm.loop, &vm.power_timers[timer], delay_ns, on_timer);
+	loop_timer_set(&vm.loop, &vm.power_timers[timer].timer, delay_ns,
+		       on_timer);
 }
 
-static void op_timer_cancel(void *ctx, enum power_timer timer)
+static void op_timer_cancel(struct power *power, enum power_timer timer)
 {
-	loop_timer_cancel(&vm.loop, &vm.power_timers[timer]);
+	loop_timer_cancel(&vm.loop, &vm.power_timers[timer].timer);
 }
 
-static void op_event(void *ctx, enum power_state state,
+static void op_event(struct power *power, enum power_state state,
 		     const struct wake_source *source)
 {
 	if (state == POWER_SUSPENDED) {
@@ -280,7 +285,7 @@ static void op_event(void *ctx, enum power_state state,
 	vm_tell(&vm, state, state, source);
 }
 
-static void op_paused(void *ctx, bool paused)
+static void op_paused(struct power *power, bool paused)
 {
 	if (paused) {
 		expect(held && !guest_executes(), "a vCPU executes paused");
@@ -289,12 +294,12 @@ static void op_paused(void *ctx, bool paused)
 	vm_tell(&vm, paused, paused);
 }
 
-static void op_pause_failed(void *ctx)
+static void op_pause_failed(struct power *power)
 {
 	vm_tell(&vm, pause_failed);
 }
 
-static void op_storm(void *ctx, const struct wake_source *source)
+static void op_storm(struct power *power, const struct wake_source *source)
 {
 	vm_tell(&vm, storm, source);
 }
@@ -445,8 +450,7 @@ static void make_vm(const char *socket)
 		       bus_add(&vm.pio, &vm.pmc.lps0_bus) == 0 &&
 		       bus_add(&vm.mmio, &device_bus) == 0,
 	       "buses");
-	power_init(&vm.power, &power_ops, &vm, &vm.pm, GUEST_WAKE_GPE,
-		   cfg.cpus);
+	power_init(&vm.power, &power_ops, &vm.pm, GUEST_WAKE_GPE, cfg.cpus);
 	vm.power.trace = &vm.trace;
 	vm.power.storm_sleeps = 20;
 	vm.power_item.fn = on_power_item;
@@ -508,7 +512,7 @@ static void unmake_vm(void)
 	vcpu_set_finish(&vm.vcpus);
 	vm_tell(&vm, ended, VM_EXIT_STOP);
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
-		loop_timer_cancel(&vm.loop, &vm.power_timers[i]);
+		loop_timer_cancel(&vm.loop, &vm.power_timers[i].timer);
 	power_finish(&vm.power);
 	acpi_pm_finish(&vm.pm);
 	mailbox_finish(&vm.mailbox);

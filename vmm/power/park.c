@@ -17,13 +17,13 @@
 static void notify_main(struct power *power, enum power_note note)
 {
 	power->notes |= note;
-	power->ops->post(power->ctx);
+	power->ops->post(power);
 }
 
 /* The guest is back: what it is told of later, it has not been told of yet. */
 static void note_exit(struct power *power, enum power_note note)
 {
-	power->exit_ns = power->ops->now_ns(power->ctx);
+	power->exit_ns = power->ops->now_ns(power);
 	notify_main(power, note);
 }
 
@@ -94,7 +94,7 @@ void power_census_start(struct power *power, bool shallow)
 		if (power->vcpus[i].parked)
 			continue;
 		trace_instant(power->trace, TRACE_VCPU(i), TRACE_KICK, NULL);
-		power->ops->vcpu_kick(power->ctx, i);
+		power->ops->vcpu_kick(power, i);
 	}
 }
 
@@ -107,7 +107,7 @@ static bool is_stale(struct power *power)
 {
 	return power->step == POWER_STEP_AWAKE &&
 	       power->lps0 != POWER_LPS0_IN && power->exit_ns &&
-	       power->ops->now_ns(power->ctx) - power->exit_ns < STALE_NS;
+	       power->ops->now_ns(power) - power->exit_ns < STALE_NS;
 }
 
 /* Every vCPU that has run waits here: look closer. */
@@ -191,7 +191,7 @@ static unsigned int inspect(struct power *power, unsigned int cpu)
 	unsigned int bits;
 
 	power_unlock(power);
-	bits = power->ops->vcpu_inspect(power->ctx, cpu);
+	bits = power->ops->vcpu_inspect(power, cpu);
 	power_lock(power);
 	return bits;
 }
@@ -261,7 +261,7 @@ static void park(struct power *power, unsigned int cpu)
 
 void power_c2_read(struct power *power, unsigned int cpu)
 {
-	unsigned int bits = power->ops->vcpu_inspect(power->ctx, cpu);
+	unsigned int bits = power->ops->vcpu_inspect(power, cpu);
 
 	/*
 	 * A CPU taken offline reads the port for ever with interrupts off.
@@ -270,7 +270,7 @@ void power_c2_read(struct power *power, unsigned int cpu)
 	 * down, so that a census finds it so.
 	 */
 	if (bits & VCPU_OFFLINE)
-		power->ops->vcpu_halt(power->ctx, cpu);
+		power->ops->vcpu_halt(power, cpu);
 	power_lock(power);
 	if (bits & VCPU_OFFLINE) {
 		set_up(power, cpu, false);

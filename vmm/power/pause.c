@@ -34,14 +34,14 @@ static void tell(struct power *power, bool paused)
 {
 	trace_record(power->trace, paused ? TRACE_BEGIN : TRACE_END,
 		     TRACE_REQUEST, "paused", NULL, TRACE_NO_VALUE);
-	power->ops->paused(power->ctx, paused);
+	power->ops->paused(power, paused);
 }
 
 /* @device: one that did not stop, in a pause that was forced; or NULL. */
 static void is_on(struct power *power, const char *device)
 {
 	set_pause(power, POWER_PAUSE_ON);
-	power->paused_at_ns = power->ops->now_ns(power->ctx);
+	power->paused_at_ns = power->ops->now_ns(power);
 	tell(power, true);
 	power_pauses_end(power, POWER_PAUSED, UINT64_MAX, device);
 }
@@ -50,12 +50,12 @@ static void begin(struct power *power)
 {
 	set_pause(power, POWER_PAUSE_STARTING);
 	/* No census, and no wake-up for one. */
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	power->ops->vcpus_hold(power->ctx);
+	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
+	power->ops->vcpus_hold(power);
 	if (power_get_step(power) == POWER_STEP_ASLEEP)
 		is_on(power, NULL);
 	else
-		power->ops->quiesce(power->ctx);
+		power->ops->quiesce(power);
 }
 
 /* The devices are back, or a sleep keeps them: the vCPUs may go. */
@@ -65,18 +65,17 @@ static void is_off(struct power *power)
 	struct wake_source *source;
 
 	if (was_on)
-		power_stats_paused(&power->stats,
-				   power->ops->now_ns(power->ctx) -
-					   power->paused_at_ns);
+		power_stats_paused(&power->stats, power->ops->now_ns(power) -
+							  power->paused_at_ns);
 	set_pause(power, POWER_PAUSE_OFF);
-	power->ops->vcpus_release(power->ctx);
+	power->ops->vcpus_release(power);
 	if (was_on)
 		tell(power, false);
 	else
-		power->ops->pause_failed(power->ctx);
+		power->ops->pause_failed(power);
 	/* What was put off: looks, a census that ended, a wake event. */
-	power->ops->timer_set(power->ctx, POWER_TIMER_SHALLOW, 0);
-	power->ops->post(power->ctx);
+	power->ops->timer_set(power, POWER_TIMER_SHALLOW, 0);
+	power->ops->post(power);
 	if (power_get_step(power) != POWER_STEP_ASLEEP)
 		return;
 	source = power_sources_raise_again(power);
@@ -88,12 +87,12 @@ static void is_off(struct power *power)
 static void end(struct power *power, enum power_pause how)
 {
 	set_pause(power, how);
-	power->ops->set_clock(power->ctx, power->freeze_clock);
+	power->ops->set_clock(power, power->freeze_clock);
 	power->freeze_clock = false;
 	if (power_get_step(power) == POWER_STEP_ASLEEP)
 		is_off(power);
 	else
-		power->ops->restart(power->ctx);
+		power->ops->restart(power);
 }
 
 void power_pause_work(struct power *power)
@@ -157,7 +156,7 @@ void power_pause_force(struct power *power, struct power_request *req)
 void power_pause(struct power *power, struct power_request *req,
 		 uint64_t timeout_ns, bool freeze)
 {
-	req->start_ns = power->ops->now_ns(power->ctx);
+	req->start_ns = power->ops->now_ns(power);
 	req->deadline_ns = req->start_ns + timeout_ns;
 	req->force = false;
 	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);

@@ -209,34 +209,32 @@ void power_tell(struct power *power, enum power_state state,
 		state == POWER_SUSPENDED ? power_sleep_name(power->kind) : NULL,
 		TRACE_NO_VALUE);
 	power->told = state;
-	power->ops->event(power->ctx, state, source);
+	power->ops->event(power, state, source);
 }
 
 static void timer_set(struct power *power, enum power_timer timer,
 		      uint64_t delay_ns)
 {
-	power->ops->timer_set(power->ctx, timer, delay_ns);
+	power->ops->timer_set(power, timer, delay_ns);
 }
 
 static void timers_cancel(struct power *power)
 {
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
+	power->ops->timer_cancel(power, POWER_TIMER_RESUME);
 }
 
 /* ------------------------------------------------------------------- life */
 
-void power_init(struct power *power, const struct power_ops *ops, void *ctx,
+void power_init(struct power *power, const struct power_ops *ops,
 		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus)
 {
 	pthread_condattr_t attr;
 
 	assert(nr_vcpus <= POWER_MAX_VCPUS);
-	*power = (struct power){ .ops = ops,
-				 .ctx = ctx,
-				 .pm = pm,
-				 .wake_gpe = wake_gpe,
-				 .nr_vcpus = nr_vcpus };
+	*power = (struct power){
+		.ops = ops, .pm = pm, .wake_gpe = wake_gpe, .nr_vcpus = nr_vcpus
+	};
 	(void)pthread_mutex_init(&power->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -265,7 +263,7 @@ void power_stop(struct power *power)
 
 static void stats_running(struct power *power)
 {
-	power_stats_running(&power->stats, power->ops->now_ns(power->ctx),
+	power_stats_running(&power->stats, power->ops->now_ns(power),
 			    &power->last_wake_latency_ns);
 }
 
@@ -315,13 +313,13 @@ void power_give_up(struct power *power)
 	power_unlock(power);
 	if (!idle)
 		return;
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
 	power_tell(power, POWER_RUNNING, NULL);
 }
 
 void power_resume(struct power *power, struct wake_source *source)
 {
-	uint64_t now = power->ops->now_ns(power->ctx);
+	uint64_t now = power->ops->now_ns(power);
 	bool slept, moved;
 
 	power_lock(power);
@@ -350,7 +348,7 @@ void power_resume(struct power *power, struct wake_source *source)
 		      source ? source->name : NULL);
 	power_tell(power, POWER_RESUMING, source);
 	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
-	power->ops->restart(power->ctx);
+	power->ops->restart(power);
 }
 
 /* Devices are back after a wake event. */
@@ -369,7 +367,7 @@ static void restarted(struct power *power)
 	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
 	power_unpark_all(power);
 	power_unlock(power);
-	power_stats_released(&power->stats, power->ops->now_ns(power->ctx));
+	power_stats_released(&power->stats, power->ops->now_ns(power));
 	if (s1) {
 		stats_running(power);
 		woken(power);
@@ -421,7 +419,7 @@ static void undo(struct power *power, enum power_event event)
 	if (!moved)
 		return;
 	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
-	power->ops->restart(power->ctx);
+	power->ops->restart(power);
 }
 
 void power_quiesced(struct power *power, int r, const char *device)
@@ -456,7 +454,7 @@ static void last_look(struct power *power)
 	if (!power_step_on(power, EVENT(QUIET)))
 		return;
 	power->cycles++;
-	power->slept_at_ns = power->ops->now_ns(power->ctx);
+	power->slept_at_ns = power->ops->now_ns(power);
 	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
 	power->wake_source = NULL;
 	power_tell(power, POWER_SUSPENDED, NULL);
@@ -480,10 +478,10 @@ static void on_census_ok(struct power *power)
 	if ((quiesce || last) && power->census_shallow)
 		power->kind = POWER_SLEEP_SHALLOW;
 	power_unlock(power);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
 	if (quiesce) {
 		trace_begin(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
-		power->ops->quiesce(power->ctx);
+		power->ops->quiesce(power);
 	} else if (last) {
 		last_look(power);
 	}
@@ -493,7 +491,7 @@ static void on_entered(struct power *power)
 {
 	/* It may have gone round faster than we were told. */
 	if (power->told == POWER_RESUMING || power->told == POWER_SUSPENDED) {
-		power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+		power->ops->timer_cancel(power, POWER_TIMER_RESUME);
 		power_tell(power, POWER_RUNNING, NULL);
 	}
 	if (power_get_state(power) != POWER_SUSPENDING)
@@ -501,10 +499,10 @@ static void on_entered(struct power *power)
 	if (!power->requests)
 		power->wake_source = NULL;
 	power->press_wanted = false; /* it went by itself */
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
+	power->ops->timer_cancel(power, POWER_TIMER_REFUSED);
 	if (power->told != POWER_SUSPENDING)
 		power_stats_begun(&power->stats, POWER_BY_GUEST,
-				  power->ops->now_ns(power->ctx));
+				  power->ops->now_ns(power));
 	power_tell(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
 	power->awake_looks = 0;
@@ -519,7 +517,7 @@ static void on_lps0_exit(struct power *power, uint64_t exit_ns, bool again)
 	power_sources_delivered(power, exit_ns);
 	if (again)
 		return;
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
+	power->ops->timer_cancel(power, POWER_TIMER_RESUME);
 	if (power_get_step(power) == STEP(RELEASED) &&
 	    power_step_on(power, EVENT(CAME_BACK)))
 		woken(power);

@@ -152,44 +152,46 @@ struct wake_source {
 
 struct power;
 
+/* @power is embedded in its owner. */
 struct power_ops {
 	/* --- on the vCPU's own thread, outside KVM_RUN --- */
-	unsigned int (*vcpu_inspect)(void *ctx, unsigned int cpu);
+	unsigned int (*vcpu_inspect)(struct power *power, unsigned int cpu);
 	/* Halt an offline vCPU in the kernel, where INIT and SIPI reach it. */
-	void (*vcpu_halt)(void *ctx, unsigned int cpu);
+	void (*vcpu_halt)(struct power *power, unsigned int cpu);
 	/* --- any thread, lock held: must not call back --- */
 	/* Make the vCPU leave KVM_RUN and call power_kicked() soon. */
-	void (*vcpu_kick)(void *ctx, unsigned int cpu);
+	void (*vcpu_kick)(struct power *power, unsigned int cpu);
 	/* Have power_poll() called on the main loop soon. */
-	void (*post)(void *ctx);
+	void (*post)(struct power *power);
 	/* --- main loop --- */
 	/*
 	 * quiesce: stop every live device and whatever else might touch the
 	 * guest or wake a thread; power_quiesced() is called when done or
 	 * failed, now or later. restart: undo it; then power_restarted().
 	 */
-	void (*quiesce)(void *ctx);
-	void (*restart)(void *ctx);
+	void (*quiesce)(struct power *power);
+	void (*restart)(struct power *power);
 	/*
 	 * hold: no vCPU runs guest code from the return on. set_clock: after a
 	 * pause, before devices and vCPUs run again: tell the guest that it
 	 * was stopped or, with @freeze, take the pause out of its clocks.
 	 */
-	void (*vcpus_hold)(void *ctx);
-	void (*set_clock)(void *ctx, bool freeze);
-	void (*vcpus_release)(void *ctx);
-	uint64_t (*now_ns)(void *ctx);
-	void (*timer_set)(void *ctx, enum power_timer timer, uint64_t delay_ns);
-	void (*timer_cancel)(void *ctx, enum power_timer timer);
+	void (*vcpus_hold)(struct power *power);
+	void (*set_clock)(struct power *power, bool freeze);
+	void (*vcpus_release)(struct power *power);
+	uint64_t (*now_ns)(struct power *power);
+	void (*timer_set)(struct power *power, enum power_timer timer,
+			  uint64_t delay_ns);
+	void (*timer_cancel)(struct power *power, enum power_timer timer);
 	/* The state changed. @source: what woke it, for RESUMING; or NULL. */
-	void (*event)(void *ctx, enum power_state state,
+	void (*event)(struct power *power, enum power_state state,
 		      const struct wake_source *source);
 	/* It is paused, or no longer. */
-	void (*paused)(void *ctx, bool paused);
+	void (*paused)(struct power *power, bool paused);
 	/* A pause that did not come about, and was not told of, is over. */
-	void (*pause_failed)(void *ctx);
+	void (*pause_failed)(struct power *power);
 	/* A source woke the guest too often and is off for a while. */
-	void (*storm)(void *ctx, const struct wake_source *source);
+	void (*storm)(struct power *power, const struct wake_source *source);
 };
 
 enum power_outcome {
@@ -256,7 +258,6 @@ struct power {
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* generation, census round or state changed */
 	const struct power_ops *ops;
-	void *ctx;
 	struct acpi_pm *pm;
 	struct trace *trace; /* borrowed, or NULL; the owner sets it */
 	uint32_t wake_gpe;   /* bit of a GPE that wakes and does nothing else */
@@ -310,7 +311,7 @@ struct power {
 };
 
 /* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
-void power_init(struct power *power, const struct power_ops *ops, void *ctx,
+void power_init(struct power *power, const struct power_ops *ops,
 		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus);
 void power_finish(struct power *power);
 

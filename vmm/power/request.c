@@ -17,16 +17,16 @@
 
 void power_requests_rearm(struct power *power)
 {
-	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
+	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power);
 
 	for (struct power_request *r = power->requests; r; r = r->next)
 		first = MIN(first, r->deadline_ns);
 	for (struct power_request *r = power->pauses; r; r = r->next)
 		first = MIN(first, r->deadline_ns);
 	if (first == UINT64_MAX)
-		power->ops->timer_cancel(power->ctx, POWER_TIMER_REQUEST);
+		power->ops->timer_cancel(power, POWER_TIMER_REQUEST);
 	else
-		power->ops->timer_set(power->ctx, POWER_TIMER_REQUEST,
+		power->ops->timer_set(power, POWER_TIMER_REQUEST,
 				      first > now ? first - now : 0);
 }
 
@@ -53,7 +53,7 @@ static struct power_request *take_due(struct power_request **list,
 void power_request_done(struct power *power, struct power_request *req,
 			enum power_outcome outcome, const char *device)
 {
-	req->elapsed_ns = power->ops->now_ns(power->ctx) - req->start_ns;
+	req->elapsed_ns = power->ops->now_ns(power) - req->start_ns;
 	req->device = device;
 	/* Else a vCPU thread may be writing it. */
 	if (outcome == POWER_ASLEEP) {
@@ -107,7 +107,7 @@ static void presses_over(struct power *power, enum power_outcome outcome)
 		power->unwanted_until_ns = UINT64_MAX;
 	}
 	power->presses = 0;
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_PRESS);
+	power->ops->timer_cancel(power, POWER_TIMER_PRESS);
 }
 
 static void end_due(struct power *power, enum power_outcome outcome,
@@ -165,7 +165,7 @@ void power_pauses_end(struct power *power, enum power_outcome outcome,
 
 void power_requests_deadline(struct power *power)
 {
-	uint64_t now = power->ops->now_ns(power->ctx);
+	uint64_t now = power->ops->now_ns(power);
 
 	end_due(power, POWER_TIMEOUT, now, NULL);
 	power_pauses_end(power, POWER_TIMEOUT, now, NULL);
@@ -210,14 +210,13 @@ bool power_press(struct power *power)
 	power->unwanted = 0;
 	power->presses = 1;
 	power->press_delay_ns = PRESS_AGAIN_NS;
-	power->ops->timer_set(power->ctx, POWER_TIMER_PRESS,
-			      power->press_delay_ns);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_REFUSED);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_RESUME);
-	power->ops->timer_cancel(power->ctx, POWER_TIMER_SHALLOW);
+	power->ops->timer_set(power, POWER_TIMER_PRESS, power->press_delay_ns);
+	power->ops->timer_cancel(power, POWER_TIMER_REFUSED);
+	power->ops->timer_cancel(power, POWER_TIMER_RESUME);
+	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
 	power->wake_source = NULL;
 	power_stats_begun(&power->stats, POWER_BY_REQUEST,
-			  power->ops->now_ns(power->ctx));
+			  power->ops->now_ns(power));
 	power_tell(power, POWER_SUSPENDING, NULL);
 	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
 	return true;
@@ -242,15 +241,14 @@ void power_press_again(struct power *power)
 		power->press_delay_ns =
 			MIN(2 * power->press_delay_ns, PRESS_SLOW_NS);
 	}
-	power->ops->timer_set(power->ctx, POWER_TIMER_PRESS,
-			      power->press_delay_ns);
+	power->ops->timer_set(power, POWER_TIMER_PRESS, power->press_delay_ns);
 }
 
 void power_presses_left(struct power *power)
 {
 	if (power->unwanted)
 		power->unwanted_until_ns =
-			power->ops->now_ns(power->ctx) + PRESS_LEFT_NS;
+			power->ops->now_ns(power) + PRESS_LEFT_NS;
 }
 
 void power_suspend(struct power *power, struct power_request *req,
@@ -258,7 +256,7 @@ void power_suspend(struct power *power, struct power_request *req,
 {
 	enum power_state state = power_get_state(power);
 
-	req->start_ns = power->ops->now_ns(power->ctx);
+	req->start_ns = power->ops->now_ns(power);
 	req->deadline_ns = req->start_ns + timeout_ns;
 	trace_begin(power->trace, TRACE_REQUEST, TRACE_SUSPEND);
 	if (state == POWER_SUSPENDED) {
@@ -331,7 +329,7 @@ void power_request_overtaken(struct power *power)
 {
 	if (!power->unwanted)
 		return;
-	if (power->unwanted_until_ns <= power->ops->now_ns(power->ctx)) {
+	if (power->unwanted_until_ns <= power->ops->now_ns(power)) {
 		power->unwanted = 0;
 		return;
 	}

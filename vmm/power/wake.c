@@ -126,7 +126,7 @@ bool power_wake(struct power *power, struct wake_source *source)
 	bool noticed;
 
 	source->count++;
-	source->last_ns = power->ops->now_ns(power->ctx);
+	source->last_ns = power->ops->now_ns(power);
 	if (source->off && asleep(power))
 		return false;
 	if (source == &power->sleepbtn)
@@ -178,14 +178,14 @@ int power_wake_forced(struct power *power)
 
 static void storm_rearm(struct power *power)
 {
-	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power->ctx);
+	uint64_t first = UINT64_MAX, now = power->ops->now_ns(power);
 
 	for (struct wake_source *s = power->sources; s; s = s->next) {
 		if (s->storm_ns)
 			first = MIN(first, s->storm_ns);
 	}
 	if (first != UINT64_MAX)
-		power->ops->timer_set(power->ctx, POWER_TIMER_STORM,
+		power->ops->timer_set(power, POWER_TIMER_STORM,
 				      first > now ? first - now : 0);
 }
 
@@ -205,14 +205,14 @@ void power_storm_count(struct power *power, struct wake_source *source,
 	    ++source->short_sleeps < power->storm_sleeps)
 		return;
 	source->short_sleeps = 0;
-	source->storm_ns = power->ops->now_ns(power->ctx) + STORM_REST_NS;
-	power->ops->storm(power->ctx, source);
+	source->storm_ns = power->ops->now_ns(power) + STORM_REST_NS;
+	power->ops->storm(power, source);
 	storm_rearm(power);
 }
 
 void power_storm_over(struct power *power)
 {
-	uint64_t now = power->ops->now_ns(power->ctx);
+	uint64_t now = power->ops->now_ns(power);
 	struct wake_source *found;
 
 	for (struct wake_source *s = power->sources; s; s = s->next) {

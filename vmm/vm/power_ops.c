@@ -9,31 +9,31 @@
 
 #define NS_PER_MS 1000000ULL
 
-static struct vm *vm_of(void *ctx)
+static struct vm *vm_of(struct power *power)
 {
-	return ctx;
+	return container_of(power, struct vm, power);
 }
 
 /* ------------------------------------------------------- vCPU threads */
 
-static unsigned int op_inspect(void *ctx, unsigned int cpu)
+static unsigned int op_inspect(struct power *power, unsigned int cpu)
 {
-	return vcpu_inspect(&vm_of(ctx)->vcpus.vcpus[cpu]);
+	return vcpu_inspect(&vm_of(power)->vcpus.vcpus[cpu]);
 }
 
-static void op_halt(void *ctx, unsigned int cpu)
+static void op_halt(struct power *power, unsigned int cpu)
 {
-	vcpu_halt(&vm_of(ctx)->vcpus.vcpus[cpu]);
+	vcpu_halt(&vm_of(power)->vcpus.vcpus[cpu]);
 }
 
-static void op_kick(void *ctx, unsigned int cpu)
+static void op_kick(struct power *power, unsigned int cpu)
 {
-	vcpu_kick(&vm_of(ctx)->vcpus.vcpus[cpu]);
+	vcpu_kick(&vm_of(power)->vcpus.vcpus[cpu]);
 }
 
-static void op_post(void *ctx)
+static void op_post(struct power *power)
 {
-	mailbox_post(&vm_of(ctx)->mailbox, &vm_of(ctx)->power_item);
+	mailbox_post(&vm_of(power)->mailbox, &vm_of(power)->power_item);
 }
 
 static struct vm *vm_of_vcpu(const struct vcpu *vcpu)
@@ -177,9 +177,9 @@ static void on_quiesced(struct virtio_mmio *mmio, int r)
 	quiesce_end(vm);
 }
 
-static void op_quiesce(void *ctx)
+static void op_quiesce(struct power *power)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 
 	/* From here on a byte stays in its fd, where it counts as a wake. */
 	vm->serial_wake.armed =
@@ -232,9 +232,9 @@ static void on_restarted(struct virtio_mmio *mmio, int r)
 	restart_end(vm);
 }
 
-static void op_restart(void *ctx)
+static void op_restart(struct power *power)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 
 	vm->restarting = true;
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
@@ -248,9 +248,9 @@ static void op_restart(void *ctx)
 
 /* ---------------------------------------------------------------- pause */
 
-static void op_hold(void *ctx)
+static void op_hold(struct power *power)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 	int r;
 
 	vcpu_set_hold(&vm->vcpus);
@@ -259,9 +259,9 @@ static void op_hold(void *ctx)
 		(void)log_errno(r, "read the guest's clock");
 }
 
-static void op_set_clock(void *ctx, bool freeze)
+static void op_set_clock(struct power *power, bool freeze)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 	int r;
 
 	if (!freeze) {
@@ -273,27 +273,27 @@ static void op_set_clock(void *ctx, bool freeze)
 		(void)log_errno(r, "take the pause out of the guest's clocks");
 }
 
-static void op_release(void *ctx)
+static void op_release(struct power *power)
 {
-	vcpu_set_release(&vm_of(ctx)->vcpus);
+	vcpu_set_release(&vm_of(power)->vcpus);
 }
 
-static void op_paused(void *ctx, bool paused)
+static void op_paused(struct power *power, bool paused)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 
 	log_debug(paused ? "paused" : "no longer paused");
 	vm_tell(vm, paused, paused);
 }
 
-static void op_pause_failed(void *ctx)
+static void op_pause_failed(struct power *power)
 {
-	vm_tell(vm_of(ctx), pause_failed);
+	vm_tell(vm_of(power), pause_failed);
 }
 
-static void op_storm(void *ctx, const struct wake_source *source)
+static void op_storm(struct power *power, const struct wake_source *source)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 	static struct log_limit limit;
 
 	log_limited(&limit,
@@ -305,75 +305,39 @@ static void op_storm(void *ctx, const struct wake_source *source)
 
 /* ------------------------------------------------------- timers, events */
 
-static uint64_t op_now(void *ctx)
+static uint64_t op_now(struct power *power)
 {
 	return time_boot_ns();
 }
 
-static void on_timer(struct loop_timer *timer, enum power_timer which)
+static void on_timer(struct loop_timer *timer)
 {
-	struct vm *vm = container_of(timer, struct vm, power_timers[which]);
+	struct vm_power_timer *t =
+		container_of(timer, struct vm_power_timer, timer);
 
-	power_timer_fired(&vm->power, which);
+	power_timer_fired(&t->vm->power, t->which);
 }
 
-static void on_timer_shallow(struct loop_timer *timer)
+static void op_timer_set(struct power *power, enum power_timer timer,
+			 uint64_t delay_ns)
 {
-	on_timer(timer, POWER_TIMER_SHALLOW);
+	struct vm *vm = vm_of(power);
+
+	loop_timer_set(&vm->loop, &vm->power_timers[timer].timer, delay_ns,
+		       on_timer);
 }
 
-static void on_timer_resume(struct loop_timer *timer)
+static void op_timer_cancel(struct power *power, enum power_timer timer)
 {
-	on_timer(timer, POWER_TIMER_RESUME);
+	struct vm *vm = vm_of(power);
+
+	loop_timer_cancel(&vm->loop, &vm->power_timers[timer].timer);
 }
 
-static void on_timer_request(struct loop_timer *timer)
-{
-	on_timer(timer, POWER_TIMER_REQUEST);
-}
-
-static void on_timer_refused(struct loop_timer *timer)
-{
-	on_timer(timer, POWER_TIMER_REFUSED);
-}
-
-static void on_timer_storm(struct loop_timer *timer)
-{
-	on_timer(timer, POWER_TIMER_STORM);
-}
-
-static void on_timer_press(struct loop_timer *timer)
-{
-	on_timer(timer, POWER_TIMER_PRESS);
-}
-
-static void op_timer_set(void *ctx, enum power_timer timer, uint64_t delay_ns)
-{
-	static void (*const fns[])(struct loop_timer * timer) = {
-		[POWER_TIMER_SHALLOW] = on_timer_shallow,
-		[POWER_TIMER_RESUME] = on_timer_resume,
-		[POWER_TIMER_REQUEST] = on_timer_request,
-		[POWER_TIMER_REFUSED] = on_timer_refused,
-		[POWER_TIMER_STORM] = on_timer_storm,
-		[POWER_TIMER_PRESS] = on_timer_press,
-	};
-	struct vm *vm = ctx;
-
-	loop_timer_set(&vm->loop, &vm->power_timers[timer], delay_ns,
-		       fns[timer]);
-}
-
-static void op_timer_cancel(void *ctx, enum power_timer timer)
-{
-	struct vm *vm = ctx;
-
-	loop_timer_cancel(&vm->loop, &vm->power_timers[timer]);
-}
-
-static void op_event(void *ctx, enum power_state state,
+static void op_event(struct power *power, enum power_state state,
 		     const struct wake_source *source)
 {
-	struct vm *vm = ctx;
+	struct vm *vm = vm_of(power);
 
 	log_debug("%s%s%s", power_state_name(state), source ? " by " : "",
 		  source ? source->name : "");
@@ -514,11 +478,14 @@ static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 
 void vm_power_init(struct vm *vm)
 {
-	power_init(&vm->power, &power_ops, vm, &vm->pm, 1U << LAYOUT_GPE_WAKE,
+	power_init(&vm->power, &power_ops, &vm->pm, 1U << LAYOUT_GPE_WAKE,
 		   vm->cfg->cpus);
 	vm->power_made = true;
 	vm->power.trace = &vm->trace;
 	vm->power.storm_sleeps = vm->cfg->wake_storm;
+	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
+		vm->power_timers[i] =
+			(struct vm_power_timer){ .vm = vm, .which = i };
 	vm->power_item.fn = on_power_item;
 	vm->pm_item.fn = on_pm_item;
 	vm->serial_wake = (struct wake_source){
@@ -574,7 +541,7 @@ void vm_power_finish(struct vm *vm)
 	if (!vm->power_made)
 		return;
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
-		loop_timer_cancel(&vm->loop, &vm->power_timers[i]);
+		loop_timer_cancel(&vm->loop, &vm->power_timers[i].timer);
 	loop_timer_cancel(&vm->loop, &vm->move_timer);
 	power_finish(&vm->power);
 	vm->power_made = false;

@@ -151,6 +151,13 @@ struct vm_virtio {
 	struct vsock_socket *vsock; /* vsock only; owned */
 };
 
+/* One of the coordinator's. */
+struct vm_power_timer {
+	struct loop_timer timer;
+	struct vm *vm;
+	enum power_timer which;
+};
+
 struct vm {
 	const struct vm_config *cfg;
 	struct loop loop;
@@ -193,7 +200,7 @@ struct vm {
 	struct vm_halt halt;
 	struct mailbox_item power_item; /* power_poll() */
 	struct mailbox_item pm_item;	/* PM registers changed */
-	struct loop_timer power_timers[POWER_NR_TIMERS];
+	struct vm_power_timer power_timers[POWER_NR_TIMERS];
 	struct guest_clock clock; /* when the last pause began */
 	struct loop_timer move_timer;
 	struct wake_source serial_wake;

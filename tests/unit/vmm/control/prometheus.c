@@ -383,7 +383,7 @@ static void setup(void)
 	sci.set = sci_set;
 	acpi_pm_init(&vm.pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
 		     LAYOUT_PORT_GPE0, &sci);
-	power_init(&vm.power, &no_ops, &vm, &vm.pm, 0, 1);
+	power_init(&vm.power, &no_ops, &vm.pm, 0, 1);
 	net0 = (struct wake_source){
 		.name = "net0", .count = 7, .wakes = 1, .last_ns = 12 * MS
 	};
