@@ -6,7 +6,7 @@
  *
  * Words:
  *   target=NAME   the queue; else every one that is answered at once
- *   only=PREFIX   the cases whose name begins so
+ *   only=PREFIX[,PREFIX...]  the cases whose name begins with one of them
  *   cpus=2        there is a second vCPU, for cases that need one
  *   flood=N       N kicks of the target instead, while another device is used
  *
@@ -129,13 +129,24 @@ static const char *recover(struct vio_dev *dev)
 
 static bool selected(const char *name)
 {
-	char only[48];
+	char only[96];
 
-	return !param_get("only", only, sizeof(only)) ||
-	       memcmp(name, only, strlen(only)) == 0;
+	if (!param_get("only", only, sizeof(only)))
+		return true;
+	for (const char *p = only;; p++) {
+		size_t len = 0;
+
+		while (p[len] && p[len] != ',')
+			len++;
+		if (memcmp(name, p, len) == 0)
+			return true;
+		p += len;
+		if (!*p)
+			return false;
+	}
 }
 
-/* "net-tx 01-descriptor-loop" */
+/* "net-tx descriptor-loop" */
 static const char *full_name(const struct hostile_case *c)
 {
 	static char name[96];
@@ -266,10 +277,10 @@ void hostile_flood(struct vio_dev *dev)
 	while (*(volatile uint16_t *)&q->used->idx == used && begun)
 		;
 	q->last_used = *(volatile uint16_t *)&q->used->idx;
-	result("31-flood: the other device is answered",
+	result("flood: the other device is answered",
 	       answers >= kicks / KICKS_AN_ANSWER ? NULL : "too seldom");
-	result("31-flood: the device", hostile_expect_works(dev));
-	result("31-flood: the other device", hostile_witness());
+	result("flood: the device", hostile_expect_works(dev));
+	result("flood: the other device", hostile_witness());
 }
 
 void payload_main(void)

@@ -111,12 +111,12 @@ static const char *bad_zeroes(struct vio_dev *dev)
 }
 
 const struct hostile_case hostile_blk_cases[] = {
-	{ "43-sector-overflow", 0, sector_overflow },
-	{ "43-across-the-end", 0, across_the_end },
-	{ "43-part-of-a-sector", 0, part_of_a_sector },
-	{ "43-unknown-types", 0, unknown_types },
-	{ "43-bad-discards", HAS_DISCARD, bad_discards },
-	{ "43-bad-write-zeroes", HAS_ZEROES, bad_zeroes },
+	{ "sector-overflow", 0, sector_overflow },
+	{ "across-the-end", 0, across_the_end },
+	{ "part-of-a-sector", 0, part_of_a_sector },
+	{ "unknown-types", 0, unknown_types },
+	{ "bad-discards", HAS_DISCARD, bad_discards },
+	{ "bad-write-zeroes", HAS_ZEROES, bad_zeroes },
 	{ 0 },
 };
 
@@ -216,13 +216,13 @@ static const char *bad_commands(struct vio_dev *dev)
 }
 
 const struct hostile_case hostile_net_cases[] = {
-	{ "44-short-headers", 0, short_headers },
-	{ "44-bad-checksum-offsets", HAS_OFFLOAD, bad_checksum_offsets },
-	{ "44-bad-segmentation", HAS_OFFLOAD, bad_segmentation },
-	{ "44-offloads-not-negotiated", 0, bad_segmentation },
-	{ "44-unknown-flags", 0, unknown_flags },
-	{ "44-huge-packet", 0, huge_packet },
-	{ "44-bad-commands", VIO_BIT(VIRTIO_NET_F_CTRL_VQ), bad_commands },
+	{ "short-headers", 0, short_headers },
+	{ "bad-checksum-offsets", HAS_OFFLOAD, bad_checksum_offsets },
+	{ "bad-segmentation", HAS_OFFLOAD, bad_segmentation },
+	{ "offloads-not-negotiated", 0, bad_segmentation },
+	{ "unknown-flags", 0, unknown_flags },
+	{ "huge-packet", 0, huge_packet },
+	{ "bad-commands", VIO_BIT(VIRTIO_NET_F_CTRL_VQ), bad_commands },
 	{ 0 },
 };
 
@@ -328,8 +328,8 @@ static const char *fs_short(struct vio_dev *dev)
 }
 
 const struct hostile_case hostile_fs_cases[] = {
-	{ "46-lengths-that-lie", 0, fs_lengths },
-	{ "46-short-header", 0, fs_short },
+	{ "lengths-that-lie", 0, fs_lengths },
+	{ "short-header", 0, fs_short },
 	{ 0 },
 };
 
@@ -418,7 +418,7 @@ static const char *vsock_requests(struct vio_dev *dev)
 }
 
 const struct hostile_case hostile_vsock_cases[] = {
-	{ "45-headers-that-lie", 0, vsock_headers },
-	{ "45-requests-without-end", 0, vsock_requests },
+	{ "headers-that-lie", 0, vsock_headers },
+	{ "requests-without-end", 0, vsock_requests },
 	{ 0 },
 };

@@ -55,7 +55,7 @@ static const char *two_vcpus(struct vio_dev *dev)
 }
 
 const struct hostile_case hostile_smp_cases[] = {
-	{ "48-two-vcpus", 0, two_vcpus },
-	{ "48-two-vcpus-suspend", VIO_BIT(43), two_vcpus },
+	{ "two-vcpus", 0, two_vcpus },
+	{ "two-vcpus-suspend", VIO_BIT(43), two_vcpus },
 	{ 0 },
 };

@@ -248,7 +248,8 @@ hostile_tests() {
 	hostile_end "hostile, engine=threads" 120
 	engine=engine=auto
 	run_dir_make
-	hostile_start --console "$console" --irqchip kernel --params only=3
+	hostile_start --console "$console" --irqchip kernel --params \
+		only=status,stray,kick,acknowledge,odd,read-only,suspend,used,reset
 	hostile_end "hostile, irqchip kernel" 120
 }
 

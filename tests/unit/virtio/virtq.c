@@ -510,7 +510,7 @@ Test(virtq, indirect_table_may_span_adjacent_regions)
 	cr_assert(eq(u16, c.nr_in, 1));
 }
 
-Test(virtq, hostile_05_indirect_inside_an_indirect_table)
+Test(virtq, indirect_inside_an_indirect_table)
 {
 	uint16_t head;
 
@@ -518,7 +518,7 @@ Test(virtq, hostile_05_indirect_inside_an_indirect_table)
 	assert_broken();
 }
 
-Test(virtq, hostile_06_indirect_together_with_next)
+Test(virtq, indirect_together_with_next)
 {
 	uint16_t head;
 
@@ -527,7 +527,7 @@ Test(virtq, hostile_06_indirect_together_with_next)
 	assert_broken();
 }
 
-Test(virtq, hostile_07_indirect_without_the_feature)
+Test(virtq, indirect_without_the_feature)
 {
 	uint16_t head;
 
@@ -537,7 +537,7 @@ Test(virtq, hostile_07_indirect_without_the_feature)
 	assert_broken();
 }
 
-Test(virtq, hostile_08_indirect_table_of_length_0)
+Test(virtq, indirect_table_of_length_0)
 {
 	uint16_t head;
 
@@ -546,7 +546,7 @@ Test(virtq, hostile_08_indirect_table_of_length_0)
 	assert_broken();
 }
 
-Test(virtq, hostile_08_indirect_table_not_a_multiple_of_16)
+Test(virtq, indirect_table_not_a_multiple_of_16)
 {
 	uint16_t head;
 
@@ -555,7 +555,7 @@ Test(virtq, hostile_08_indirect_table_not_a_multiple_of_16)
 	assert_broken();
 }
 
-Test(virtq, hostile_09_indirect_table_of_4_gib)
+Test(virtq, indirect_table_of_4_gib)
 {
 	uint16_t head;
 
@@ -564,7 +564,7 @@ Test(virtq, hostile_09_indirect_table_of_4_gib)
 	assert_broken();
 }
 
-Test(virtq, hostile_09_indirect_table_one_entry_too_long)
+Test(virtq, indirect_table_one_entry_too_long)
 {
 	uint16_t head;
 
@@ -573,14 +573,14 @@ Test(virtq, hostile_09_indirect_table_one_entry_too_long)
 	assert_broken();
 }
 
-Test(virtq, hostile_10_indirect_table_partly_outside_memory)
+Test(virtq, indirect_table_partly_outside_memory)
 {
 	guest_ring_desc(&r, 0, RAM_END - 16, 32, VRING_DESC_F_INDIRECT, 0);
 	guest_ring_avail(&r, 0);
 	assert_broken();
 }
 
-Test(virtq, hostile_04_indirect_next_beyond_its_table)
+Test(virtq, indirect_next_beyond_its_table)
 {
 	uint16_t head;
 	struct vring_desc *d = one_indirect(&head);
@@ -590,7 +590,7 @@ Test(virtq, hostile_04_indirect_next_beyond_its_table)
 	assert_broken();
 }
 
-Test(virtq, hostile_01_loop_in_an_indirect_table)
+Test(virtq, loop_in_an_indirect_table)
 {
 	uint16_t head;
 	struct vring_desc *d = one_indirect(&head);
@@ -600,7 +600,7 @@ Test(virtq, hostile_01_loop_in_an_indirect_table)
 	assert_broken();
 }
 
-Test(virtq, hostile_02_direct_and_indirect_beyond_the_cap)
+Test(virtq, direct_and_indirect_beyond_the_cap)
 {
 	static struct guest_buf b[VIRTQ_MAX_CHAIN];
 	uint16_t head;
@@ -616,7 +616,7 @@ Test(virtq, hostile_02_direct_and_indirect_beyond_the_cap)
 /* ------------------------------------------------------------ hostile, direct
  */
 
-Test(virtq, hostile_01_descriptor_loop)
+Test(virtq, descriptor_loop)
 {
 	guest_ring_desc(&r, 0, buf, 4, VRING_DESC_F_NEXT, 1);
 	guest_ring_desc(&r, 1, buf, 4, VRING_DESC_F_NEXT, 0);
@@ -624,7 +624,7 @@ Test(virtq, hostile_01_descriptor_loop)
 	assert_broken();
 }
 
-Test(virtq, hostile_02_chain_of_exactly_the_ring_size_is_legal)
+Test(virtq, chain_of_exactly_the_ring_size_is_legal)
 {
 	struct guest_buf b[SIZE];
 
@@ -635,40 +635,40 @@ Test(virtq, hostile_02_chain_of_exactly_the_ring_size_is_legal)
 	cr_assert(eq(u16, c.nr_out, SIZE));
 }
 
-Test(virtq, hostile_03_head_beyond_the_table)
+Test(virtq, head_beyond_the_table)
 {
 	guest_ring_avail(&r, SIZE);
 	assert_broken();
 }
 
-Test(virtq, hostile_03_head_of_all_ones)
+Test(virtq, head_of_all_ones)
 {
 	guest_ring_avail(&r, 0xffff);
 	assert_broken();
 }
 
-Test(virtq, hostile_04_next_beyond_the_table)
+Test(virtq, next_beyond_the_table)
 {
 	guest_ring_desc(&r, 0, buf, 4, VRING_DESC_F_NEXT, SIZE);
 	guest_ring_avail(&r, 0);
 	assert_broken();
 }
 
-Test(virtq, hostile_11_address_plus_length_wraps)
+Test(virtq, address_plus_length_wraps)
 {
 	guest_ring_desc(&r, 0, UINT64_MAX - 7, 4096, 0, 0);
 	guest_ring_avail(&r, 0);
 	assert_broken();
 }
 
-Test(virtq, hostile_12_buffer_outside_memory)
+Test(virtq, buffer_outside_memory)
 {
 	guest_ring_desc(&r, 0, RAM_END, 4, 0, 0);
 	guest_ring_avail(&r, 0);
 	assert_broken();
 }
 
-Test(virtq, hostile_12_buffer_into_a_hole)
+Test(virtq, buffer_into_a_hole)
 {
 	struct gmem_region more = { .gpa = RAM_END + 4096,
 				    .size = 4096,
@@ -680,7 +680,7 @@ Test(virtq, hostile_12_buffer_into_a_hole)
 	assert_broken();
 }
 
-Test(virtq, hostile_13_sum_of_lengths_beyond_32_bits)
+Test(virtq, sum_of_lengths_beyond_32_bits)
 {
 	/* 1024 times the whole memory of 4 MiB is 4 GiB. */
 	static struct guest_buf b[VIRTQ_MAX_CHAIN];
@@ -691,7 +691,7 @@ Test(virtq, hostile_13_sum_of_lengths_beyond_32_bits)
 	assert_broken();
 }
 
-Test(virtq, hostile_13_sum_of_lengths_just_below_32_bits_is_legal)
+Test(virtq, sum_of_lengths_just_below_32_bits_is_legal)
 {
 	static struct guest_buf b[VIRTQ_MAX_CHAIN];
 
@@ -703,7 +703,7 @@ Test(virtq, hostile_13_sum_of_lengths_just_below_32_bits_is_legal)
 	cr_assert(eq(u64, c.len_in, UINT32_MAX));
 }
 
-Test(virtq, hostile_15_writable_before_readable)
+Test(virtq, writable_before_readable)
 {
 	const struct guest_buf b[] = { { buf, 8, true }, { buf, 8, false } };
 
@@ -711,14 +711,14 @@ Test(virtq, hostile_15_writable_before_readable)
 	assert_broken();
 }
 
-Test(virtq, hostile_17_available_index_too_far_ahead)
+Test(virtq, available_index_too_far_ahead)
 {
 	(void)add_out(4);
 	r.avail->idx = SIZE + 1;
 	assert_broken();
 }
 
-Test(virtq, hostile_18_available_index_decremented)
+Test(virtq, available_index_decremented)
 {
 	(void)add_out(4);
 	cr_assert(eq(int, pop(), 1));
@@ -729,7 +729,7 @@ Test(virtq, hostile_18_available_index_decremented)
 	cr_assert(vq.broken);
 }
 
-Test(virtq, hostile_19_head_available_twice_while_in_flight)
+Test(virtq, head_available_twice_while_in_flight)
 {
 	uint16_t head = add_out(4);
 
@@ -744,7 +744,7 @@ Test(virtq, hostile_19_head_available_twice_while_in_flight)
 	(void)virtq_stop(&vq);
 }
 
-Test(virtq, hostile_19_head_is_free_again_after_push)
+Test(virtq, head_is_free_again_after_push)
 {
 	uint16_t head = add_out(4);
 
@@ -755,7 +755,7 @@ Test(virtq, hostile_19_head_is_free_again_after_push)
 	cr_assert(eq(u16, c.head, head));
 }
 
-Test(virtq, hostile_20_descriptor_changed_after_fetch_changes_nothing)
+Test(virtq, descriptor_changed_after_fetch_changes_nothing)
 {
 	uint16_t head = add_out(4);
 
@@ -767,7 +767,7 @@ Test(virtq, hostile_20_descriptor_changed_after_fetch_changes_nothing)
 	cr_assert(eq(u32, r.used->ring[0].id, head));
 }
 
-Test(virtq, hostile_21_garbage_in_flags_is_at_most_an_interrupt)
+Test(virtq, garbage_in_flags_is_at_most_an_interrupt)
 {
 	(void)add_out(4);
 	r.avail->flags = 0xfffe;
@@ -777,7 +777,7 @@ Test(virtq, hostile_21_garbage_in_flags_is_at_most_an_interrupt)
 	cr_assert(not(vq.broken));
 }
 
-Test(virtq, hostile_24_ring_areas_that_overlap_are_memory_safe)
+Test(virtq, ring_areas_that_overlap_are_memory_safe)
 {
 	struct virtq q;
 
@@ -799,7 +799,7 @@ Test(virtq, hostile_24_ring_areas_that_overlap_are_memory_safe)
 	virtq_finish(&q);
 }
 
-Test(virtq, hostile_42_ring_page_that_reads_as_zeros_is_not_fatal)
+Test(virtq, ring_page_that_reads_as_zeros_is_not_fatal)
 {
 	(void)add_out(4);
 	cr_assert(eq(int, pop(), 1));

@@ -115,12 +115,12 @@ static void assert_no_mix(struct vring_desc *at, uint16_t head)
 	cr_assert(gt(uint, seen[1], 0));
 }
 
-Test(virtq_fetch, hostile_20_descriptor_rewritten_meanwhile_is_no_mix_of_two)
+Test(virtq_fetch, descriptor_rewritten_meanwhile_is_no_mix_of_two)
 {
 	assert_no_mix(&r.desc[0], 0);
 }
 
-Test(virtq_fetch, hostile_20_indirect_descriptor_rewritten_is_no_mix_of_two)
+Test(virtq_fetch, indirect_descriptor_rewritten_is_no_mix_of_two)
 {
 	guest_ring_desc(&r, 1, buf + 32768, sizeof(struct vring_desc),
 			VRING_DESC_F_INDIRECT, 0);
