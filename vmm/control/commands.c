@@ -173,8 +173,8 @@ static json_t *devices_json(const struct vm *vm)
 {
 	json_t *list = json_array();
 
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		const struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		const struct vm_device *dev = &vm->devices[i];
 		const struct virtio_mmio *mmio = &dev->mmio;
 		json_t *obj = json_pack(
 			"{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:I, s:I, s:I, "
@@ -193,9 +193,9 @@ static json_t *devices_json(const struct vm *vm)
 		if (dev->mac[0])
 			(void)json_object_set_new(obj, "mac",
 						  json_string(dev->mac));
-		if (dev->vsock)
-			(void)json_object_set_new(
-				obj, "cid", json_integer(vm->cfg->vsock.cid));
+		if (dev->cid)
+			(void)json_object_set_new(obj, "cid",
+						  json_integer(dev->cid));
 		(void)json_array_append_new(list, obj);
 	}
 	return list;
@@ -332,7 +332,7 @@ static void on_storm(struct vm_listener *listener,
 		      json_pack("{s:s}", "source", source->name));
 }
 
-static void on_device(struct vm_listener *listener, const struct vm_virtio *dev,
+static void on_device(struct vm_listener *listener, const struct vm_device *dev,
 		      enum vm_device_event what, const char *why)
 {
 	struct control *control = commands_of(listener)->control;

@@ -37,7 +37,7 @@ struct suspend_call {
 
 static void reply_refused(const struct suspend_call *call, long long ms)
 {
-	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+	const struct vm_device *veto = vm_devices_veto(call->vm);
 	json_t *data = json_pack("{s:I}", "ms", (json_int_t)ms);
 
 	if (!veto) {
@@ -122,7 +122,7 @@ static void reply_not_begun(struct control_request *req,
  */
 static void reply_timeout(const struct suspend_call *call, long long ms)
 {
-	const struct vm_virtio *veto = vm_virtio_veto(call->vm);
+	const struct vm_device *veto = vm_devices_veto(call->vm);
 	const struct power_request *power = &call->power;
 	json_t *data =
 		json_pack("{s:I, s:i, s:s}", "ms", (json_int_t)ms, "presses",

@@ -100,12 +100,12 @@ static json_t *devices_json(const struct vm *vm)
 {
 	json_t *list = json_array();
 
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s, s:s, s:I}", "name", vm->virtio[i].name,
-				  "role", vm->virtio[i].type->name, "resets",
-				  (json_int_t)vm->virtio[i].mmio.resets));
+			json_pack("{s:s, s:s, s:I}", "name", vm->devices[i].name,
+				  "role", vm->devices[i].type->name, "resets",
+				  (json_int_t)vm->devices[i].mmio.resets));
 	return list;
 }
 
@@ -246,11 +246,11 @@ static void put_sources(FILE *out, const struct vm *vm)
 	}
 	prom_family(out, "torpor_device_resets_total", "counter",
 		    "Resets of a live device by the guest's driver.");
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
 		prom_number(out, "torpor_device_resets_total",
-			    LABELS(vm, { "device", vm->virtio[i].name },
-				   { "role", vm->virtio[i].type->name }),
-			    vm->virtio[i].mmio.resets);
+			    LABELS(vm, { "device", vm->devices[i].name },
+				   { "role", vm->devices[i].type->name }),
+			    vm->devices[i].mmio.resets);
 }
 
 static void put_loop(FILE *out, const struct vm *vm)

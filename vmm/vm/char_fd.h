@@ -47,6 +47,12 @@ struct char_fd {
 int char_fd_open(const struct char_config *cfg, const char *option,
 		 struct char_fd *ret, struct err *err) must_check;
 
+/* The link that is made to a CHAR_PTY; NULL: none is. */
+static inline const char *char_fd_link(const struct char_config *cfg)
+{
+	return cfg->type == CHAR_PTY ? cfg->path : NULL;
+}
+
 /*
  * Closes it and removes the symlink of a CHAR_PTY. What was written is read
  * first, by whoever has the terminal open, as long as that goes on reading: a

@@ -18,12 +18,12 @@
  */
 #define ARM_DEADLINE_NS 15000000000ULL
 
-static void died(struct vm_virtio *dev, const char *why)
+static void died(struct vm_device *dev, const char *why)
 {
 	virtio_mmio_died(&dev->mmio, why);
 }
 
-void vm_ctl_release(struct vm_virtio *dev)
+void vm_ctl_release(struct vm_device *dev)
 {
 	struct mailbox_item *item;
 
@@ -34,13 +34,13 @@ void vm_ctl_release(struct vm_virtio *dev)
 }
 
 /* Nothing is owed: who waits goes on. */
-static void settled(struct vm_virtio *dev)
+static void settled(struct vm_device *dev)
 {
 	vm_ctl_release(dev);
 	vm_power_armed(dev->vm);
 }
 
-static void not_asked(struct vm_virtio *dev)
+static void not_asked(struct vm_device *dev)
 {
 	if (dev->ctl.asked)
 		trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), TRACE_ARM);
@@ -50,12 +50,12 @@ static void not_asked(struct vm_virtio *dev)
 
 static void on_deadline(struct loop_timer *timer)
 {
-	died(container_of(timer, struct vm_virtio, ctl.deadline),
+	died(container_of(timer, struct vm_device, ctl.deadline),
 	     "does not acknowledge its arming");
 }
 
 /* Little is on its way: one without room for it was not left as it was made. */
-static void tell(struct vm_virtio *dev, const struct devctl_msg *msg)
+static void tell(struct vm_device *dev, const struct devctl_msg *msg)
 {
 	ssize_t n = fd_sendmsg(dev->ctl.fd, msg, sizeof(*msg), NULL, 0);
 
@@ -64,7 +64,7 @@ static void tell(struct vm_virtio *dev, const struct devctl_msg *msg)
 				       : "connection closed");
 }
 
-void vm_ctl_published(struct vm_virtio *dev)
+void vm_ctl_published(struct vm_device *dev)
 {
 	const struct devctl_msg msg = { .type = DEVCTL_CONFIG_PUBLISHED,
 					.generation = dev->ctl.config_told };
@@ -75,7 +75,7 @@ void vm_ctl_published(struct vm_virtio *dev)
 	tell(dev, &msg);
 }
 
-static void send_arm(struct vm_virtio *dev)
+static void send_arm(struct vm_device *dev)
 {
 	struct vm_ctl *ctl = &dev->ctl;
 	const struct devctl_msg msg = { .type = DEVCTL_WAKE_ARM,
@@ -90,7 +90,7 @@ static void send_arm(struct vm_virtio *dev)
 	tell(dev, &msg);
 }
 
-void vm_ctl_arm(struct vm_virtio *dev, struct mailbox_item *item)
+void vm_ctl_arm(struct vm_device *dev, struct mailbox_item *item)
 {
 	struct vm_ctl *ctl = &dev->ctl;
 
@@ -106,12 +106,12 @@ void vm_ctl_arm(struct vm_virtio *dev, struct mailbox_item *item)
 		send_arm(dev);
 }
 
-bool vm_ctl_arming(const struct vm_virtio *dev)
+bool vm_ctl_arming(const struct vm_device *dev)
 {
 	return dev->ctl.asked;
 }
 
-static bool acknowledged(struct vm_virtio *dev, const struct devctl_msg *msg)
+static bool acknowledged(struct vm_device *dev, const struct devctl_msg *msg)
 {
 	struct vm_ctl *ctl = &dev->ctl;
 
@@ -131,7 +131,7 @@ static bool acknowledged(struct vm_virtio *dev, const struct devctl_msg *msg)
 }
 
 /* Return: whether it may say that. */
-static bool take(struct vm_virtio *dev, const struct devctl_msg *msg)
+static bool take(struct vm_device *dev, const struct devctl_msg *msg)
 {
 	switch (msg->type) {
 	case DEVCTL_ACK:
@@ -148,7 +148,7 @@ static bool take(struct vm_virtio *dev, const struct devctl_msg *msg)
 
 static void on_ctl(struct loop_source *src, uint32_t events)
 {
-	struct vm_virtio *dev = container_of(src, struct vm_virtio, ctl.src);
+	struct vm_device *dev = container_of(src, struct vm_device, ctl.src);
 	/* One byte more than a message, to see longer packets. */
 	struct {
 		struct devctl_msg msg;
@@ -166,7 +166,7 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		died(dev, "sent a wrong control message");
 }
 
-int vm_ctl_open(struct vm_virtio *dev, int fd)
+int vm_ctl_open(struct vm_device *dev, int fd)
 {
 	int r = loop_add(&dev->vm->loop, &dev->ctl.src, fd, EPOLLIN, on_ctl);
 
@@ -177,7 +177,7 @@ int vm_ctl_open(struct vm_virtio *dev, int fd)
 	return 0;
 }
 
-void vm_ctl_close(struct vm_virtio *dev)
+void vm_ctl_close(struct vm_device *dev)
 {
 	not_asked(dev);
 	dev->ctl.config_telling = false;

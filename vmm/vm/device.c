@@ -29,9 +29,9 @@
 
 /* ----------------------------------------------------- transport's needs */
 
-static struct vm_virtio *owner(struct virtio_mmio *mmio)
+static struct vm_device *owner(struct virtio_mmio *mmio)
 {
-	return container_of(mmio, struct vm_virtio, mmio);
+	return container_of(mmio, struct vm_device, mmio);
 }
 
 static void op_hold(struct virtio_mmio *mmio)
@@ -44,14 +44,14 @@ static void op_release(struct virtio_mmio *mmio)
 	vcpu_set_release(&owner(mmio)->vm->vcpus);
 }
 
-static void gone(struct vm_virtio *dev)
+static void gone(struct vm_device *dev)
 {
 	if (!dev->gone)
 		power_device_gone(&dev->vm->power);
 	dev->gone = true;
 }
 
-static void live(struct vm_virtio *dev)
+static void live(struct vm_device *dev)
 {
 	/* What it held is delivered through its rings now. */
 	power_taken(&dev->vm->power, &dev->wake);
@@ -61,7 +61,7 @@ static void live(struct vm_virtio *dev)
 
 static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
 {
-	struct vm_virtio *dev = owner(mmio);
+	struct vm_device *dev = owner(mmio);
 	struct trace *trace = &dev->vm->trace;
 
 	switch (event) {
@@ -91,7 +91,7 @@ static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
 	}
 }
 
-static void kill_process(struct vm_virtio *dev)
+static void kill_process(struct vm_device *dev)
 {
 	if (dev->pidfd >= 0)
 		(void)syscall(SYS_pidfd_send_signal, dev->pidfd, SIGKILL, NULL,
@@ -102,14 +102,14 @@ static void kill_process(struct vm_virtio *dev)
 
 static void look_at_fence(struct loop_timer *timer)
 {
-	struct vm_virtio *dev =
-		container_of(timer, struct vm_virtio, fence_timer);
+	struct vm_device *dev =
+		container_of(timer, struct vm_device, fence_timer);
 	int r = 1;
 
 	if (dev->spawning)
 		r = 0;
-	else if (dev->has_image)
-		r = disk_image_fenced(&dev->image);
+	else if (dev->option->fenced)
+		r = dev->option->fenced(dev);
 	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
 		loop_timer_set(&dev->vm->loop, timer, FENCE_POLL_NS,
 			       look_at_fence);
@@ -122,7 +122,7 @@ static void look_at_fence(struct loop_timer *timer)
 	virtio_mmio_fenced(&dev->mmio, r == 1);
 }
 
-static void begin_fence(struct vm_virtio *dev)
+static void begin_fence(struct vm_device *dev)
 {
 	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
 	look_at_fence(&dev->fence_timer);
@@ -130,7 +130,7 @@ static void begin_fence(struct vm_virtio *dev)
 
 static void op_failed(struct virtio_mmio *mmio, const char *why)
 {
-	struct vm_virtio *dev = owner(mmio);
+	struct vm_device *dev = owner(mmio);
 
 	if (dev->is_foreign)
 		log_err("%s: back end: %s", dev->name, why);
@@ -150,19 +150,24 @@ static void op_failed(struct virtio_mmio *mmio, const char *why)
 		virtio_mmio_fenced(mmio, false);
 }
 
+static void lost(struct vm_device *dev)
+{
+	if (dev->option->lost)
+		dev->option->lost(dev);
+}
+
 /* There is no process, so nothing of it but in-flight I/O is left. */
-static void process_gone(struct vm_virtio *dev, const char *why)
+static void process_gone(struct vm_device *dev, const char *why)
 {
 	virtio_mmio_died(&dev->mmio, why);
-	/* So that who connects is told, and does not wait for nobody. */
-	if (dev->vsock && dev->mmio.life != VIRTIO_MMIO_REPLACING)
-		vsock_socket_close(dev->vsock);
+	if (dev->mmio.life != VIRTIO_MMIO_REPLACING)
+		lost(dev);
 	begin_fence(dev);
 }
 
 static void on_process_end(struct loop_source *src, uint32_t events)
 {
-	struct vm_virtio *dev = container_of(src, struct vm_virtio, pid_src);
+	struct vm_device *dev = container_of(src, struct vm_device, pid_src);
 
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
@@ -173,7 +178,7 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 
 static void on_wake(struct loop_source *src, uint32_t events)
 {
-	struct vm_virtio *dev = container_of(src, struct vm_virtio, wake_src);
+	struct vm_device *dev = container_of(src, struct vm_device, wake_src);
 
 	/*
 	 * Not one of an arming that is being taken back, nor one that went with
@@ -183,7 +188,7 @@ static void on_wake(struct loop_source *src, uint32_t events)
 		(void)power_wake(&dev->vm->power, &dev->wake);
 }
 
-void vm_virtio_arm(struct vm_virtio *dev, bool armed, struct mailbox_item *item)
+void vm_device_arm(struct vm_device *dev, bool armed, struct mailbox_item *item)
 {
 	bool was_armed = dev->wake.armed;
 
@@ -203,10 +208,10 @@ static void op_config_published(struct virtio_mmio *mmio)
 	vm_ctl_published(owner(mmio));
 }
 
-void vm_virtio_release_waiters(struct vm *vm)
+void vm_devices_release_waiters(struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		struct vm_device *dev = &vm->devices[i];
 
 		vm_ctl_release(dev);
 		if (dev->has_transport)
@@ -214,10 +219,10 @@ void vm_virtio_release_waiters(struct vm *vm)
 	}
 }
 
-const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
+const struct vm_device *vm_devices_veto(const struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		const struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		const struct vm_device *dev = &vm->devices[i];
 
 		if (dev->type->vetoes && virtio_mmio_is_live(&dev->mmio) &&
 		    !(dev->mmio.acked & VIRTIO_MMIO_SUSPEND_BOTH))
@@ -229,7 +234,7 @@ const struct vm_virtio *vm_virtio_veto(const struct vm *vm)
 /* ------------------------------------------------------ making a device */
 
 /* The device's page, mapped at its place among all pages. */
-static int map_page(struct vm *vm, struct vm_virtio *dev)
+static int map_page(struct vm *vm, struct vm_device *dev)
 {
 	uint8_t *at =
 		(uint8_t *)vm->pages + (size_t)dev->index * VIRTIO_REGPAGE_SIZE;
@@ -243,7 +248,7 @@ static int map_page(struct vm *vm, struct vm_virtio *dev)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-static int connect_kvm(struct vm *vm, struct vm_virtio *dev)
+static int connect_kvm(struct vm *vm, struct vm_device *dev)
 {
 	int r = bus_add(&vm->mmio, &dev->mmio.bus);
 
@@ -271,7 +276,7 @@ static int op_kick_moves(struct virtio_mmio *mmio, unsigned int queue, int fd)
 
 static void on_ready(struct virtio_mmio *mmio, int r)
 {
-	struct vm_virtio *dev = owner(mmio);
+	struct vm_device *dev = owner(mmio);
 
 	dev->vm->handshakes--;
 	if (r < 0)
@@ -284,13 +289,12 @@ static void on_ready(struct virtio_mmio *mmio, int r)
  * Asks the spawner for a process by dev->plan, @wait: and waits for it. Return:
  * the VMM's end of its vhost-user socket, or -errno with @err.
  */
-static int launch(struct vm_virtio *dev, bool wait, struct spawn_result *res,
+static int launch(struct vm_device *dev, bool wait, struct spawn_result *res,
 		  struct err *err)
 {
 	struct spawn_request *req = &dev->plan.req;
 	struct vm *vm = dev->vm;
 	int vhost[2] = { -1, -1 }, ctl[2] = { -1, -1 };
-	_cleanup_fd_ int dial = -1;
 	int r = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vhost) < 0 ||
@@ -301,11 +305,7 @@ static int launch(struct vm_virtio *dev, bool wait, struct spawn_result *res,
 	req->ctl_fd = ctl[1];
 	req->regpage_fd = dev->page_fd;
 	req->wake_fd = dev->wake_fd;
-	if (r == 0 && dev->vsock) {
-		r = dial = vsock_socket_dials(dev->vsock, err);
-		req->backend_fds[req->nr_backend_fds - 1] = dial;
-	}
-	if (r >= 0)
+	if (r == 0)
 		r = wait ? spawner_spawn(vm->spawner, req, res, err)
 			 : spawner_spawn_begin(vm->spawner, req, err);
 	if (r == 0) {
@@ -325,7 +325,7 @@ static int launch(struct vm_virtio *dev, bool wait, struct spawn_result *res,
 }
 
 /* Watches it. @res: owned from here on. */
-static int launched(struct vm_virtio *dev, const struct spawn_result *res)
+static int launched(struct vm_device *dev, const struct spawn_result *res)
 {
 	dev->pid = res->pid;
 	dev->pidfd = res->pidfd;
@@ -335,9 +335,9 @@ static int launched(struct vm_virtio *dev, const struct spawn_result *res)
 
 /* ------------------------------------------------------- another process */
 
-static void spawn_add(struct vm_virtio *dev)
+static void spawn_add(struct vm_device *dev)
 {
-	struct vm_virtio **at = &dev->vm->spawns;
+	struct vm_device **at = &dev->vm->spawns;
 
 	while (*at)
 		at = &(*at)->next_spawn;
@@ -346,7 +346,7 @@ static void spawn_add(struct vm_virtio *dev)
 	dev->spawning = true;
 }
 
-static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
+static void spawned(struct vm_device *dev, const struct spawn_result *res)
 {
 	if (launched(dev, res) < 0) {
 		kill_process(dev);
@@ -361,9 +361,9 @@ static void spawned(struct vm_virtio *dev, const struct spawn_result *res)
 	}
 }
 
-void vm_virtio_on_spawner(struct vm *vm)
+void vm_devices_on_spawner(struct vm *vm)
 {
-	struct vm_virtio *dev = vm->spawns;
+	struct vm_device *dev = vm->spawns;
 	struct spawn_result res;
 	struct err err;
 	int r = spawner_spawn_end(vm->spawner, dev->name, &res, &err);
@@ -380,7 +380,7 @@ void vm_virtio_on_spawner(struct vm *vm)
 	process_gone(dev, "could not be restarted");
 }
 
-int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
+int vm_device_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
 		  struct err *err)
 {
 	int r = 0;
@@ -392,40 +392,20 @@ int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
 	return r < 0 ? err_set_errno(err, r, "random MAC address") : 0;
 }
 
-/* The address of a NIC is the one its driver has set, not our first one. */
-static void keep_mac(struct vm_virtio *dev)
+/* Starts a process in place of a dead one. */
+static int respawn(struct vm_device *dev, struct err *err)
 {
-	const uint8_t *mac = dev->mmio.config;
-	char text[MAC_TEXT_BYTES];
-
-	/* A captured process may have made up a group address. */
-	if (!dev->mac[0] || mac_is_group(mac))
-		return;
-	mac_format(mac, text);
-	(void)snprintf(dev->plan.words[0], sizeof(dev->plan.words[0]), "mac=%s",
-		       text);
-}
-
-/*
- * Starts a process in place of a dead one. All of its files are at hand except
- * an image, which is opened again: the fence of the next death needs that.
- */
-static int respawn(struct vm_virtio *dev, struct err *err)
-{
-	_cleanup_fd_ int image_fd = -1;
-	int r, vhost_fd;
+	_cleanup_fd_ int fd = -1;
+	int vhost_fd, r = 0;
 
 	if (dev->spawning)
 		return err_set(err, -EBUSY,
 			       "the spawner has not started the last process "
 			       "yet");
-	if (dev->has_image) {
-		r = image_fd = disk_image_open(&dev->image, dev->name, err);
-		if (r < 0)
-			return r;
-		dev->plan.req.backend_fds[0] = image_fd;
-	}
-	keep_mac(dev);
+	if (dev->option->reopen)
+		r = dev->option->reopen(dev, &fd, err);
+	if (r < 0)
+		return r;
 	vhost_fd = launch(dev, false, NULL, err);
 	if (vhost_fd < 0)
 		return vhost_fd;
@@ -440,7 +420,7 @@ static int respawn(struct vm_virtio *dev, struct err *err)
 
 static int op_respawn(struct virtio_mmio *mmio)
 {
-	struct vm_virtio *dev = owner(mmio);
+	struct vm_device *dev = owner(mmio);
 	struct err err;
 	int r;
 
@@ -449,8 +429,7 @@ static int op_respawn(struct virtio_mmio *mmio)
 	r = respawn(dev, &err);
 	if (r < 0) {
 		log_err("%s: %s", dev->name, err.msg);
-		if (dev->vsock)
-			vsock_socket_close(dev->vsock);
+		lost(dev);
 		return r;
 	}
 	/* It watches for the wakes that the guest armed, and for those since.
@@ -478,7 +457,7 @@ static const struct virtio_mmio_ops foreign_ops = {
 	.kick_moves = op_kick_moves,
 };
 
-static int start_transport(struct vm *vm, struct vm_virtio *dev,
+static int start_transport(struct vm *vm, struct vm_device *dev,
 			   const struct virtio_type *type, int vhost_fd)
 {
 	static const uint64_t suspend[] = {
@@ -514,30 +493,34 @@ static int start_transport(struct vm *vm, struct vm_virtio *dev,
 	return connect_kvm(vm, dev);
 }
 
-struct vm_virtio *vm_virtio_new(struct vm *vm, enum virtio_type_index index,
-				int number, struct err *err)
+struct vm_device *vm_device_new(struct vm *vm,
+				const struct vm_device_option *option,
+				enum virtio_type_index index, int number,
+				struct err *err)
 {
 	const struct virtio_type *type = &virtio_types[index];
-	struct vm_virtio *dev = &vm->virtio[vm->nr_virtio];
-	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_virtio);
+	struct vm_device *dev = &vm->devices[vm->nr_devices];
+	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_devices);
 
-	if (gsi < 0 || vm->nr_virtio >= LAYOUT_MAX_VIRTIO) {
+	if (gsi < 0 || vm->nr_devices >= LAYOUT_MAX_VIRTIO) {
 		(void)err_usage(err, -ENOSPC,
 				"too many virtio devices; the limit is %d "
 				"(--irqchip split) or 16 (--irqchip kernel)",
 				LAYOUT_MAX_VIRTIO);
 		return NULL;
 	}
-	*dev = (struct vm_virtio){
+	*dev = (struct vm_device){
 		.vm = vm,
 		.type = type,
+		.option = option,
+		.number = number,
 		.plan = { .req = { .role = type->name,
 				   .ctl_fd = -1,
 				   .regpage_fd = -1,
 				   .wake_fd = -1,
 				   .vhost_fd = -1 },
 			  .kept_fds = { -1, -1 } },
-		.index = vm->nr_virtio,
+		.index = vm->nr_devices,
 		.gsi = (uint32_t)gsi,
 		.page_fd = -1,
 		.ctl = { .fd = -1, .src.fd = -1 },
@@ -554,11 +537,12 @@ struct vm_virtio *vm_virtio_new(struct vm *vm, enum virtio_type_index index,
 	dev->wake.name = dev->name;
 	dev->wake.gpe_bit = 1U << dev->index;
 	trace_name_device(&vm->trace, dev->index, dev->name);
-	vm->nr_virtio++;
+	vm->nr_devices++;
 	return dev;
 }
 
-int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
+/* Spawns the process of dev->plan and connects it. */
+static int start(struct vm *vm, struct vm_device *dev, struct err *err)
 {
 	struct spawn_result res;
 	int r, vhost_fd;
@@ -590,7 +574,7 @@ int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev, struct err *err)
 	return 0;
 }
 
-int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+int vm_device_attach(struct vm *vm, struct vm_device *dev,
 		     const struct virtio_type *type, int vhost_fd,
 		     struct err *err)
 {
@@ -623,9 +607,41 @@ static int map_pages(struct vm *vm, unsigned int nr)
 	return nr ? kvm_set_memory(vm->vm_fd, &slot) : 0;
 }
 
-int vm_virtio_create(struct vm *vm, struct err *err)
+/* Makes number @i of @option. */
+static int create(struct vm *vm, const struct vm_device_option *option,
+		  unsigned int i, struct err *err)
 {
-	unsigned int nr = vm_devices_count(vm->cfg);
+	_cleanup_fd_ int fd = -1;
+	struct vm_device *dev;
+	int r;
+
+	if (option->create)
+		return option->create(vm, option, i, err);
+	dev = vm_device_new(vm, option, option->type,
+			    option->single ? -1 : (int)i, err);
+	if (!dev)
+		return -ENOSPC;
+	r = option->open(dev, &fd, err);
+	return r < 0 ? r : start(vm, dev, err);
+}
+
+static int create_all(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	for (const struct vm_device_option *o = vm_device_options; o->option;
+	     o++) {
+		unsigned int n = config_count_devices(vm->cfg, o->option);
+
+		for (unsigned int i = 0; i < n && r == 0; i++)
+			r = create(vm, o, i, err);
+	}
+	return r;
+}
+
+int vm_devices_create(struct vm *vm, struct err *err)
+{
+	unsigned int nr = config_count_devices(vm->cfg, NULL);
 	int r;
 
 	if (nr == 0)
@@ -637,14 +653,14 @@ int vm_virtio_create(struct vm *vm, struct err *err)
 		vm->pages = NULL;
 		return err_set_errno(err, -errno, "register pages");
 	}
-	r = vm_devices_create(vm, err);
+	r = create_all(vm, err);
 	if (r < 0)
 		return r;
 	r = map_pages(vm, nr);
 	return r < 0 ? err_set_errno(err, r, "KVM: read-only memory") : 0;
 }
 
-int vm_virtio_wait_ready(struct vm *vm, struct err *err)
+int vm_devices_wait_ready(struct vm *vm, struct err *err)
 {
 	while (vm->handshakes > 0) {
 		int r = loop_turn(&vm->loop, -1);
@@ -655,8 +671,8 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 		if (atomic_load(&vm->exit_code) >= 0)
 			return -ECANCELED;
 	}
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		struct vm_device *dev = &vm->devices[i];
 
 		if (virtio_mmio_is_dead(&dev->mmio))
 			return err_set(
@@ -668,10 +684,10 @@ int vm_virtio_wait_ready(struct vm *vm, struct err *err)
 	return 0;
 }
 
-void vm_virtio_destroy(struct vm *vm)
+void vm_devices_destroy(struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		struct vm_device *dev = &vm->devices[i];
 
 		if (dev->has_transport)
 			virtio_mmio_finish(&dev->mmio);
@@ -684,15 +700,13 @@ void vm_virtio_destroy(struct vm *vm)
 		fd_close(&dev->page_fd);
 		fd_close(&dev->plan.kept_fds[0]);
 		fd_close(&dev->plan.kept_fds[1]);
-		if (dev->has_image)
-			disk_image_finish(&dev->image);
-		if (dev->vsock)
-			vsock_socket_close(dev->vsock);
-		free(dev->vsock);
+		if (dev->option->destroy)
+			dev->option->destroy(dev);
 	}
 	if (vm->pages)
-		(void)munmap(vm->pages, (size_t)vm_devices_count(vm->cfg) *
-						VIRTIO_REGPAGE_SIZE);
+		(void)munmap(vm->pages,
+			     (size_t)config_count_devices(vm->cfg, NULL) *
+				     VIRTIO_REGPAGE_SIZE);
 	vm->pages = NULL;
-	vm->nr_virtio = 0;
+	vm->nr_devices = 0;
 }

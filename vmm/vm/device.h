@@ -9,53 +9,91 @@
 
 #include "vmm/vm/vm.h"
 
+struct vm_paths;
+
+/*
+ * What an option makes its devices of. The slots are for what a type has beside
+ * its process, and optional, but for @open or @create. Main loop.
+ */
+struct vm_device_option {
+	const char *option; /* config_count_devices() has their number */
+	enum virtio_type_index type;
+	bool single;   /* there is one at most, whose name has no number */
+	bool connects; /* the VMM makes connections for it */
+	/*
+	 * Opens the back end, and says in dev->plan what the process is given.
+	 * *ret_fd: left open until the process has been asked for.
+	 * Return: 0 or -errno with @err; destroy() follows either way.
+	 */
+	int (*open)(struct vm_device *dev, int *ret_fd, struct err *err);
+	/* The same, for another process in the place of one that has died. */
+	int (*reopen)(struct vm_device *dev, int *ret_fd, struct err *err);
+	/* Instead of them: makes number @i by vm_device_attach(). */
+	int (*create)(struct vm *vm, const struct vm_device_option *option,
+		      unsigned int i, struct err *err);
+	/*
+	 * Has a dead process nothing in flight any more, in the kernel either?
+	 * Return: 1; 0 not yet; -errno.
+	 */
+	int (*fenced)(struct vm_device *dev);
+	/* Its process is dead, and no other takes its place. Idempotent. */
+	void (*lost)(struct vm_device *dev);
+	void (*destroy)(struct vm_device *dev);
+	/* The paths that the VMM still opens or removes. */
+	void (*keep)(const struct vm_device *dev, struct vm_paths *paths);
+};
+
 /* --- device_types.c --- */
-unsigned int vm_devices_count(const struct vm_config *cfg);
-/* One after the other, in the order of their slots. */
-int vm_devices_create(struct vm *vm, struct err *err) must_check;
+/* In the order of their devices' slots; ends with a NULL option. */
+extern const struct vm_device_option vm_device_options[];
 
 /* --- device.c --- */
 /* The address that the user gave, or a random one. Return: 0 or -errno. */
-int vm_virtio_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
+int vm_device_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
 		  struct err *err) must_check;
 /*
  * Takes the next slot. @number: as in "net0"; < 0: the only one of its type.
  * NULL with @err: none is free, -ENOSPC.
  */
-struct vm_virtio *vm_virtio_new(struct vm *vm, enum virtio_type_index type,
-				int number, struct err *err) must_check;
-/* Spawns the process of dev->plan and connects it. */
-int vm_virtio_spawn(struct vm *vm, struct vm_virtio *dev,
-		    struct err *err) must_check;
+struct vm_device *vm_device_new(struct vm *vm,
+				const struct vm_device_option *option,
+				enum virtio_type_index type, int number,
+				struct err *err) must_check;
 /*
  * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
  * from here on. @type: dev->type but for what is not ours; borrowed.
  */
-int vm_virtio_attach(struct vm *vm, struct vm_virtio *dev,
+int vm_device_attach(struct vm *vm, struct vm_device *dev,
 		     const struct virtio_type *type, int vhost_fd,
 		     struct err *err) must_check;
 
+/* --- jail.c --- */
+/* A file, by an O_PATH fd, that stays open as long as the VM. */
+void vm_paths_keep_file(struct vm_paths *paths, int fd, bool ro);
+/* The directory of @path, where it is to be removed; NULL: none is. */
+void vm_paths_keep_dir_of(struct vm_paths *paths, const char *path);
+
 /* --- ctl.c --- */
 /* @fd: of a new process, owned on success. Return: 0 or -errno. */
-int vm_ctl_open(struct vm_virtio *dev, int fd) must_check;
+int vm_ctl_open(struct vm_device *dev, int fd) must_check;
 /* The process is dead or as good as that: nobody waits for it any more. */
-void vm_ctl_close(struct vm_virtio *dev);
+void vm_ctl_close(struct vm_device *dev);
 /*
  * Tells the process whether it shall wake the guest (dev->wake.armed). One
  * message is on its way at most, what was wanted last follows it. @item, or
  * NULL, is completed when the process has acknowledged the last one.
  */
-void vm_ctl_arm(struct vm_virtio *dev, struct mailbox_item *item);
+void vm_ctl_arm(struct vm_device *dev, struct mailbox_item *item);
 /* The driver reads what the process has said of its config space. */
-void vm_ctl_published(struct vm_virtio *dev);
+void vm_ctl_published(struct vm_device *dev);
 /* The process has not acknowledged what it was told last. */
-bool vm_ctl_arming(const struct vm_virtio *dev);
+bool vm_ctl_arming(const struct vm_device *dev);
 /* Completes the items of all who wait. */
-void vm_ctl_release(struct vm_virtio *dev);
+void vm_ctl_release(struct vm_device *dev);
 
 /* --- device_foreign.c --- */
 /* Number @i of --vhost-user. */
-int vm_vhost_user_create(struct vm *vm, unsigned int i,
-			 struct err *err) must_check;
+int vm_vhost_user_create(struct vm *vm, const struct vm_device_option *option,
+			 unsigned int i, struct err *err) must_check;
 
 #endif

@@ -130,7 +130,7 @@ static int connect_to(const char *path, struct err *err)
 }
 
 /* Config space, if it is the VMM's. */
-static int make_config(struct vm_virtio *dev, const struct foreign_config *cfg,
+static int make_config(struct vm_device *dev, const struct foreign_config *cfg,
 		       struct err *err)
 {
 	struct virtio_net_config net = { .status = VIRTIO_NET_S_LINK_UP };
@@ -148,7 +148,7 @@ static int make_config(struct vm_virtio *dev, const struct foreign_config *cfg,
 	} else if (cfg->type == FOREIGN_NET) {
 		if (cfg->mac.set)
 			dev->foreign.fe.config_from = FRONTEND_CONFIG_OURS;
-		r = vm_virtio_mac(&cfg->mac, net.mac, err);
+		r = vm_device_mac(&cfg->mac, net.mac, err);
 		if (r < 0)
 			return r;
 		memcpy(dev->foreign_config, &net, NET_CONFIG_BYTES);
@@ -159,31 +159,30 @@ static int make_config(struct vm_virtio *dev, const struct foreign_config *cfg,
 /* The number after those of the same type before it; -1: it is the only rng. */
 static int number_of(const struct vm_config *cfg, unsigned int i)
 {
-	const unsigned int own[] = {
-		[FOREIGN_BLK] = cfg->nr_blocks,
-		[FOREIGN_CONSOLE] = cfg->nr_consoles,
-		[FOREIGN_FS] = cfg->nr_shares,
-		[FOREIGN_NET] = cfg->nr_nets,
-		[FOREIGN_RNG] = cfg->rng,
-	};
 	enum foreign_type type = cfg->foreigns[i].type;
-	unsigned int n = own[type];
+	unsigned int n = 0;
 
+	for (const struct vm_device_option *o = vm_device_options; o->option;
+	     o++) {
+		if (!o->create && o->type == kinds[type].type)
+			n += config_count_devices(cfg, o->option);
+	}
 	for (unsigned int j = 0; j < i; j++)
 		n += cfg->foreigns[j].type == type;
 	return type == FOREIGN_RNG && n == 0 ? -1 : (int)n;
 }
 
-int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
+int vm_vhost_user_create(struct vm *vm, const struct vm_device_option *option,
+			 unsigned int i, struct err *err)
 {
 	const struct foreign_config *cfg = &vm->cfg->foreigns[i];
 	const struct foreign_kind *kind = &kinds[cfg->type];
 	const struct virtio_type type = type_of(kind, cfg);
-	struct vm_virtio *dev;
+	struct vm_device *dev;
 	_cleanup_fd_ int fd = -1;
 	int r;
 
-	dev = vm_virtio_new(vm, kind->type, number_of(vm->cfg, i), err);
+	dev = vm_device_new(vm, option, kind->type, number_of(vm->cfg, i), err);
 	if (!dev)
 		return -ENOSPC;
 	fd = connect_to(cfg->socket, err);
@@ -198,5 +197,5 @@ int vm_vhost_user_create(struct vm *vm, unsigned int i, struct err *err)
 	};
 	dev->plan.suspend = cfg->suspend;
 	r = make_config(dev, cfg, err);
-	return r < 0 ? r : vm_virtio_attach(vm, dev, &type, TAKE_FD(fd), err);
+	return r < 0 ? r : vm_device_attach(vm, dev, &type, TAKE_FD(fd), err);
 }

@@ -21,11 +21,11 @@
 
 #define CAP(cap) (1ULL << (cap))
 
-/* Directories: of control socket, vsock, serial port, consoles. */
-#define MAX_DIRS  (3 + CONFIG_MAX_CONSOLES)
+/* Directories: of control socket, serial port, one for each device. */
+#define MAX_DIRS  (2 + LAYOUT_MAX_VIRTIO)
 #define MAX_PATHS (LAYOUT_MAX_VIRTIO + MAX_DIRS)
 
-struct paths {
+struct vm_paths {
 	struct landlock_path all[MAX_PATHS];
 	unsigned int nr;
 	int dirs[MAX_DIRS]; /* ours */
@@ -48,7 +48,7 @@ static bool root_may(int fd, unsigned int want)
 	return (st.st_mode >> shift & want) == want;
 }
 
-static void add(struct paths *paths, int fd, uint32_t may, unsigned int want)
+static void add(struct vm_paths *paths, int fd, uint32_t may, unsigned int want)
 {
 	paths->all[paths->nr++] = (struct landlock_path){ fd, may };
 	/* What belongs to somebody else, root uses by this one alone. */
@@ -56,8 +56,15 @@ static void add(struct paths *paths, int fd, uint32_t may, unsigned int want)
 		paths->caps |= CAP(CAP_DAC_OVERRIDE);
 }
 
-/* The directory of @path, where it is to be removed; NULL: none is. */
-static void add_dir_of(struct paths *paths, const char *path)
+void vm_paths_keep_file(struct vm_paths *paths, int fd, bool ro)
+{
+	if (ro)
+		add(paths, fd, LANDLOCK_MAY_READ, 4);
+	else
+		add(paths, fd, LANDLOCK_MAY_READ | LANDLOCK_MAY_WRITE, 6);
+}
+
+void vm_paths_keep_dir_of(struct vm_paths *paths, const char *path)
 {
 	_cleanup_free_ char *copy = path ? strdup(path) : NULL;
 	int fd;
@@ -72,34 +79,18 @@ static void add_dir_of(struct paths *paths, const char *path)
 	add(paths, fd, LANDLOCK_MAY_REMOVE, 3);
 }
 
-static const char *link_of(const struct char_config *cfg)
-{
-	return cfg->type == CHAR_PTY ? cfg->path : NULL;
-}
-
-static void gather(const struct vm *vm, struct paths *paths)
+static void gather(const struct vm *vm, struct vm_paths *paths)
 {
 	const struct vm_config *cfg = vm->cfg;
 
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		const struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		const struct vm_device *dev = &vm->devices[i];
 
-		if (!dev->has_image)
-			continue;
-		if (dev->image.ro)
-			add(paths, dev->image.path_fd, LANDLOCK_MAY_READ, 4);
-		else
-			add(paths, dev->image.path_fd,
-			    LANDLOCK_MAY_READ | LANDLOCK_MAY_WRITE, 6);
+		if (dev->option->keep)
+			dev->option->keep(dev, paths);
 	}
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		if (vm->virtio[i].vsock)
-			add_dir_of(paths, vm->virtio[i].vsock->path);
-	}
-	add_dir_of(paths, cfg->socket);
-	add_dir_of(paths, link_of(&cfg->serial));
-	for (unsigned int i = 0; i < cfg->nr_consoles; i++)
-		add_dir_of(paths, link_of(&cfg->consoles[i]));
+	vm_paths_keep_dir_of(paths, cfg->socket);
+	vm_paths_keep_dir_of(paths, char_fd_link(&cfg->serial));
 	/* A hung device has ids of its own there, in no namespace of ours. */
 	if (cfg->sandbox == SANDBOX_WEAK)
 		paths->caps |= CAP(CAP_KILL);
@@ -107,7 +98,7 @@ static void gather(const struct vm *vm, struct paths *paths)
 
 int vm_jail_rights(struct vm *vm, struct err *err)
 {
-	struct paths paths = { .nr = 0 };
+	struct vm_paths paths = { .nr = 0 };
 	int r;
 
 	if (vm->cfg->sandbox == SANDBOX_OFF)
@@ -132,10 +123,13 @@ int vm_jail_vcpu(struct vcpu *vcpu)
 
 int vm_jail_main(struct vm *vm, struct err *err)
 {
-	int r = vm->cfg->sandbox == SANDBOX_OFF
-			? 0
-			: jail_vmm(vm->cfg->vsock.cid != 0);
+	bool connects = false;
+	int r = 0;
 
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		connects |= vm->devices[i].option->connects;
+	if (vm->cfg->sandbox != SANDBOX_OFF)
+		r = jail_vmm(connects);
 	jail_program_free(&vm->vcpu_jail);
 	return r < 0 ? err_set_errno(err, r, "seccomp filter of the VMM") : 0;
 }

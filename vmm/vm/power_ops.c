@@ -91,8 +91,8 @@ const struct vcpu_ops vm_vcpu_ops = {
 
 static bool all_moved(const struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		const struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		const struct vm_device *dev = &vm->devices[i];
 
 		if (dev->moving || (vm->quiescing && vm_ctl_arming(dev)))
 			return false;
@@ -100,13 +100,13 @@ static bool all_moved(const struct vm *vm)
 	return true;
 }
 
-static void move_begin(struct vm_virtio *dev, const char *how)
+static void move_begin(struct vm_device *dev, const char *how)
 {
 	dev->moving = how;
 	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), how);
 }
 
-static void move_end(struct vm_virtio *dev)
+static void move_end(struct vm_device *dev)
 {
 	trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), dev->moving);
 	dev->moving = NULL;
@@ -131,7 +131,7 @@ void vm_power_armed(struct vm *vm)
 	quiesce_end(vm);
 }
 
-static void device_late(struct vm_virtio *dev, const char *what)
+static void device_late(struct vm_device *dev, const char *what)
 {
 	log_warn("%s did not %s in %u ms", dev->name, what,
 		 dev->vm->cfg->device_timeout_ms);
@@ -149,8 +149,8 @@ static void on_quiesce_deadline(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, move_timer);
 
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		struct vm_virtio *dev = &vm->virtio[i];
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		struct vm_device *dev = &vm->devices[i];
 		bool late = dev->moving || vm_ctl_arming(dev);
 
 		if (late && vm->move_result == 0) {
@@ -166,7 +166,7 @@ static void on_quiesce_deadline(struct loop_timer *timer)
 
 static void on_quiesced(struct virtio_mmio *mmio, int r)
 {
-	struct vm_virtio *dev = container_of(mmio, struct vm_virtio, mmio);
+	struct vm_device *dev = container_of(mmio, struct vm_device, mmio);
 	struct vm *vm = dev->vm;
 
 	if (r < 0 && vm->move_result == 0) {
@@ -190,11 +190,11 @@ static void op_quiesce(struct power *power)
 	vm->move_device = NULL;
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_quiesce_deadline);
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		move_begin(&vm->virtio[i], TRACE_DRAIN);
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		move_begin(&vm->devices[i], TRACE_DRAIN);
 	/* To all devices first, then collect: they drain side by side. */
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		virtio_mmio_quiesce(&vm->virtio[i].mmio, on_quiesced);
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		virtio_mmio_quiesce(&vm->devices[i].mmio, on_quiesced);
 	quiesce_end(vm);
 }
 
@@ -214,16 +214,16 @@ static void on_restart_deadline(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, move_timer);
 
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		if (vm->virtio[i].moving)
-			device_late(&vm->virtio[i], "start again");
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		if (vm->devices[i].moving)
+			device_late(&vm->devices[i], "start again");
 	}
 	restart_end(vm);
 }
 
 static void on_restarted(struct virtio_mmio *mmio, int r)
 {
-	struct vm_virtio *dev = container_of(mmio, struct vm_virtio, mmio);
+	struct vm_device *dev = container_of(mmio, struct vm_device, mmio);
 	struct vm *vm = dev->vm;
 
 	move_end(dev);
@@ -239,10 +239,10 @@ static void op_restart(struct power *power)
 	vm->restarting = true;
 	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
 		       on_restart_deadline);
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		move_begin(&vm->virtio[i], TRACE_RESTART);
-	for (unsigned int i = 0; i < vm->nr_virtio; i++)
-		virtio_mmio_restart(&vm->virtio[i].mmio, on_restarted);
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		move_begin(&vm->devices[i], TRACE_RESTART);
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		virtio_mmio_restart(&vm->devices[i].mmio, on_restarted);
 	restart_end(vm);
 }
 
@@ -448,7 +448,7 @@ static void pmc_lps0(struct pmc *pmc, bool entry)
 
 struct arm_call {
 	struct mailbox_item item;
-	struct vm_virtio *dev;
+	struct vm_device *dev;
 	bool armed;
 };
 
@@ -456,7 +456,7 @@ static void on_arm(struct mailbox_item *item)
 {
 	struct arm_call *call = container_of(item, struct arm_call, item);
 
-	vm_virtio_arm(call->dev, call->armed, item);
+	vm_device_arm(call->dev, call->armed, item);
 }
 
 /*
@@ -470,9 +470,9 @@ static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 	struct vm *vm = container_of(pmc, struct vm, pmc);
 	struct arm_call call = { .item.fn = on_arm, .armed = armed };
 
-	if (index >= vm->nr_virtio)
+	if (index >= vm->nr_devices)
 		return;
-	call.dev = &vm->virtio[index];
+	call.dev = &vm->devices[index];
 	mailbox_call(&vm->mailbox, &call.item);
 }
 

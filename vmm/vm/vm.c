@@ -281,7 +281,7 @@ static int load_guest(struct vm *vm, struct err *err)
 		.mem_bytes = vm->cfg->mem_mib * MIB,
 		.nr_vcpus = vm->cfg->cpus,
 		.virtio = slots,
-		.nr_virtio = vm->nr_virtio,
+		.nr_virtio = vm->nr_devices,
 		.nr_ioapic_pins = vm->irqchip.nr_pins,
 		.has_pic = vm->cfg->irqchip == IRQCHIP_KERNEL,
 		.invariant_tsc = vm->cfg->invtsc == TRISTATE_AUTO
@@ -292,9 +292,9 @@ static int load_guest(struct vm *vm, struct err *err)
 
 	if (!cmdline)
 		return err_set_errno(err, -ENOMEM, "kernel command line");
-	for (unsigned int i = 0; i < vm->nr_virtio; i++) {
-		slots[i].gpa = vm->virtio[i].mmio.bus.base;
-		slots[i].gsi = vm->virtio[i].gsi;
+	for (unsigned int i = 0; i < vm->nr_devices; i++) {
+		slots[i].gpa = vm->devices[i].mmio.bus.base;
+		slots[i].gsi = vm->devices[i].gsi;
 	}
 	r = arch_load(&cfg, &vm->gm, &entry, err);
 	for (unsigned int i = 0; i < vm->vcpus.nr && r == 0; i++)
@@ -340,7 +340,7 @@ static void on_spawner(struct loop_source *src, uint32_t events)
 
 	/* It speaks only when asked. */
 	if (!(events & EPOLLHUP) && vm->spawns) {
-		vm_virtio_on_spawner(vm);
+		vm_devices_on_spawner(vm);
 		return;
 	}
 	loop_remove(&vm->loop, src);
@@ -400,11 +400,11 @@ static int vm_make(struct vm *vm, struct err *err)
 		return r;
 	vm_power_init(vm);
 	vm_halt_init(vm);
-	r = vm_virtio_create(vm, err);
+	r = vm_devices_create(vm, err);
 	if (r == 0)
 		r = vm_power_narrow(vm, err);
 	if (r == 0)
-		r = vm_virtio_wait_ready(vm, err);
+		r = vm_devices_wait_ready(vm, err);
 	if (r == 0)
 		r = load_guest(vm, err);
 	return r;
@@ -419,8 +419,6 @@ int vm_create(struct vm *vm, const struct vm_config *cfg,
 	vm->signal_src.fd = vm->spawner_src.fd = -1;
 	vm->signal_fd = vm->kvm_fd = vm->vm_fd = vm->ram_fd = -1;
 	vm->serial_fd = (struct char_fd)CHAR_FD_NONE;
-	for (unsigned int i = 0; i < CONFIG_MAX_CONSOLES; i++)
-		vm->console_fds[i] = (struct char_fd)CHAR_FD_NONE;
 	atomic_store(&vm->exit_code, -1);
 	trace_init(&vm->trace, cfg->cpus);
 	return vm_make(vm, err);
@@ -446,12 +444,12 @@ void vm_destroy(struct vm *vm)
 	if (vm->power_made)
 		power_stop(&vm->power);
 	mailbox_close(&vm->mailbox);
-	vm_virtio_release_waiters(vm);
+	vm_devices_release_waiters(vm);
 	if (vm->vcpus_made)
 		vcpu_set_finish(&vm->vcpus);
 	vm_tell(vm, ended, (enum vm_exit)atomic_load(&vm->exit_code));
 	vm->listener = NULL;
-	vm_virtio_destroy(vm);
+	vm_devices_destroy(vm);
 	loop_remove(&vm->loop, &vm->spawner_src);
 	vm_halt_finish(vm);
 	vm_power_finish(vm);
@@ -461,8 +459,6 @@ void vm_destroy(struct vm *vm)
 		serial_finish(&vm->serial);
 	terminal_restore();
 	char_fd_close(&vm->cfg->serial, &vm->serial_fd);
-	for (unsigned int i = 0; i < vm->cfg->nr_consoles; i++)
-		char_fd_close(&vm->cfg->consoles[i], &vm->console_fds[i]);
 	irqchip_finish(&vm->irqchip);
 	fd_close(&vm->vm_fd);
 	fd_close(&vm->kvm_fd);

@@ -34,9 +34,7 @@
 #include "vmm/power/power.h"
 #include "vmm/trace/trace.h"
 #include "vmm/vm/char_fd.h"
-#include "vmm/vm/disk_image.h"
 #include "vmm/vm/halt.h"
-#include "vmm/vm/vsock_socket.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
 enum vm_exit {
@@ -48,7 +46,7 @@ enum vm_exit {
 };
 
 struct vm;
-struct vm_virtio;
+struct vm_device;
 
 enum vm_device_event {
 	VM_DEVICE_DIED,	     /* @why it did */
@@ -71,7 +69,7 @@ struct vm_events {
 		      const struct wake_source *source);
 	/* @why: NULL unless it died. */
 	void (*device)(struct vm_listener *listener,
-		       const struct vm_virtio *dev, enum vm_device_event what,
+		       const struct vm_device *dev, enum vm_device_event what,
 		       const char *why);
 	/* The guest has halted for good. */
 	void (*halted)(struct vm_listener *listener);
@@ -94,6 +92,8 @@ struct vm_listener {
 		if (to_ && to_->events->event)                  \
 			to_->events->event(to_, ##__VA_ARGS__); \
 	} while (0)
+
+struct vm_device_option;
 
 /* What the process of a device is given. */
 struct device_plan {
@@ -118,7 +118,7 @@ struct vm_ctl {
 };
 
 /* A virtio device: its transport, its process and its wake source. */
-struct vm_virtio {
+struct vm_device {
 	struct vm *vm;
 	struct virtio_mmio mmio;
 	char name[16]; /* "blk0" */
@@ -135,20 +135,23 @@ struct vm_virtio {
 	uint64_t fence_deadline_ns;
 	/* Its process was asked for; the spawner has not answered yet. */
 	bool spawning;
-	struct vm_virtio *next_spawn; /* of struct vm's spawns */
+	struct vm_device *next_spawn; /* of struct vm's spawns */
 	struct device_plan plan;
 	struct wake_source wake;
 	const char *moving; /* down or up, in the words of the trace; or NULL */
-	struct disk_image image; /* blk only */
-	bool has_image;
+	/* Number of those of its option; -1: it is the only one. */
+	int number;
+	const struct vm_device_option *option;
+	void *backend; /* what the slots of its option keep; theirs */
 	/* --vhost-user: nothing of the process is ours, nor in our hands. */
 	bool is_foreign;
 	struct virtio_mmio_foreign foreign;
 	uint8_t foreign_config[64];
 	bool has_transport; /* @mmio is initialised */
 	bool gone;	    /* not live any more, as the coordinator knows */
-	char mac[18];
-	struct vsock_socket *vsock; /* vsock only; owned */
+	/* Told by `stats`; empty or 0: it has none. */
+	char mac[MAC_TEXT_BYTES];
+	uint32_t cid;
 };
 
 /* One of the coordinator's. */
@@ -163,7 +166,7 @@ struct vm {
 	struct loop loop;
 	struct mailbox mailbox;
 	struct loop_source signal_src, spawner_src;
-	struct vm_virtio *spawns; /* whose answers are to come, in order */
+	struct vm_device *spawns; /* whose answers are to come, in order */
 	int signal_fd;
 	struct spawner *spawner;
 	struct vm_listener *listener; /* borrowed; or NULL */
@@ -179,7 +182,7 @@ struct vm {
 
 	struct serial serial;
 	bool serial_made;
-	struct char_fd serial_fd, console_fds[CONFIG_MAX_CONSOLES];
+	struct char_fd serial_fd;
 	uint8_t escape; /* state of the terminal's escape key */
 	struct rtc rtc;
 	bool rtc_made;
@@ -190,8 +193,8 @@ struct vm {
 	struct pmc pmc;
 
 	void *pages; /* register pages side by side, one memslot */
-	struct vm_virtio virtio[LAYOUT_MAX_VIRTIO];
-	unsigned int nr_virtio;
+	struct vm_device devices[LAYOUT_MAX_VIRTIO];
+	unsigned int nr_devices;
 	unsigned int handshakes; /* not done yet */
 
 	struct trace trace; /* any thread records */
@@ -237,25 +240,25 @@ void vm_end(struct vm *vm, enum vm_exit code);
 
 /* --- device.c --- */
 /* Spawns every device of the configuration and starts the handshakes. */
-int vm_virtio_create(struct vm *vm, struct err *err) must_check;
+int vm_devices_create(struct vm *vm, struct err *err) must_check;
 /* Runs the loop until every handshake is done. */
-int vm_virtio_wait_ready(struct vm *vm, struct err *err) must_check;
-void vm_virtio_destroy(struct vm *vm);
+int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
+void vm_devices_destroy(struct vm *vm);
 /* vm->spawner has answered the first of vm->spawns. */
-void vm_virtio_on_spawner(struct vm *vm);
+void vm_devices_on_spawner(struct vm *vm);
 /*
  * The first device for whose sake a Linux guest refuses to sleep: its driver
  * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
  */
-const struct vm_virtio *vm_virtio_veto(const struct vm *vm);
+const struct vm_device *vm_devices_veto(const struct vm *vm);
 /*
  * _DSW: the device may wake the guest, or not. @item is completed when its
  * process has taken that, or is dead. Main loop.
  */
-void vm_virtio_arm(struct vm_virtio *dev, bool armed,
+void vm_device_arm(struct vm_device *dev, bool armed,
 		   struct mailbox_item *item);
 /* The VM ends: lets every vCPU go that waits for a device. */
-void vm_virtio_release_waiters(struct vm *vm);
+void vm_devices_release_waiters(struct vm *vm);
 
 /*
  * What the VMM takes from itself: before there are vCPU threads; on each of

@@ -388,10 +388,10 @@ static void setup(void)
 		.name = "net0", .count = 7, .wakes = 1, .last_ns = 12 * MS
 	};
 	power_add_source(&vm.power, &net0);
-	vm.nr_virtio = 1;
-	strcpy(vm.virtio[0].name, "net0");
-	vm.virtio[0].type = &virtio_types[VIRTIO_TYPE_NET];
-	vm.virtio[0].mmio.resets = 3;
+	vm.nr_devices = 1;
+	strcpy(vm.devices[0].name, "net0");
+	vm.devices[0].type = &virtio_types[VIRTIO_TYPE_NET];
+	vm.devices[0].mmio.resets = 3;
 	fill(&vm.power.stats);
 	cr_assert(eq(int, loop_init(&vm.loop), 0));
 	cr_assert(

@@ -12,7 +12,7 @@
 #include "vmm/vm/device.h"
 
 static struct vm vm;
-static struct vm_virtio *dev;
+static struct vm_device *dev;
 static int peer; /* the process's end */
 static const char *failed;
 
@@ -34,8 +34,8 @@ static void setup(void)
 {
 	int pair[2];
 
-	dev = &vm.virtio[0];
-	vm.nr_virtio = 1;
+	dev = &vm.devices[0];
+	vm.nr_devices = 1;
 	cr_assert(eq(int, loop_init(&vm.loop), 0));
 	dev->vm = &vm;
 	dev->mmio.ops = &ops;
@@ -69,7 +69,7 @@ static void arm(struct waiter *w, bool armed)
 {
 	(void)sem_init(&w->done, 0, 0);
 	w->item = (struct mailbox_item){ .done = &w->done };
-	vm_virtio_arm(dev, armed, &w->item);
+	vm_device_arm(dev, armed, &w->item);
 }
 
 static bool goes_on(struct waiter *w)
@@ -227,7 +227,7 @@ Test(vm_ctl, the_end_of_the_vm_lets_go)
 
 	arm(&a, true);
 	arm(&b, true);
-	vm_virtio_release_waiters(&vm);
+	vm_devices_release_waiters(&vm);
 	cr_assert(goes_on(&a) && goes_on(&b));
 	cr_assert(not(virtio_mmio_is_dead(&dev->mmio)));
 }
