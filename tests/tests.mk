@@ -67,8 +67,8 @@ $(PROBE): $(PROBE_SRC) $(wildcard sandbox/*.h vmm/base/*.h virtio/*.h virtio/*/*
 	$(Q)mkdir -p $(@D) && $(CC) $(STATIC) -o $@ $(PROBE_SRC) \
 		-l:libseccomp.a -l:liburing.a
 
-$(addprefix $(B)/tests/unit/sandbox/,spawner device_log captured_vmm \
-	jail_attempts): | $(PROBE)
+$(addprefix $(B)/tests/unit/sandbox/,captured_vmm device_log isolation \
+	jail_attempts lifetime spawn_errors violations): | $(PROBE)
 $(B)/tests/unit/sandbox/jail_attempts: $(B)/obj/tests/sandbox/attempts.o
 
 # In the place of torpor-device.

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a VMM that has been taken over can ask of its spawner. */
 #define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/lib/probe_test.h"
+#include "vmm/base/fd.h"
 
 /* It has devices made anew, and no others. */
 AS_BOTH_USERS(captured_vmm, has_devices_made_that_there_were)

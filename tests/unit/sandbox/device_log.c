@@ -338,7 +338,7 @@ AS_BOTH_USERS(device_log, device_does_not_have_the_file)
 	cr_assert(mkdtemp(dir) != NULL);
 	/* Who removes it. */
 	if (*who && geteuid() == 0)
-		cr_assert(zero(int, chown(dir, ORDINARY_ID, ORDINARY_ID)));
+		cr_assert(zero(int, chown(dir, PROBE_ID, PROBE_ID)));
 	cr_assert(eq(int, (int)write(fileno(file), before, sizeof(before) - 1),
 		     sizeof(before) - 1));
 	share = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -7,15 +7,21 @@
  * through is listed here, with what stops it instead.
  */
 #define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "sandbox/jail.h"
 #include "sandbox/policy.h"
 #include "tests/lib/spawner_test.h"
 #include "tests/sandbox/attempts.h"
+#include "vmm/base/fd.h"
 
 struct exception {
 	const char *role, *attempt;
