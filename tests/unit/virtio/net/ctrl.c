@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Control queue of the network device (virtio 1.x, 5.1.9.5). */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <string.h>
+#include <sys/socket.h>
+
 #include "tests/lib/net_wake_test.h"
 #include "virtio/turn.h"
-
-#define WITH_CTRL (FULL | BIT(VIRTIO_RING_F_INDIRECT_DESC))
-#define OFFLOADS                                                       \
-	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |       \
-	 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |   \
-	 BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
-	 BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
+#include "vmm/base/fd.h"
 
 Test(net_ctrl, rx_modes_are_accepted_and_odd_ones_refused, .timeout = 120)
 {
 	static const uint8_t on[2] = { 1, 0 }, two = 2;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	cr_assert(eq(int, command(&t, 0, 0, on, 1), 0));
 	cr_assert(eq(int, command(&t, 0, 1, on, 1), 0));
 	cr_assert(eq(int, command(&t, 0, 0, on, 2), 1), "oversized");
@@ -32,7 +31,7 @@ Test(net_ctrl, unknown_commands_are_refused, .timeout = 120)
 	static const uint8_t data[8];
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	for (unsigned int class = 0; class < 256; class += class < 8 ? 1 : 31)
 		cr_assert(
 			eq(int, command(&t, (uint8_t) class, 200, data, 2), 1),
@@ -49,7 +48,7 @@ Test(net_ctrl, mac_tables_must_have_the_length_they_say, .timeout = 120)
 	uint8_t data[64] = { 0 };
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	data[0] = 2;
 	data[4 + 12] = 1;
 	cr_assert(eq(int, command(&t, 1, 0, data, 4 + 12 + 4 + 6), 0));
@@ -70,7 +69,7 @@ Test(net_ctrl, the_mac_address_can_be_set, .timeout = 120)
 	struct virtio_net_config config;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	set_mac(&t, mac);
 	cr_assert(front_get_config(&t.f, 0, &config, sizeof(config)));
 	cr_assert(zero(int, memcmp(config.mac, mac, 6)));
@@ -91,7 +90,7 @@ Test(net_ctrl, guest_offloads_follow_the_command, .timeout = 120)
 		       ecn_too = both | ecn;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL | OFFLOADS);
+	nic_open(&t, WITH_CTRL | OFFLOADS);
 	cr_assert(eq(u64, t.net->guest_offloads,
 		     both | BIT(VIRTIO_NET_F_GUEST_TSO6)));
 	cr_assert(eq(int, command(&t, 5, 0, &none, 8), 0));
@@ -116,7 +115,7 @@ Test(net_ctrl, a_command_without_room_for_an_answer_breaks_the_ring,
 	struct guest_buf b;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	b = (struct guest_buf){ guest_alloc(&t.f.g, 16, 16), 3, false };
 	(void)guest_ring_add(&t.f.ring[NET_CTRL], &b, 1);
 	guest_ring_kick(&t.f.ring[NET_CTRL]);
@@ -129,7 +128,7 @@ Test(net_ctrl, a_short_command_is_refused, .timeout = 120)
 	struct guest_buf bufs[2];
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	bufs[0] = (struct guest_buf){ guest_alloc(&t.f.g, 16, 16), 1, false };
 	bufs[1] = (struct guest_buf){ t.ack, 1, true };
 	(void)front_wait_used(&t.f, NET_CTRL,
@@ -154,7 +153,7 @@ Test(net_ctrl, an_address_is_used_when_config_space_shows_it, .timeout = 120)
 	struct nic t;
 	uint16_t one, two;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	one = mac_begin(&t);
 	two = command_begin(&t, VIRTIO_NET_CTRL_RX, 0, &on, 1);
 	cr_assert(zero(u16, t.f.ring[NET_CTRL].used->idx), "in order");
@@ -172,7 +171,7 @@ Test(net_ctrl, a_stop_does_not_wait_for_config_space, .timeout = 120)
 	uint16_t head, base;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	head = mac_begin(&t);
 	base = front_stop(&t.f, NET_CTRL);
 	cr_assert(zero(u16, base), "as if it had not been taken");
@@ -190,7 +189,7 @@ Test(net_ctrl, what_is_published_while_stopped_counts, .timeout = 120)
 	uint16_t head, base;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	head = mac_begin(&t);
 	base = front_stop(&t.f, NET_CTRL);
 	front_publish_config(&t.f);
@@ -208,7 +207,7 @@ Test(net_ctrl, a_published_change_that_was_not_told_is_not_believed,
 	uint16_t head;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	cr_assert(eq(sz, (size_t)send(t.f.ctl, &m, sizeof(m), 0), sizeof(m)));
 	front_settle(&t.f);
 	head = mac_begin(&t);
@@ -224,7 +223,7 @@ Test(net_ctrl, without_anybody_who_publishes_nobody_waits, .timeout = 120)
 	uint16_t head;
 	struct nic t;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	head = mac_begin(&t);
 	cr_assert(zero(u16, t.f.ring[NET_CTRL].used->idx));
 	fd_close(&t.f.ctl);
@@ -273,7 +272,7 @@ Test(net_ctrl, address_tables_are_read_in_one_pass, .timeout = 120)
 	struct nic t;
 	uint16_t head;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	head = byte_by_byte(&t);
 	nr_reads = 0;
 	(void)front_wait_used(&t.f, NET_CTRL, head);
@@ -290,7 +289,7 @@ Test(net_ctrl, a_turn_ends_by_the_number_of_buffers, .timeout = 120)
 	struct nic t;
 	uint16_t used;
 
-	nic_open(&t, false, WITH_CTRL);
+	nic_open(&t, WITH_CTRL);
 	for (uint16_t i = 0; i < commands; i++)
 		(void)byte_by_byte(&t);
 	guest_ring_kick(&t.f.ring[NET_CTRL]);

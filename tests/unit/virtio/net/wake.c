@@ -4,6 +4,14 @@
  * becomes of all others. Arming and a real tap are in net_wake_arm.c.
  */
 #define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
 #include "tests/lib/net_wake_test.h"
 
 #define STORM 100000
@@ -48,7 +56,7 @@ Test(net_wake, what_the_guest_receives_wakes_it, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	check_wakes(&t, &(struct want){ 1, 0, 0, 1, 1, 1 }, "told nothing");
 	linux_opens(&t);
 	check_wakes(&t, &(struct want){ 1, 0, 0, 1, 1, 0 }, "opened");
@@ -69,7 +77,7 @@ Test(net_wake, large_tables_let_all_of_their_kind_in, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	set_tables(&t, second, 64, mcast, 64);
 	check_wakes(&t, &(struct want){ 1, 0, 1, 1, 1, 0 }, "64 each");
 	set_tables(&t, second, 65, mcast, 0);
@@ -86,7 +94,7 @@ Test(net_wake, only_its_own_address_wakes_with_unicast, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	check_wakes(&t, &(struct want){ 1, 0, 0, 0, 0, 0 }, "told nothing");
 	set_mode(&t, PROMISC, 1);
 	set_tables(&t, second, 1, mcast, 1);
@@ -98,12 +106,12 @@ Test(net_wake, a_driver_that_cannot_tell_gets_the_default, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	linux_opens(&t);
 	set_mode(&t, PROMISC, 1);
 	driver_suspends(&t);
 	/* Another driver, without a control queue. */
-	nic_start(&t, PLAIN);
+	nic_start(&t, MERGE);
 	check_wakes(&t, &(struct want){ 1, 0, 0, 1, 1, 1 }, "no CTRL_RX");
 	nic_close(&t);
 }
@@ -112,8 +120,9 @@ Test(net_wake, an_address_that_is_not_known_may_be_any, .timeout = 480)
 {
 	struct nic t;
 
-	nic_create(&t, true, false);
-	nic_start(&t, FULL & ~BIT(VIRTIO_NET_F_MAC));
+	nic_create_with(&t, &(struct net_params){ .wake_unicast = true,
+						  .tun_f = TUN_ALL });
+	nic_start(&t, WITH_CTRL & ~BIT(VIRTIO_NET_F_MAC));
 	check_wakes(&t, &(struct want){ 1, 1, 1, 0, 0, 0 }, "made up");
 	set_mac(&t, foreign);
 	check_wakes(&t, &(struct want){ 0, 1, 0, 0, 0, 0 }, "told");
@@ -124,7 +133,7 @@ Test(net_wake, settings_survive_more_than_one_sleep, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	linux_opens(&t);
 	for (int i = 0; i < 3; i++) {
 		sleep_armed(&t);
@@ -147,7 +156,7 @@ Test(net_wake, a_vlan_tag_changes_nothing, .timeout = 480)
 	uint8_t frame[NET_HDR_BYTES + 64] = { 0 };
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	linux_opens(&t);
 	sleep_armed(&t);
 	frame[NET_HDR_BYTES + 12] = 0x81;
@@ -165,7 +174,7 @@ Test(net_wake, what_is_no_frame_does_not_wake, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	sleep_armed(&t);
 	for (size_t len = 0; len < 14; len++)
 		cr_assert(wire_try(&t, &no_hdr, own, len, 0), "%zu", len);
@@ -200,7 +209,7 @@ Test(net_wake, headers_that_the_guest_does_not_take_do_not_wake, .timeout = 480)
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
 		struct nic t;
 
-		nic_open(&t, false, FULL | (headers[i].offloads ? off : 0));
+		nic_open(&t, WITH_CTRL | (headers[i].offloads ? off : 0));
 		sleep_armed(&t);
 		cr_assert(wire_try(&t, &headers[i].hdr, own, 1400, 7));
 		cr_assert(eq(int, woken(&t), headers[i].wakes), "case %zu", i);
@@ -222,7 +231,7 @@ Test(net_wake, packets_come_in_order_and_once, .timeout = 480)
 	static const int want[] = { 0, 2, 3, 4, 5, 6, 7, -1 };
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	sleep_armed(&t);
 	for (size_t i = 0; i < ARRAY_SIZE(dests); i++)
 		wire(&t, dests[i], (uint8_t)i);
@@ -250,7 +259,7 @@ Test(net_wake, a_packet_held_for_buffers_comes_before_those_kept,
 	struct guest_buf b;
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	b = (struct guest_buf){ guest_alloc(&t.f.g, 64, 16), 64, true };
 	(void)guest_ring_add(&t.f.ring[NET_RX], &b, 1);
 	guest_ring_kick(&t.f.ring[NET_RX]);
@@ -296,7 +305,7 @@ Test(net_wake, a_storm_of_foreign_packets_leaves_nothing_behind, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	sleep_armed(&t);
 	storm(&t, foreign, STORM);
 	wire_drain(&t);
@@ -316,7 +325,7 @@ Test(net_wake, a_storm_that_is_kept_has_its_bounds, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	sleep_armed(&t);
 	storm(&t, bcast, STORM);
 	wire_drain(&t);
@@ -340,7 +349,7 @@ Test(net_wake, large_packets_are_bounded_by_their_bytes, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	for (int round = 0; round < 3; round++) {
 		int got = 0;
 

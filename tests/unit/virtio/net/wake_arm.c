@@ -4,15 +4,23 @@
  * the kernel's part of the filter, which needs a real tap.
  */
 #define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/lib/net_wake_test.h"
+#include "vmm/base/fd.h"
 
 /* --------------------------------------------------- arming and disarming */
 
@@ -20,7 +28,7 @@ Test(net_wake_arm, packets_from_before_the_arming_are_looked_at, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	linux_opens(&t);
 	driver_suspends(&t);
 	wire(&t, foreign, 1);
@@ -43,7 +51,7 @@ Test(net_wake_arm, not_armed_nothing_is_read, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	driver_suspends(&t);
 	wire(&t, foreign, 1);
 	wire(&t, own, 2);
@@ -61,7 +69,7 @@ Test(net_wake_arm, disarmed_before_it_looks_it_does_not_wake, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	sleep_armed(&t);
 	wire(&t, bcast, 1);
 	cr_assert(not(woken(&t)));
@@ -84,7 +92,7 @@ Test(net_wake_arm, a_packet_nobody_took_wakes_again, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	sleep_armed(&t);
 	wire(&t, own, 1);
 	cr_assert(woken(&t));
@@ -108,7 +116,7 @@ Test(net_wake_arm, what_no_longer_wakes_is_kept_within_the_bounds,
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	sleep_armed(&t);
 	for (uint8_t i = 0; i < NET_KEPT_PACKETS; i++)
 		wire(&t, bcast, i);
@@ -135,7 +143,7 @@ Test(net_wake_arm, armed_while_live_all_is_delivered_and_some_wakes,
 {
 	struct nic t;
 
-	nic_open(&t, false, FULL);
+	nic_open(&t, WITH_CTRL);
 	driver_resumes(&t, 8);
 	front_wake_arm(&t.f, true);
 	wire(&t, foreign, 1);
@@ -159,7 +167,7 @@ Test(net_wake_arm, armed_while_live_with_tiny_buffers, .timeout = 480)
 	for (uint32_t len = 12; len < 40; len++) {
 		struct nic t;
 
-		nic_open(&t, false, FULL);
+		nic_open(&t, WITH_CTRL);
 		front_wake_arm(&t.f, true);
 		for (unsigned int i = 0; i < 20; i++) {
 			struct guest_buf b = { guest_alloc(&t.f.g, len, 1), len,
@@ -180,7 +188,7 @@ Test(net_wake_arm, armed_without_buffers_packets_are_kept, .timeout = 480)
 {
 	struct nic t;
 
-	nic_open(&t, true, FULL);
+	nic_open_unicast(&t, WITH_CTRL);
 	driver_resumes(&t, 1);
 	front_wake_arm(&t.f, true);
 	for (uint8_t i = 1; i < 4; i++)
@@ -201,13 +209,13 @@ Test(net_wake_arm, armed_in_reset_before_any_driver, .timeout = 480)
 {
 	struct nic t;
 
-	nic_create(&t, false, true);
+	nic_create(&t, 0);
 	front_wake_arm(&t.f, true);
 	wire(&t, foreign, 1);
 	cr_assert(not(woken(&t)));
 	wire(&t, bcast, 2);
 	cr_assert(woken(&t));
-	nic_start(&t, FULL);
+	nic_start(&t, WITH_CTRL);
 	driver_resumes(&t, 4);
 	cr_assert(eq(int, next_tag(&t), 2));
 	nic_close(&t);
@@ -337,7 +345,7 @@ static void tap_nic(struct tap *tap, struct nic *t, const char *name,
 	while (read(tap->fd, buf, sizeof(buf)) > 0)
 		;
 	front_connect(&t->f, dev);
-	nic_start(t, FULL);
+	nic_start(t, WITH_CTRL);
 }
 
 Test(net_wake_arm, a_real_tap_drops_in_the_kernel_and_costs_nothing,
@@ -452,4 +460,96 @@ Test(net_wake_arm, a_tap_deleted_while_watched_is_not_polled, .timeout = 480)
 	cr_assert(eq(int, next_tag(&t), 1), "what was kept is there");
 	nic_close(&t);
 	(void)close(tap.sock);
+}
+
+/* -------------------------------------------------- with and without rings */
+
+Test(net_wake_arm, armed_without_rings_it_wakes_once_and_keeps_the_packet,
+     .timeout = 120)
+{
+	struct nic t;
+
+	nic_create(&t, 0);
+	wire_send_own(&t, 60);
+	front_settle(&t.f);
+	cr_assert(lt(int, t.net->src.fd, 0), "not armed: not polled");
+	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)));
+	front_wake_arm(&t.f, true);
+	cr_assert(eq(u64, fd_event_drain(t.f.wake_fd), 1), "it was there");
+	wire_send_own(&t, 60);
+	front_settle(&t.f);
+	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)), "once per arming");
+	cr_assert(lt(int, t.net->src.fd, 0), "and not polled any more");
+	front_wake_arm(&t.f, false);
+	/* The guest comes back and gets both. */
+	front_negotiate(&t.f, MERGE);
+	front_start_all(&t.f, 2);
+	(void)rx_add(&t, 1526);
+	(void)rx_add(&t, 1526);
+	rx_kick(&t);
+	cr_assert(eq(u32, rx_len(&t), 72));
+	cr_assert(eq(u32, rx_len(&t), 72));
+	nic_close(&t);
+}
+
+Test(net_wake_arm, a_packet_after_arming_wakes, .timeout = 120)
+{
+	struct nic t;
+
+	nic_create(&t, 0);
+	front_wake_arm(&t.f, true);
+	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)));
+	wire_send_own(&t, 60);
+	front_wait_fd(&t.f, t.f.wake_fd);
+	cr_assert(eq(u64, fd_event_drain(t.f.wake_fd), 1));
+	front_settle(&t.f);
+	/* Armed again it tells again: nobody has taken the packet. */
+	front_wake_arm(&t.f, true);
+	cr_assert(eq(u64, fd_event_drain(t.f.wake_fd), 1));
+	nic_close(&t);
+}
+
+Test(net_wake_arm, disarmed_it_does_not_wake, .timeout = 120)
+{
+	struct nic t;
+
+	nic_create(&t, 0);
+	front_wake_arm(&t.f, true);
+	front_wake_arm(&t.f, false);
+	wire_send_own(&t, 60);
+	front_settle(&t.f);
+	cr_assert(zero(u64, fd_event_drain(t.f.wake_fd)));
+	cr_assert(lt(int, t.net->src.fd, 0));
+	nic_close(&t);
+}
+
+Test(net_wake_arm, armed_while_live_it_wakes_and_delivers, .timeout = 120)
+{
+	struct nic t;
+
+	nic_open(&t, MERGE);
+	(void)rx_add(&t, 1526);
+	rx_kick(&t);
+	front_wake_arm(&t.f, true);
+	wire_send_own(&t, 60);
+	front_settle(&t.f);
+	cr_assert(eq(u64, fd_event_drain(t.f.wake_fd), 1));
+	cr_assert(eq(u32, rx_len(&t), 72));
+	nic_close(&t);
+}
+
+Test(net_wake_arm, a_held_packet_wakes, .timeout = 120)
+{
+	struct nic t;
+
+	nic_open(&t, MERGE);
+	(void)rx_add(&t, 100);
+	rx_kick(&t);
+	wire_send_own(&t, 1500);
+	front_settle(&t.f);
+	(void)front_stop(&t.f, NET_RX);
+	(void)front_stop(&t.f, NET_TX);
+	front_wake_arm(&t.f, true);
+	cr_assert(eq(u64, fd_event_drain(t.f.wake_fd), 1));
+	nic_close(&t);
 }
