@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# `make lint`: all there is, by wildcards. Each part looks only at what has changed
-# since it was content.
+# `make lint` finds all files by wildcards. Each part checks only the files that
+# changed since it last passed.
 
 LINT_TEST_C = $(wildcard tests/*/*.c tests/*/*/*.c tests/*/*/*/*.c)
 LINT_C = $(filter-out tests/% $(B)/%,$(wildcard */*.c */*/*.c))
@@ -20,6 +20,7 @@ lint-all: $(LINT)/shell $(LINT)/format $(LINT)/cppcheck \
 		$(patsubst %.c,$(LINT)/%.tidy,$(LINT_C) $(LINT_TEST_C))
 	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H)
 	$(Q)tests/lint/docs.sh
+	$(Q)tests/lint/prose.sh
 	$(Q)tests/lint/includes.sh
 
 $(LINT)/shell: $(LINT_SH) .shellcheckrc
@@ -33,8 +34,8 @@ $(LINT)/format: $(LINT_C) $(LINT_TEST_C) $(LINT_H) .clang-format
 		$(or $(filter %.c %.h,$?),$(LINT_C) $(LINT_TEST_C) $(LINT_H))
 	$(Q)touch $@
 
-# Not the unit tests: it cannot read Criterion's macros. It keeps by itself what
-# it found in which file.
+# Not the unit tests: it cannot read Criterion's macros. cppcheck itself
+# remembers its findings for each file.
 $(LINT)/cppcheck: $(LINT_C) $(LINT_H) tests/lint/cppcheck.txt | $(DSDT)
 	$(call say,CPPCHK,$(words $(LINT_C)) files)
 	$(Q)mkdir -p $(LINT)/cppcheck.d && cppcheck --quiet -j2 --std=c11 \
