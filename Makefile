@@ -49,7 +49,7 @@ CLIENT_SRC = vmm/control/client.c
 
 VMM_SRC = $(TRANSPORT_SRC) \
 	$(filter-out vmm/cli/main.c $(CLIENT_SRC) $(BASE_SRC), \
-	$(wildcard vmm/*/*.c devices/*.c arch/x86_64/*.c))
+	$(wildcard vmm/*/*.c devices/*.c devices/*/*.c arch/x86_64/*.c))
 
 # ---------------------------------------------------------------- flags
 
@@ -113,20 +113,19 @@ define link
 		-Wl,--start-group $(LIBS) -Wl,--end-group $(2)
 endef
 
-# The DSDT: C preprocessor, then iasl, then a C array. Remark 2173 is about the
-# speed of methods that make names.
-DSDT = $(B)/arch/x86_64/dsdt.h
+# ACPI's DSDT, and the SSDT for PCI: C preprocessor, then iasl, then a C array.
+# Remark 2173 is about the speed of methods that make names.
+AML = $(B)/arch/x86_64/dsdt.h $(B)/arch/x86_64/pci.h
 
-$(DSDT): arch/x86_64/dsdt.asl arch/x86_64/layout.h devices/pmc_codes.h
+$(AML): $(B)/%.h: %.asl arch/x86_64/layout.h devices/pmc_codes.h
 	$(call say,ASL,$<)
-	$(Q)mkdir -p $(@D) && $(CC) -E -P -undef -w -x c -I. \
-		-o $(B)/arch/x86_64/dsdt.asl $<
-	$(Q)cd $(@D) && iasl -we -vs -vw 2173 -tc dsdt.asl >dsdt.log || \
-		{ cat dsdt.log; exit 1; }
+	$(Q)mkdir -p $(@D) && $(CC) -E -P -undef -w -x c -I. -o $(B)/$< $<
+	$(Q)cd $(@D) && iasl -we -vs -vw 2173 -tc $(<F) >$(*F).log || \
+		{ cat $(*F).log; exit 1; }
 	$(Q)sed 's/^unsigned char/static const unsigned char/' \
-		$(B)/arch/x86_64/dsdt.hex >$@
+		$(B)/$*.hex >$@
 
-$(B)/obj/arch/x86_64/acpi.o: $(DSDT)
+$(B)/obj/arch/x86_64/acpi.o: $(AML)
 
 # ---------------------------------------------------------------- programs
 

@@ -56,9 +56,13 @@ struct arch_config {
 	unsigned int nr_virtio; /* 0 .. LAYOUT_MAX_VIRTIO */
 	unsigned int nr_ioapic_pins;
 	bool has_pic; /* the in-kernel irqchip has an 8259, split has not */
+	bool has_pci; /* a PCI bus, see layout.h */
 	/* CPUID 0x80000007.EDX[8]: -1 follow the host, 0 off, 1 on. */
 	int invariant_tsc;
 };
+
+/* How many bits an address has in the guest; @kvm_fd: /dev/kvm. */
+unsigned int arch_address_bits(int kvm_fd);
 
 /* Splits @mem_bytes around the PCI hole. Return: number of ranges. */
 unsigned int arch_ram_ranges(uint64_t mem_bytes,

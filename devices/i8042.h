@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A reset line of a PC: i8042 command 0xfe at port 0x64. No keyboard: reads say
- * "nothing there". Stateless. (The other one, port 0xcf9: devices/pci_conf.h.)
+ * "nothing there". Stateless. (The other one, port 0xcf9: devices/pci/conf.h.)
  */
 #ifndef TORPOR_DEVICES_I8042_H
 #define TORPOR_DEVICES_I8042_H

@@ -84,8 +84,11 @@ struct jail_program {
 	unsigned short nr;
 };
 
-/* That of vCPU threads. Return: 0 (jail_program_free()) or -errno. */
-int jail_vcpu_prepare(struct jail_program *prog) must_check;
+/*
+ * That of vCPU threads; @vfio: which drive PCI devices of the host. Return: 0
+ * (jail_program_free()) or -errno.
+ */
+int jail_vcpu_prepare(struct jail_program *prog, bool vfio) must_check;
 void jail_program_free(struct jail_program *prog);
 /* Step 2. Return: 0 or -errno. */
 int jail_vcpu(const struct jail_program *prog) must_check;

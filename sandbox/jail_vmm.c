@@ -81,7 +81,7 @@ int jail_vmm(bool connects)
 	return r;
 }
 
-int jail_vcpu_prepare(struct jail_program *prog)
+int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
 {
 	_cleanup_fd_ int fd = memfd_create("filter", MFD_CLOEXEC);
 	scmp_filter_ctx ctx = NULL;
@@ -91,7 +91,7 @@ int jail_vcpu_prepare(struct jail_program *prog)
 	*prog = (struct jail_program){ .insns = NULL };
 	if (fd < 0)
 		return -errno;
-	r = filter_make(&policy_vcpu, NULL, &ctx);
+	r = filter_make(&policy_vcpu, vfio ? &policy_vcpu_vfio : NULL, &ctx);
 	if (r == 0)
 		r = seccomp_export_bpf(ctx, fd);
 	filter_release(ctx);

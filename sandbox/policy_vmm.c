@@ -22,6 +22,7 @@
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/sockios.h>
+#include <linux/vfio.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -193,6 +194,20 @@ static const struct policy_rule connects[] = {
 
 const struct policy_table policy_vmm_connects = { connects,
 						  ARRAY_SIZE(connects) };
+
+/* PCI devices of the host: what a guest's exits lead to. */
+static const struct policy_rule vfio[] = {
+	/* Registers, and pages of BARs that are not mapped. */
+	POLICY_ALLOW(pread64),
+	POLICY_ALLOW(pwrite64),
+	/* BARs are there while the guest has them decoded. */
+	POLICY_ALLOW_EQ(ioctl, 1, KVM_SET_USER_MEMORY_REGION),
+	/* MSI-X goes on and off, vectors are masked. */
+	POLICY_ALLOW_EQ(ioctl, 1, VFIO_DEVICE_SET_IRQS),
+	POLICY_ALLOW_EQ(ioctl, 1, KVM_IRQFD),
+};
+
+const struct policy_table policy_vcpu_vfio = { vfio, ARRAY_SIZE(vfio) };
 
 const struct policy_table policy_vmm_every = { every, ARRAY_SIZE(every) };
 const struct policy_table policy_vmm = { vmm, ARRAY_SIZE(vmm) };

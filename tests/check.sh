@@ -185,6 +185,8 @@ all_guests() {
 		tests/boot/foreign.sh
 	guests vsock tests/harness/run-guests.sh -t 600 \
 		-a "$B/tests/boot/vsock_peer" tests/boot/vsock.sh
+	# Its host has what this machine may lack: an IOMMU, SSDs to pass on.
+	guests vfio tests/harness/nested.sh -p -t 600 tests/boot/vfio.sh
 	suspends v14 $(usual_or_long 8 300) \
 		-a "$B/guest/initramfs-suspend.cpio"
 	suspends draft $(usual_or_long 4 100) \

@@ -47,6 +47,9 @@ $(B)/tests/unit/virtio/fs/limits: private WRAP = \
 # Counts how often guest memory is read.
 $(B)/tests/unit/virtio/net/ctrl: private WRAP = -Wl,--wrap=iov_read
 
+# This one is the host's kernel.
+$(B)/tests/unit/devices/vfio/device: private WRAP = -Wl,--wrap=ioctl
+
 # Executed by it.
 $(B)/tests/unit/virtio/device_socket: | $(B)/torpor-device
 
@@ -137,6 +140,7 @@ FUZZERS = $(basename $(notdir $(filter-out $(FUZZ_HELPERS), \
 	$(wildcard tests/fuzz/*.c))))
 
 fuzzers: $(FUZZERS:%=$(B)/bin/%)
+$(B)/bin/pci: $(call obj,tests/lib/model_pci.c)
 $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
 	$(call link,-fsanitize=fuzzer $(filter %.o,$^),-l:liburing.a $(VMM_LIBS))
 

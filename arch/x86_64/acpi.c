@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* Made from dsdt.asl. */
+/* Made from dsdt.asl and pci.asl. */
 #include "arch/x86_64/dsdt.h"
+#include "arch/x86_64/pci.h"
 
 #define PACKED __attribute__((packed))
 
@@ -189,9 +190,23 @@ enum {
 #define MADT_ACTIVE_HIGH_LEVEL 0x0dU
 #define MADT_ALL_PROCESSORS    0xffU
 
+struct acpi_mcfg { /* PCI Firmware 3.3, 4.1.2 */
+	struct acpi_header header;
+	uint64_t reserved0;
+	uint64_t base;
+	uint16_t segment;
+	uint8_t first_bus;
+	uint8_t last_bus;
+	uint32_t reserved1;
+} PACKED;
+
+/* FADT and MADT; with a PCI bus also MCFG and SSDT. */
+#define XSDT_TABLES	   4U
+#define XSDT_TABLES_NO_PCI 2U
+
 struct acpi_xsdt { /* 5.2.8 */
 	struct acpi_header header;
-	uint64_t tables[2];
+	uint64_t tables[XSDT_TABLES];
 } PACKED;
 
 _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI");
@@ -270,13 +285,15 @@ static int write_facs(struct area *area, uint32_t *ret_gpa)
 	return 0;
 }
 
-static int write_dsdt(struct area *area, uint32_t *ret_gpa)
+/* A table that iasl has made. */
+static int write_aml(struct area *area, const void *aml, uint32_t len,
+		     uint32_t *ret_gpa)
 {
-	void *hva = area_take(area, sizeof(dsdt_aml_code), 16, ret_gpa);
+	void *hva = area_take(area, len, 16, ret_gpa);
 
 	if (!hva)
 		return -ENOSPC;
-	memcpy(hva, dsdt_aml_code, sizeof(dsdt_aml_code));
+	memcpy(hva, aml, len);
 	return 0;
 }
 
@@ -408,16 +425,30 @@ static int write_madt(struct area *area, const struct arch_config *cfg,
 	return 0;
 }
 
-static int write_xsdt(struct area *area, uint32_t fadt, uint32_t madt,
-		      uint32_t *ret_gpa)
+static int write_mcfg(struct area *area, uint32_t *ret_gpa)
 {
-	struct acpi_xsdt *xsdt = area_take(area, sizeof(*xsdt), 16, ret_gpa);
+	struct acpi_mcfg *mcfg = area_take(area, sizeof(*mcfg), 16, ret_gpa);
+
+	if (!mcfg)
+		return -ENOSPC;
+	header_init(&mcfg->header, "MCFG", 1, sizeof(*mcfg));
+	mcfg->base = LAYOUT_PCI_ECAM;
+	header_seal(&mcfg->header);
+	return 0;
+}
+
+static int write_xsdt(struct area *area, const uint32_t *tables,
+		      unsigned int nr, uint32_t *ret_gpa)
+{
+	uint32_t len =
+		(uint32_t)(sizeof(struct acpi_header) + nr * sizeof(uint64_t));
+	struct acpi_xsdt *xsdt = area_take(area, len, 16, ret_gpa);
 
 	if (!xsdt)
 		return -ENOSPC;
-	header_init(&xsdt->header, "XSDT", 1, sizeof(*xsdt));
-	xsdt->tables[0] = fadt;
-	xsdt->tables[1] = madt;
+	header_init(&xsdt->header, "XSDT", 1, len);
+	for (unsigned int i = 0; i < nr; i++)
+		xsdt->tables[i] = tables[i];
 	header_seal(&xsdt->header);
 	return 0;
 }
@@ -453,10 +484,29 @@ static void write_config(struct area *area, const struct arch_config *cfg)
 	       sizeof(block));
 }
 
+/* Those that the XSDT names. */
+static int write_tables(struct area *area, const struct arch_config *cfg,
+			uint32_t *ret_xsdt)
+{
+	uint32_t facs, dsdt, tables[XSDT_TABLES];
+
+	if (write_facs(area, &facs) < 0 ||
+	    write_aml(area, dsdt_aml_code, sizeof(dsdt_aml_code), &dsdt) < 0 ||
+	    write_fadt(area, facs, dsdt, &tables[0]) < 0 ||
+	    write_madt(area, cfg, &tables[1]) < 0)
+		return -ENOSPC;
+	if (!cfg->has_pci)
+		return write_xsdt(area, tables, XSDT_TABLES_NO_PCI, ret_xsdt);
+	if (write_mcfg(area, &tables[2]) < 0 ||
+	    write_aml(area, pci_aml_code, sizeof(pci_aml_code), &tables[3]) < 0)
+		return -ENOSPC;
+	return write_xsdt(area, tables, XSDT_TABLES, ret_xsdt);
+}
+
 int acpi_write(const struct arch_config *cfg, const struct gmem *gm)
 {
 	struct area area = { .next = LAYOUT_ACPI_TABLES };
-	uint32_t facs, dsdt, fadt, madt, xsdt;
+	uint32_t xsdt;
 	void *hva;
 	int r = gmem_span(gm, LAYOUT_ACPI_BASE,
 			  LAYOUT_ACPI_END - LAYOUT_ACPI_BASE, &hva);
@@ -464,11 +514,9 @@ int acpi_write(const struct arch_config *cfg, const struct gmem *gm)
 	if (r < 0)
 		return r;
 	area.hva = hva;
-	if (write_facs(&area, &facs) < 0 || write_dsdt(&area, &dsdt) < 0 ||
-	    write_fadt(&area, facs, dsdt, &fadt) < 0 ||
-	    write_madt(&area, cfg, &madt) < 0 ||
-	    write_xsdt(&area, fadt, madt, &xsdt) < 0)
-		return -ENOSPC;
+	r = write_tables(&area, cfg, &xsdt);
+	if (r < 0)
+		return r;
 	write_config(&area, cfg);
 	write_rsdp(&area, xsdt);
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT, FACS, MADT, and the
- * DSDT that iasl made of dsdt.asl. Written once by the main thread before the
+ * DSDT that iasl made of dsdt.asl. With a PCI bus also MCFG and an SSDT, made of
+ * pci.asl, behind the others. Written once by the main thread before the
  * guest runs, between LAYOUT_ACPI_BASE and LAYOUT_ACPI_END.
  */
 #ifndef TORPOR_ARCH_X86_64_ACPI_H

@@ -59,12 +59,12 @@ int elf_load(const struct image *img, const struct gmem *gm, uint64_t mem_bytes,
  * struct boot_params at LAYOUT_ZERO_PAGE; the command line is in place.
  * 0 or -EFAULT.
  */
-int zero_page_write(const struct gmem *gm, uint64_t mem_bytes,
+int zero_page_write(const struct gmem *gm, const struct arch_config *cfg,
 		    const struct boot_kernel *kernel,
 		    const struct boot_initrd *initrd) must_check;
 
 /* struct hvm_start_info at LAYOUT_PVH_INFO. 0 or -EFAULT. */
-int pvh_write(const struct gmem *gm, uint64_t mem_bytes,
+int pvh_write(const struct gmem *gm, const struct arch_config *cfg,
 	      const struct boot_initrd *initrd) must_check;
 
 /*

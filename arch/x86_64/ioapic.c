@@ -71,7 +71,7 @@ static bool routed(uint64_t rte)
 	return rte & RTE_LEVEL || !(rte & RTE_MASKED);
 }
 
-static void publish_routes(struct ioapic *ioapic)
+void ioapic_publish(struct ioapic *ioapic)
 {
 	struct kvm_irq_routing_entry entries[IOAPIC_NR_PINS];
 	unsigned int nr = 0;
@@ -115,7 +115,7 @@ static void write_rte(struct ioapic *ioapic, unsigned int pin, bool high,
 	}
 	ioapic->rte[pin] = rte;
 	if (!same_route(old, rte))
-		publish_routes(ioapic);
+		ioapic_publish(ioapic);
 	service_level(ioapic, pin);
 }
 

@@ -8,7 +8,8 @@
 #include "vmm/base/log.h"
 #include "vmm/machine/kvm.h"
 
-#define KERNEL_NR_PINS 24U /* KVM_IOAPIC_NUM_PINS */
+#define KERNEL_NR_PINS 24U   /* KVM_IOAPIC_NUM_PINS */
+#define MAX_ROUTES     4096U /* KVM_MAX_IRQ_ROUTES */
 
 const char *const irqchip_mode_words[] = {
 	[IRQCHIP_SPLIT] = "split",
@@ -63,21 +64,31 @@ static void split_route(struct ioapic *ioapic,
 {
 	struct irqchip *chip = container_of(ioapic, struct irqchip, ioapic);
 	static struct log_limit limit;
-	/* Ends in an array without a size. */
-	union {
-		struct kvm_irq_routing head;
-		uint8_t bytes[sizeof(struct kvm_irq_routing) +
-			      IOAPIC_NR_PINS *
-				      sizeof(struct kvm_irq_routing_entry)];
-	} routing = { .head.nr = nr };
 	int r;
 
-	memcpy(routing.bytes + sizeof(routing.head), entries,
-	       nr * sizeof(*entries));
-	r = kvm_set_gsi_routing(chip->vm_fd, &routing.head);
+	memcpy(chip->routing->entries, entries, nr * sizeof(*entries));
+	for (unsigned int i = 0; i < chip->nr_msis; i++) {
+		if (chip->msis[i].type)
+			chip->routing->entries[nr++] = chip->msis[i];
+	}
+	chip->routing->nr = nr;
+	r = kvm_set_gsi_routing(chip->vm_fd, chip->routing);
 	if (r < 0)
 		log_limited(&limit, "interrupt routes not set: %s, ignored",
 			    strerror(-r));
+}
+
+static int alloc_routing(struct irqchip *chip, unsigned int nr_msis)
+{
+	size_t nr = IOAPIC_NR_PINS + (size_t)nr_msis;
+	struct kvm_irq_routing *routing =
+		calloc(1, sizeof(*routing) + nr * sizeof(routing->entries[0]));
+
+	if (!routing)
+		return -ENOMEM;
+	free(chip->routing);
+	chip->routing = routing;
+	return 0;
 }
 
 static int init_kernel(struct irqchip *chip)
@@ -103,6 +114,8 @@ int irqchip_init(struct irqchip *chip, int vm_fd, enum irqchip_mode mode)
 	}
 	if (!split)
 		return init_kernel(chip);
+	if (alloc_routing(chip, 0) < 0)
+		return -ENOMEM;
 	ioapic_init(&chip->ioapic);
 	chip->ioapic.send = split_send;
 	chip->ioapic.route = split_route;
@@ -114,6 +127,8 @@ void irqchip_finish(struct irqchip *chip)
 	if (chip->nr_pins && chip->mode == IRQCHIP_SPLIT)
 		ioapic_finish(&chip->ioapic);
 	chip->nr_pins = 0;
+	free(TAKE(chip->routing));
+	free(TAKE(chip->msis));
 }
 
 int irqchip_add_to_bus(struct irqchip *chip, struct bus *mmio)
@@ -130,6 +145,44 @@ struct irq_line *irqchip_line(struct irqchip *chip, uint32_t gsi)
 int irqchip_add_irqfd(struct irqchip *chip, int fd, uint32_t gsi)
 {
 	return kvm_irqfd(chip->vm_fd, fd, gsi, true);
+}
+
+int irqchip_add_msis(struct irqchip *chip, unsigned int nr)
+{
+	unsigned int first = chip->nr_msis, sum = first + nr;
+	struct kvm_irq_routing_entry *msis;
+
+	if (IOAPIC_NR_PINS + sum > MAX_ROUTES)
+		return -ENOSPC;
+	if (alloc_routing(chip, sum) < 0)
+		return -ENOMEM;
+	msis = realloc(chip->msis, sum * sizeof(*msis));
+	if (!msis)
+		return -ENOMEM;
+	memset(msis + first, 0, nr * sizeof(*msis));
+	chip->msis = msis;
+	chip->nr_msis = sum;
+	return (int)(IOAPIC_NR_PINS + first);
+}
+
+void irqchip_set_msi(struct irqchip *chip, uint32_t gsi, uint64_t address,
+		     uint32_t data)
+{
+	(void)pthread_mutex_lock(&chip->ioapic.lock);
+	chip->msis[gsi - IOAPIC_NR_PINS] = (struct kvm_irq_routing_entry){
+		.gsi = gsi,
+		.type = KVM_IRQ_ROUTING_MSI,
+		.u.msi = { .address_lo = (uint32_t)address,
+			   .address_hi = (uint32_t)(address >> 32),
+			   .data = data },
+	};
+	ioapic_publish(&chip->ioapic);
+	(void)pthread_mutex_unlock(&chip->ioapic.lock);
+}
+
+int irqchip_remove_irqfd(struct irqchip *chip, int fd, uint32_t gsi)
+{
+	return kvm_irqfd(chip->vm_fd, fd, gsi, false);
 }
 
 void irqchip_eoi(struct irqchip *chip, uint8_t vector)

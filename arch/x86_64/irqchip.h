@@ -31,6 +31,13 @@ struct irqchip {
 	unsigned int nr_pins;
 	struct irqchip_pin pins[IOAPIC_NR_PINS];
 	struct ioapic ioapic; /* split only */
+	/*
+	 * Split only, under the I/O APIC's lock: the routes of messages that
+	 * come from no pin, behind those of the pins. type 0: none yet.
+	 */
+	struct kvm_irq_routing_entry *msis;
+	unsigned int nr_msis;
+	struct kvm_irq_routing *routing; /* what KVM is given */
 };
 
 /* Creates the in-kernel part: before the first vCPU. 0 or -errno. */
@@ -44,6 +51,16 @@ int irqchip_add_to_bus(struct irqchip *chip, struct bus *mmio) must_check;
 struct irq_line *irqchip_line(struct irqchip *chip, uint32_t gsi);
 /* Writes of the eventfd @fd become an edge on @gsi. */
 int irqchip_add_irqfd(struct irqchip *chip, int fd, uint32_t gsi) must_check;
+/*
+ * Split only, before the guest runs: GSIs for @nr messages, the first of which
+ * is returned; -ENOMEM, -ENOSPC.
+ */
+int irqchip_add_msis(struct irqchip *chip, unsigned int nr) must_check;
+/* One of these GSIs stands for this message from now on. Any thread. */
+void irqchip_set_msi(struct irqchip *chip, uint32_t gsi, uint64_t address,
+		     uint32_t data);
+/* Writes of @fd no longer do; what is in it stays there. 0 or -errno. */
+int irqchip_remove_irqfd(struct irqchip *chip, int fd, uint32_t gsi) must_check;
 /* KVM_EXIT_IOAPIC_EOI. */
 void irqchip_eoi(struct irqchip *chip, uint8_t vector);
 

@@ -29,6 +29,17 @@
 #define LAYOUT_TSS	     0xfffbd000 /* KVM_SET_TSS_ADDR: 3 pages */
 #define LAYOUT_IDENTITY_MAP  0xfffbc000
 
+/* PCI, of a VM that has such devices (devices/pci). */
+#define LAYOUT_PCI_MEM32       0xd1000000
+#define LAYOUT_PCI_MEM32_LAST  0xdfffffff
+#define LAYOUT_PCI_MEM32_BYTES 0x0f000000
+#define LAYOUT_PCI_ECAM	       0xe0000000 /* registers of bus 0 */
+#define LAYOUT_PCI_ECAM_BYTES  0x00100000
+/* Above all RAM, below the 2^38 bytes that a CPU with an IOMMU addresses. */
+#define LAYOUT_PCI_MEM64       0x2000000000
+#define LAYOUT_PCI_MEM64_LAST  0x3fffffffff
+#define LAYOUT_PCI_MEM64_BYTES 0x2000000000
+
 /* --- limits --- */
 #define LAYOUT_MAX_VIRTIO 31 /* one GPE each */
 #define LAYOUT_GPE_WAKE	  31 /* wakes, and nothing else */

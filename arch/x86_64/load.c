@@ -104,9 +104,9 @@ static int write_structures(const struct arch_config *cfg,
 	if (r < 0)
 		return r;
 	if (kernel->entry.mode == ARCH_ENTRY_PVH)
-		r = pvh_write(gm, cfg->mem_bytes, initrd);
+		r = pvh_write(gm, cfg, initrd);
 	else
-		r = zero_page_write(gm, cfg->mem_bytes, kernel, initrd);
+		r = zero_page_write(gm, cfg, kernel, initrd);
 	return r < 0 ? r : acpi_write(cfg, gm);
 }
 

@@ -27,7 +27,7 @@ uint64_t memory_map_low_end(uint64_t mem_bytes)
 }
 
 unsigned int
-memory_map_entries(uint64_t mem_bytes,
+memory_map_entries(uint64_t mem_bytes, bool has_pci,
 		   struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES])
 {
 	struct arch_ram_range ranges[ARCH_MAX_RAM_RANGES];
@@ -46,6 +46,11 @@ memory_map_entries(uint64_t mem_bytes,
 	map[n++] = (struct memory_map_entry){ LAYOUT_KERNEL,
 					      ranges[0].size - LAYOUT_KERNEL,
 					      MEMORY_MAP_RAM };
+	/* Linux uses ECAM only where firmware has reserved it. */
+	if (has_pci)
+		map[n++] = (struct memory_map_entry){ LAYOUT_PCI_ECAM,
+						      LAYOUT_PCI_ECAM_BYTES,
+						      MEMORY_MAP_RESERVED };
 	/* KVM's own pages for real mode on VMX. */
 	map[n++] = (struct memory_map_entry){ LAYOUT_IDENTITY_MAP,
 					      LAYOUT_TSS + TSS_BYTES -

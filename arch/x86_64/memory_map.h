@@ -6,6 +6,7 @@
 #ifndef TORPOR_ARCH_X86_64_MEMORY_MAP_H
 #define TORPOR_ARCH_X86_64_MEMORY_MAP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The least that holds the boot structures and a byte of kernel. */
@@ -14,7 +15,7 @@
 #define MEMORY_MAP_RAM	    1U
 #define MEMORY_MAP_RESERVED 2U
 
-#define MEMORY_MAP_MAX_ENTRIES 5
+#define MEMORY_MAP_MAX_ENTRIES 6
 
 struct memory_map_entry {
 	uint64_t gpa;
@@ -25,11 +26,12 @@ struct memory_map_entry {
 /**
  * memory_map_entries() - the e820 map, ascending and disjoint
  * @mem_bytes: >= MEMORY_MAP_MIN_RAM
+ * @has_pci: with the registers of a PCI bus
  *
  * Return: number of entries.
  */
 unsigned int
-memory_map_entries(uint64_t mem_bytes,
+memory_map_entries(uint64_t mem_bytes, bool has_pci,
 		   struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES]);
 
 /* The end of the RAM that begins at 0. */

@@ -46,11 +46,11 @@ _Static_assert(sizeof(struct memmap_entry) == 24, "ABI");
 _Static_assert(LAYOUT_PVH_INFO + sizeof(struct pvh_page) <= LAYOUT_ZERO_PAGE,
 	       "PVH information ends before the zero page");
 
-int pvh_write(const struct gmem *gm, uint64_t mem_bytes,
+int pvh_write(const struct gmem *gm, const struct arch_config *cfg,
 	      const struct boot_initrd *initrd)
 {
 	struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
-	unsigned int nr = memory_map_entries(mem_bytes, map);
+	unsigned int nr = memory_map_entries(cfg->mem_bytes, cfg->has_pci, map);
 	struct pvh_page *page;
 	void *hva;
 	int r = gmem_span(gm, LAYOUT_PVH_INFO, sizeof(*page), &hva);

@@ -9,6 +9,9 @@
 #include "vmm/base/log.h"
 #include "vmm/machine/kvm.h"
 
+#define CPUID_ADDRESS_BITS 0x80000008U
+#define ADDRESS_BITS_LEAST 36U /* of a CPU that does not say it */
+
 #define CR0_PE	     (1ULL << 0)
 #define CR0_ET	     (1ULL << 4)
 #define CR0_PG	     (1ULL << 31)
@@ -52,6 +55,35 @@ static void setup_xcr0(int vcpu_fd, uint64_t components)
 		log_debug("XCR0 not set: %s, ignored", strerror(-r));
 }
 
+/* What KVM can give a vCPU; the caller's to free. NULL: *ret_r says why. */
+static struct kvm_cpuid2 *supported_cpuid(int kvm_fd, int *ret_r)
+{
+	struct kvm_cpuid2 *cpuid =
+		calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES *
+						   sizeof(cpuid->entries[0]));
+
+	*ret_r = -ENOMEM;
+	if (!cpuid)
+		return NULL;
+	cpuid->nent = CPUID_MAX_ENTRIES;
+	*ret_r = kvm_get_supported_cpuid(kvm_fd, cpuid);
+	if (*ret_r < 0)
+		free(TAKE(cpuid));
+	return cpuid;
+}
+
+unsigned int arch_address_bits(int kvm_fd)
+{
+	int r;
+	_cleanup_free_ struct kvm_cpuid2 *cpuid = supported_cpuid(kvm_fd, &r);
+
+	for (uint32_t i = 0; cpuid && i < cpuid->nent; i++) {
+		if (cpuid->entries[i].function == CPUID_ADDRESS_BITS)
+			return cpuid->entries[i].eax & 0xff;
+	}
+	return ADDRESS_BITS_LEAST;
+}
+
 static int setup_cpuid(const struct arch_config *cfg, int kvm_fd, int vcpu_fd,
 		       unsigned int index, struct err *err)
 {
@@ -60,16 +92,10 @@ static int setup_cpuid(const struct arch_config *cfg, int kvm_fd, int vcpu_fd,
 		.nr_vcpus = cfg->nr_vcpus,
 		.invariant_tsc = cfg->invariant_tsc,
 	};
-	_cleanup_free_ struct kvm_cpuid2 *cpuid = NULL;
 	int r;
+	_cleanup_free_ struct kvm_cpuid2 *cpuid = supported_cpuid(kvm_fd, &r);
 
-	cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES *
-						   sizeof(cpuid->entries[0]));
 	if (!cpuid)
-		return err_set_errno(err, -ENOMEM, "vCPU %u: CPUID", index);
-	cpuid->nent = CPUID_MAX_ENTRIES;
-	r = kvm_get_supported_cpuid(kvm_fd, cpuid);
-	if (r < 0)
 		return err_set_errno(err, r, "KVM_GET_SUPPORTED_CPUID");
 	r = cpuid_adjust(cpuid, CPUID_MAX_ENTRIES, &params);
 	if (r < 0)

@@ -14,12 +14,12 @@ _Static_assert(LAYOUT_ZERO_PAGE + sizeof(struct boot_params) <
 		       LAYOUT_BOOT_STACK,
 	       "the zero page lies below the stack");
 
-int zero_page_write(const struct gmem *gm, uint64_t mem_bytes,
+int zero_page_write(const struct gmem *gm, const struct arch_config *cfg,
 		    const struct boot_kernel *kernel,
 		    const struct boot_initrd *initrd)
 {
 	struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
-	unsigned int nr = memory_map_entries(mem_bytes, map);
+	unsigned int nr = memory_map_entries(cfg->mem_bytes, cfg->has_pci, map);
 	struct boot_params *bp;
 	void *hva;
 	int r = gmem_span(gm, LAYOUT_ZERO_PAGE, sizeof(*bp), &hva);

@@ -13,7 +13,7 @@
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
-#include "devices/pci_conf.h"
+#include "devices/pci/conf.h"
 #include "devices/pmc.h"
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
@@ -30,6 +30,7 @@ static struct rtc rtc;
 static struct acpi_pm pm;
 static struct pmc pmc;
 static struct i8042 i8042;
+static struct pci_bus pci;
 static struct pci_conf pci_conf;
 static struct pvpanic pvpanic;
 static struct ioapic ioapic;
@@ -129,7 +130,8 @@ static void board_init(int in_fd, int out_fd, uint8_t how)
 	pmc_init(&pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	i8042.on_reset = on_reset;
 	i8042_init(&i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
-	pci_conf_init(&pci_conf, LAYOUT_PORT_PCI_ADDRESS);
+	pci_bus_init(&pci);
+	pci_conf_init(&pci_conf, LAYOUT_PORT_PCI_ADDRESS, &pci);
 	pvpanic.on_event = on_panic;
 	pvpanic_init(&pvpanic, LAYOUT_PORT_PVPANIC);
 	ioapic.send = msi_send;
@@ -155,6 +157,7 @@ static void board_finish(void)
 	rtc_finish(&rtc);
 	acpi_pm_finish(&pm);
 	ioapic_finish(&ioapic);
+	pci_bus_finish(&pci);
 }
 
 static void check_board(void)

@@ -5,7 +5,7 @@
 # has virtualisation, so that there is a complete /dev/kvm where this machine
 # has none. Slow (emulated), but the same everywhere.
 #
-#	nested.sh [-b] [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
+#	nested.sh [-b] [-p] [-t SECONDS] [-c CPUS] [-o DIR] [-a FILE]... SCRIPT [ARG]...
 #	nested.sh -i
 #
 #	-t  give up after so long (600)
@@ -14,6 +14,8 @@
 #	-o  afterwards unpack what the script left in $TORPOR_OUT to DIR
 #	-a  take FILE along, and the shared libraries it needs if a program
 #	-b  take along what the tests on bare-metal payloads need
+#	-p  with an IOMMU, and two SSDs to pass on to a guest: 0000:00:07.0 has its
+#	    MSI-X table in a BAR of its own, 0000:00:08.0 beside its registers
 #	-i  an interactive shell instead of a script
 #
 # MONITOR=PATH in the environment: QEMU's monitor, for `info registers` of an
@@ -31,10 +33,11 @@ cd "$top"
 B=${B:-build}
 . guest/initramfs.sh
 
-limit=600 cpus=1 outdir= extra= interactive= baremetal=
-while getopts bt:c:o:a:i opt; do
+limit=600 cpus=1 outdir= extra= interactive= baremetal= passthrough=
+while getopts bpt:c:o:a:i opt; do
 	case $opt in
 	b) baremetal=1 ;;
+	p) passthrough=1 ;;
 	c) cpus=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	o) outdir=$OPTARG ;;
@@ -45,7 +48,7 @@ while getopts bt:c:o:a:i opt; do
 done
 shift $((OPTIND - 1))
 if [ -z "$interactive" ] && [ $# -eq 0 ]; then
-	echo "usage: nested.sh [-b] [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT" >&2
+	echo "usage: nested.sh [-b] [-p] [-t SECONDS] [-o DIR] [-a FILE]... SCRIPT" >&2
 	exit 2
 fi
 
@@ -78,7 +81,8 @@ make_base() {
 	mkdir -p "$B/harness" "$work/base/etc" "$work/base/newroot"
 	initramfs_busybox "$work/base"
 	initramfs_modules "$kernel/modules" "$work/base" \
-		kvm-amd kvm-intel tun fuse virtio_pci virtio_blk
+		kvm-amd kvm-intel tun fuse virtio_pci virtio_blk \
+		vfio_iommu_type1 vfio-pci
 	echo 'root:x:0:0:root:/root:/bin/sh
 user:x:1000:1000:user:/tmp:/bin/sh' >"$work/base/etc/passwd"
 	echo 'root:x:0:
@@ -158,11 +162,29 @@ make_payload "$@"
 cat "$B/harness/base.cpio" "$work/payload.cpio" >"$work/initrd"
 rm -rf "$work/root" "$work/base" "$work/payload.cpio"
 
-set -- -accel tcg,thread=multi -cpu EPYC -M q35 -m 2048 -smp "$cpus" -nodefaults \
+set -- -accel tcg,thread=multi -cpu EPYC -m 2048 -smp "$cpus" -nodefaults \
 	-no-reboot -display none -chardev "stdio,id=tty,signal=off" \
 	-serial chardev:tty -serial "file:$work/status" \
 	-kernel "$kernel/vmlinuz" -initrd "$work/initrd" \
-	-append "console=ttyS0 quiet panic=-1"
+	-append "console=ttyS0 quiet panic=-1 ${passthrough:+intel_iommu=on}"
+# ssd NUMBER SLOT EXCLUSIVE
+add_ssd() {
+	truncate -s 96M "$work/ssd$1.img"
+	ssds="$ssds -drive file=$work/ssd$1.img,format=raw,if=none,id=ssd$1
+		-device nvme,drive=ssd$1,serial=ssd$1,addr=$2,msix_qsize=4"
+	ssds="$ssds,msix-exclusive-bar=$3"
+}
+
+if [ -n "$passthrough" ]; then
+	ssds=
+	add_ssd 0 07.0 on
+	add_ssd 1 08.0 off
+	# shellcheck disable=SC2086
+	set -- "$@" -M q35,kernel-irqchip=split \
+		-device intel-iommu,intremap=on,caching-mode=on $ssds
+else
+	set -- "$@" -M q35
+fi
 if [ -n "${MONITOR-}" ]; then
 	set -- "$@" -monitor "unix:$MONITOR,server,nowait"
 fi

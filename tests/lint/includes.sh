@@ -16,8 +16,8 @@ BEGIN {
 		"arch sandbox vmm/machine vmm/trace|" \
 		"arch/x86_64 devices virtio|" \
 		"virtio/blk virtio/fs virtio/net virtio/vhost_user" \
-		" virtio/vsock vmm/power|" \
-		"virtio/mmio vmm/config|" \
+		" virtio/vsock devices/pci vmm/power|" \
+		"virtio/mmio devices/vfio vmm/config|" \
 		"vmm/vm|" \
 		"vmm/control|" \
 		"vmm/cli", floors, "|")

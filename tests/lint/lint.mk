@@ -36,7 +36,7 @@ $(LINT)/format: $(LINT_C) $(LINT_TEST_C) $(LINT_H) .clang-format
 
 # Not the unit tests: it cannot read Criterion's macros. cppcheck itself
 # remembers its findings for each file.
-$(LINT)/cppcheck: $(LINT_C) $(LINT_H) tests/lint/cppcheck.txt | $(DSDT)
+$(LINT)/cppcheck: $(LINT_C) $(LINT_H) tests/lint/cppcheck.txt | $(AML)
 	$(call say,CPPCHK,$(words $(LINT_C)) files)
 	$(Q)mkdir -p $(LINT)/cppcheck.d && cppcheck --quiet -j2 --std=c11 \
 		--enable=warning,performance,portability --error-exitcode=1 \
@@ -52,7 +52,7 @@ $(LINT)/guest/payloads/%.tidy: TIDY_CFLAGS = $(filter-out -Werror,\
 	$(PAYLOAD_CFLAGS))
 
 $(LINT)/%.tidy: %.c .clang-tidy guest/payloads/.clang-tidy tests/.clang-tidy \
-		| $(DSDT)
+		| $(AML)
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(TIDY_CFLAGS) -MM -MP -MT $@ -MF $@.d $<
 	$(Q)clang-tidy --quiet $< -- $(TIDY_CFLAGS) >$@.log 2>$@.err || \

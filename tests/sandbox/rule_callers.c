@@ -105,6 +105,7 @@ static const struct excuse {
 	{ "vmm", "ioctl", KVM_IOEVENTFD, "the same" },
 	{ "vcpu", "ioctl", KVM_SET_MP_STATE, NO_LINUX },
 	{ "vcpu", "ioctl", KVM_GET_REGS, "a failure of KVM's" },
+	{ "vcpu-vfio", NULL, 0, "a PCI device: tests/boot/vfio.sh" },
 	{ "spawner", "pwritev2", 0, OLD_LOG },
 	{ "spawner", "chroot", 0, "a host that runs from its initramfs" },
 	{ "spawner", "uname", 0, PROBES },
@@ -140,6 +141,7 @@ static void tables_init(struct tables *t)
 	table_add(t, "vmm-every", &policy_vmm_every);
 	table_add(t, "vmm", &policy_vmm);
 	table_add(t, "vcpu", &policy_vcpu);
+	table_add(t, "vcpu-vfio", &policy_vcpu_vfio);
 	table_add(t, "vmm-connects", &policy_vmm_connects);
 	table_add(t, "spawner", &policy_spawner);
 }
@@ -287,9 +289,10 @@ static void on_entry(struct world *w, struct task *task,
 		use(w, table_find(&w->tables, "vmm-every"), nr, args, false);
 		use(w, table_find(&w->tables, is_main ? "vmm" : "vcpu"), nr,
 		    args, false);
-		if (is_main)
-			use(w, table_find(&w->tables, "vmm-connects"), nr, args,
-			    false);
+		use(w,
+		    table_find(&w->tables,
+			       is_main ? "vmm-connects" : "vcpu-vfio"),
+		    nr, args, false);
 	} else if (task->kind == DEVICE && task->jailed) {
 		use(w, table_find(&w->tables, "common"), nr, args, false);
 		use(w, table_find(&w->tables, task->role), nr, args, false);

@@ -24,6 +24,7 @@
 #define CONFIG_MAX_CONSOLES 4
 #define CONFIG_MAX_SHARES   8
 #define CONFIG_MAX_FOREIGNS 8
+#define CONFIG_MAX_VFIOS    8
 #define CONFIG_TAG_BYTES    37 /* of a shared directory, with its NUL */
 
 /* Which VIRTIO_F_SUSPEND a device offers: bit 43, bit 42, both, none. */
@@ -112,6 +113,11 @@ struct vsock_config { /* --vsock */
 	enum suspend_mode suspend;
 };
 
+struct vfio_config {	   /* --vfio */
+	char *device;	   /* its address, or its directory in sysfs */
+	unsigned int slot; /* on the guest's bus; 0: the first one free */
+};
+
 #define CONFIG_MAX_WAKES  40
 #define CONFIG_NAME_BYTES 16
 
@@ -147,6 +153,8 @@ struct vm_config {
 	struct foreign_config foreigns[CONFIG_MAX_FOREIGNS];
 	unsigned int nr_foreigns;
 	struct vsock_config vsock;
+	struct vfio_config vfios[CONFIG_MAX_VFIOS];
+	unsigned int nr_vfios;
 	struct char_config serial; /* default CHAR_STDIO */
 	struct char_config consoles[CONFIG_MAX_CONSOLES]; /* virtio-console */
 	unsigned int nr_consoles;

@@ -65,9 +65,10 @@ static const struct foreign options[] = {
 	  "torpor has no sound device" },
 	{ " usb usbdevice input keyboard mouse trackpad evdev ",
 	  "torpor has no input device" },
-	{ " vfio device pci host-device ",
-	  "torpor has no PCI: devices are --block, --net, --console, "
-	  "--shared-dir, --vsock and --vhost-user" },
+	{ " device pci host-device passthrough ",
+	  "use --vfio ADDRESS for a PCI device of the host; others are "
+	  "--block, "
+	  "--net, --console, --shared-dir, --vsock and --vhost-user" },
 	{ " balloon no-balloon pmem pmem-device watchdog battery numa tpm "
 	  "vtpm iommu virtio-iommu pstore ",
 	  "torpor has no such device" },

@@ -78,6 +78,9 @@ extern const struct config_group config_block, config_net, config_serial,
 /* --- vhost_user.c --- */
 extern const struct config_group config_vhost_user;
 
+/* --- vfio.c --- */
+extern const struct config_group config_vfio;
+
 /* --- share.c --- */
 extern const struct config_group config_share;
 /* The tag must be one directory's alone, whoever serves it. */

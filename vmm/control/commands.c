@@ -355,6 +355,15 @@ static void on_device(struct vm_listener *listener, const struct vm_device *dev,
 	}
 }
 
+static void on_pci(struct vm_listener *listener, const char *bdf,
+		   enum vm_pci_event what)
+{
+	control_event(commands_of(listener)->control,
+		      what == VM_PCI_FAILED ? "PCI_DEVICE_FAILED"
+					    : "PCI_DEVICE_WANTED",
+		      json_pack("{s:s}", "device", bdf));
+}
+
 static void on_halted(struct vm_listener *listener)
 {
 	control_event(commands_of(listener)->control, "HALTED", NULL);
@@ -383,6 +392,7 @@ const struct vm_events commands_events = {
 	.pause_failed = on_pause_failed,
 	.storm = on_storm,
 	.device = on_device,
+	.pci = on_pci,
 	.halted = on_halted,
 	.stalled = on_stalled,
 	.ended = on_ended,

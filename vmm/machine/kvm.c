@@ -136,6 +136,26 @@ int kvm_ioeventfd(int vm, uint64_t gpa, int fd, uint32_t value, bool assign)
 	return call(vm, KVM_IOEVENTFD, &ioev);
 }
 
+int kvm_create_vfio(int vm)
+{
+	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
+	int r = call(vm, KVM_CREATE_DEVICE, &device);
+
+	return r < 0 ? r : (int)device.fd;
+}
+
+int kvm_vfio_add_group(int vfio, int group)
+{
+	int32_t fd = group;
+	const struct kvm_device_attr attr = {
+		.group = KVM_DEV_VFIO_GROUP,
+		.attr = KVM_DEV_VFIO_GROUP_ADD,
+		.addr = (uint64_t)(uintptr_t)&fd,
+	};
+
+	return call(vfio, KVM_SET_DEVICE_ATTR, &attr);
+}
+
 int kvm_run(int vcpu)
 {
 	return call_value(vcpu, KVM_RUN, 0);

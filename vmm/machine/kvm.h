@@ -43,6 +43,10 @@ int kvm_ioeventfd(int vm, uint64_t gpa, int fd, uint32_t value,
 int kvm_get_clock(int vm, struct kvm_clock_data *data) must_check;
 int kvm_set_clock(int vm, const struct kvm_clock_data *data) must_check;
 
+/* Return: the fd of the device that stands for VFIO's groups. */
+int kvm_create_vfio(int vm) must_check;
+int kvm_vfio_add_group(int vfio, int group) must_check;
+
 /* --- vCPU: from its own thread, or while it is not in KVM_RUN --- */
 int kvm_run(int vcpu) must_check;
 int kvm_set_cpuid(int vcpu, const struct kvm_cpuid2 *cpuid) must_check;

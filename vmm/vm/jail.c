@@ -110,7 +110,7 @@ int vm_jail_rights(struct vm *vm, struct err *err)
 	while (paths.nr_dirs > 0)
 		fd_close(&paths.dirs[--paths.nr_dirs]);
 	if (r == 0)
-		r = jail_vcpu_prepare(&vm->vcpu_jail);
+		r = jail_vcpu_prepare(&vm->vcpu_jail, vm->vfio != NULL);
 	return r < 0 ? err_set_errno(err, r, "narrow the VMM") : 0;
 }
 

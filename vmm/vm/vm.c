@@ -229,7 +229,7 @@ _Static_assert(LAYOUT_PORT_GPE0_LEN == ACPI_GPE0_PORTS,
 	       "what the FADT says of GPE0");
 _Static_assert(LAYOUT_PORT_RESET - LAYOUT_PORT_PCI_ADDRESS == 1 &&
 		       LAYOUT_PORT_PCI_DATA - LAYOUT_PORT_PCI_ADDRESS == 4,
-	       "where devices/pci_conf.c has them");
+	       "where devices/pci/conf.c has them");
 
 static int make_platform(struct vm *vm, struct err *err)
 {
@@ -247,7 +247,8 @@ static int make_platform(struct vm *vm, struct err *err)
 		     irqchip_line(&vm->irqchip, LAYOUT_GSI_SCI));
 	i8042_init(&vm->i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
 	vm->i8042.on_reset = i8042_reset;
-	pci_conf_init(&vm->pci_conf, LAYOUT_PORT_PCI_ADDRESS);
+	pci_bus_init(&vm->pci);
+	pci_conf_init(&vm->pci_conf, LAYOUT_PORT_PCI_ADDRESS, &vm->pci);
 	vm->pci_conf.on_reset = register_reset;
 	pvpanic_init(&vm->pvpanic, LAYOUT_PORT_PVPANIC);
 	vm->pvpanic.on_event = panicked;
@@ -284,6 +285,7 @@ static int load_guest(struct vm *vm, struct err *err)
 		.nr_virtio = vm->nr_devices,
 		.nr_ioapic_pins = vm->irqchip.nr_pins,
 		.has_pic = vm->cfg->irqchip == IRQCHIP_KERNEL,
+		.has_pci = vm->pci.nr > 0,
 		.invariant_tsc = vm->cfg->invtsc == TRISTATE_AUTO
 					 ? -1
 					 : vm->cfg->invtsc == TRISTATE_ON,
@@ -400,7 +402,9 @@ static int vm_make(struct vm *vm, struct err *err)
 		return r;
 	vm_power_init(vm);
 	vm_halt_init(vm);
-	r = vm_devices_create(vm, err);
+	r = vm_vfio_create(vm, err);
+	if (r == 0)
+		r = vm_devices_create(vm, err);
 	if (r == 0)
 		r = vm_power_narrow(vm, err);
 	if (r == 0)
@@ -450,6 +454,7 @@ void vm_destroy(struct vm *vm)
 	vm_tell(vm, ended, (enum vm_exit)atomic_load(&vm->exit_code));
 	vm->listener = NULL;
 	vm_devices_destroy(vm);
+	vm_vfio_destroy(vm);
 	loop_remove(&vm->loop, &vm->spawner_src);
 	vm_halt_finish(vm);
 	vm_power_finish(vm);
@@ -459,6 +464,7 @@ void vm_destroy(struct vm *vm)
 		serial_finish(&vm->serial);
 	terminal_restore();
 	char_fd_close(&vm->cfg->serial, &vm->serial_fd);
+	pci_bus_finish(&vm->pci);
 	irqchip_finish(&vm->irqchip);
 	fd_close(&vm->vm_fd);
 	fd_close(&vm->kvm_fd);

@@ -17,7 +17,7 @@
 #include "arch/x86_64/layout.h"
 #include "devices/acpi_pm.h"
 #include "devices/i8042.h"
-#include "devices/pci_conf.h"
+#include "devices/pci/conf.h"
 #include "devices/pmc.h"
 #include "devices/pvpanic.h"
 #include "devices/rtc.h"
@@ -54,6 +54,11 @@ enum vm_device_event {
 	VM_DEVICE_RESPAWNED, /* another process is in its place */
 };
 
+enum vm_pci_event {
+	VM_PCI_FAILED, /* an error that the host could not mend */
+	VM_PCI_WANTED, /* the host wants it back */
+};
+
 struct vm_listener;
 
 /* What a VM tells its listener; main loop. Every slot is optional. */
@@ -71,6 +76,9 @@ struct vm_events {
 	void (*device)(struct vm_listener *listener,
 		       const struct vm_device *dev, enum vm_device_event what,
 		       const char *why);
+	/* Of a PCI device of the host. */
+	void (*pci)(struct vm_listener *listener, const char *bdf,
+		    enum vm_pci_event what);
 	/* The guest has halted for good. */
 	void (*halted)(struct vm_listener *listener);
 	/* The main loop stood still for @ms in @in. */
@@ -188,7 +196,9 @@ struct vm {
 	bool rtc_made;
 	struct acpi_pm pm;
 	struct i8042 i8042;
+	struct pci_bus pci;
 	struct pci_conf pci_conf;
+	struct vm_vfio *vfio; /* owned; NULL: no --vfio */
 	struct pvpanic pvpanic;
 	struct pmc pmc;
 
@@ -259,6 +269,12 @@ void vm_device_arm(struct vm_device *dev, bool armed,
 		   struct mailbox_item *item);
 /* The VM ends: lets every vCPU go that waits for a device. */
 void vm_devices_release_waiters(struct vm *vm);
+
+/* --- vfio.c --- */
+/* Opens the devices of --vfio, before what is jailed. */
+int vm_vfio_create(struct vm *vm, struct err *err) must_check;
+/* No vCPU runs any more. */
+void vm_vfio_destroy(struct vm *vm);
 
 /*
  * What the VMM takes from itself: before there are vCPU threads; on each of

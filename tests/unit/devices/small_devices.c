@@ -2,7 +2,7 @@
 /* devices/i8042.h, pci_conf.h and pvpanic.h, through the bus. */
 #include "arch/x86_64/layout.h"
 #include "devices/i8042.h"
-#include "devices/pci_conf.h"
+#include "devices/pci/conf.h"
 #include "devices/pvpanic.h"
 
 #include <criterion/criterion.h>
@@ -83,7 +83,10 @@ static void on_register(struct pci_conf *conf)
 
 static void make_pci_conf(struct bus *bus, struct pci_conf *conf)
 {
-	pci_conf_init(conf, LAYOUT_PORT_PCI_ADDRESS);
+	static struct pci_bus pci;
+
+	pci_bus_init(&pci);
+	pci_conf_init(conf, LAYOUT_PORT_PCI_ADDRESS, &pci);
 	conf->on_reset = on_register;
 	cr_assert(eq(int, bus_add(bus, &conf->bus), 0));
 }

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -456,6 +457,7 @@ Test(jail, vmm_keeps_no_capability, .timeout = 120)
 struct thread_try {
 	struct jail_program prog;
 	int run, clock, read, recv, open, socket, write, timer;
+	int pread, pwrite, set_irqs, memory, irqfd, map_dma;
 };
 
 static int errno_of(long r)
@@ -480,18 +482,25 @@ static void *vcpu_main(void *arg)
 	t->socket = errno_of(socket(AF_INET, SOCK_STREAM, 0));
 	t->write = errno_of(write(-1, &data, sizeof(data)));
 	t->timer = errno_of(timerfd_settime(-1, 0, &never, NULL));
+	t->pread = errno_of(pread(-1, &data, sizeof(data), 0));
+	t->pwrite = errno_of(pwrite(-1, &data, sizeof(data), 0));
+	t->set_irqs = errno_of(ioctl(-1, VFIO_DEVICE_SET_IRQS, 0));
+	t->memory = errno_of(ioctl(-1, KVM_SET_USER_MEMORY_REGION, 0));
+	t->irqfd = errno_of(ioctl(-1, KVM_IRQFD, 0));
+	t->map_dma = errno_of(ioctl(-1, VFIO_IOMMU_MAP_DMA, 0));
 	return arg;
 }
 
-static int vmm_threads(void)
+static int vmm_threads_of(bool vfio)
 {
 	struct thread_try t = { .run = -1 };
+	const int pci = vfio ? EBADF : EPERM;
 	pthread_t thread;
 	void *end = NULL;
 	uint64_t data = 0;
 
 	EXPECT(jail_vmm_rights(NULL, 0, 0) == 0);
-	EXPECT(jail_vcpu_prepare(&t.prog) == 0);
+	EXPECT(jail_vcpu_prepare(&t.prog, vfio) == 0);
 	EXPECT(pthread_create(&thread, NULL, vcpu_main, &t) == 0);
 	EXPECT(jail_vmm(false) == 0);
 	EXPECT(pthread_join(thread, &end) == 0);
@@ -500,15 +509,32 @@ static int vmm_threads(void)
 	EXPECT(t.run == EBADF && t.write == EBADF && t.timer == EBADF);
 	EXPECT(t.clock == EPERM && t.read == EPERM && t.recv == EPERM);
 	EXPECT(t.open == EPERM && t.socket == EPERM);
+	EXPECT(t.pread == pci && t.pwrite == pci && t.set_irqs == pci);
+	EXPECT(t.memory == pci && t.irqfd == pci && t.map_dma == EPERM);
 	/* The main thread may other things, but not that. */
 	EXPECT_ERRNO(ioctl(-1, KVM_RUN, 0), EPERM);
 	EXPECT_ERRNO(ioctl(-1, KVM_SET_CLOCK, &data), EBADF);
 	return 0;
 }
 
+static int vmm_threads(void)
+{
+	return vmm_threads_of(false);
+}
+
+static int vmm_threads_with_vfio(void)
+{
+	return vmm_threads_of(true);
+}
+
 Test(jail, vcpu_thread_may_less_than_the_main_thread, .timeout = 120)
 {
 	cr_assert(zero(int, run(vmm_threads)));
+}
+
+Test(jail, vcpu_thread_drives_pci_devices_if_there_are_any, .timeout = 120)
+{
+	cr_assert(zero(int, run(vmm_threads_with_vfio)));
 }
 
 static int vmm_works(void)

@@ -230,6 +230,7 @@ Test(policy, no_table_has_a_rule_twice, .timeout = 120)
 	no_rule_twice(&policy_vmm_every, "every");
 	no_rule_twice(&policy_vmm, "vmm");
 	no_rule_twice(&policy_vcpu, "vcpu");
+	no_rule_twice(&policy_vcpu_vfio, "vcpu, vfio");
 	no_rule_twice(&policy_vmm_never, "never");
 	no_rule_twice(&policy_spawner, "spawner");
 	no_rule_twice(&policy_dialler, "dialler");
@@ -265,6 +266,8 @@ Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 120)
 		cr_assert(
 			gt(long, filter_size(&policy_vmm_every, archs[a]), 0));
 		cr_assert(gt(long, filter_size(&policy_vcpu, archs[a]), 0));
+		cr_assert(
+			gt(long, filter_size(&policy_vcpu_vfio, archs[a]), 0));
 		cr_assert(gt(long, filter_size(&policy_spawner, archs[a]), 0));
 		for (unsigned int i = 0; i < policy_nr_roles; i++)
 			cr_assert(gt(

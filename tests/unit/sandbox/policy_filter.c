@@ -279,7 +279,7 @@ static void add_questions(const struct filter *f, struct questions *all)
 
 /* ------------------------------------------------------------- the filters */
 
-#define NR_OTHERS 4
+#define NR_OTHERS 5
 
 static struct filter spawner_filter(void)
 {
@@ -313,6 +313,11 @@ static struct filter filter_at(size_t index)
 	case 2:
 		return (struct filter){ "vcpu",
 					{ &policy_vmm_every, &policy_vcpu,
+					  &policy_vmm_never } };
+	case 3:
+		return (struct filter){ "vcpu, vfio",
+					{ &policy_vmm_every, &policy_vcpu,
+					  &policy_vcpu_vfio,
 					  &policy_vmm_never } };
 	default:
 		return spawner_filter();

@@ -66,17 +66,24 @@ static uint8_t sum(const uint8_t *p, size_t len)
 	return s;
 }
 
+static void build_cfg(struct arch_config cfg)
+{
+	cfg.mem_bytes = RAM_BYTES;
+	cfg.virtio = slots;
+	cr_assert(eq(int, acpi_write(&cfg, &gm), 0));
+}
+
 static void build(unsigned int nr_vcpus, unsigned int nr_virtio, bool has_pic)
 {
-	const struct arch_config cfg = {
-		.mem_bytes = RAM_BYTES,
-		.nr_vcpus = nr_vcpus,
-		.virtio = slots,
-		.nr_virtio = nr_virtio,
-		.has_pic = has_pic,
-	};
+	build_cfg((struct arch_config){ .nr_vcpus = nr_vcpus,
+					.nr_virtio = nr_virtio,
+					.has_pic = has_pic });
+}
 
-	cr_assert(eq(int, acpi_write(&cfg, &gm), 0));
+static void build_pci(void)
+{
+	build_cfg((struct arch_config){
+		.nr_vcpus = 3, .nr_virtio = 2, .has_pci = true });
 }
 
 /* A table by signature, found from the RSDP as a guest finds it. */
@@ -248,6 +255,46 @@ Test(acpi, config_block_has_counts_and_gsis)
 		cr_assert(eq(u32, block->virtio_gsi[i], i < 5 ? 16 + i : 0));
 }
 
+/* Found by its signature; the end of the tables of a VM without PCI. */
+static uint64_t xsdt_gpa(void)
+{
+	return le(at(LAYOUT_ACPI_BASE, 36) + 24, 8);
+}
+
+Test(acpi, pci_adds_mcfg_and_an_ssdt)
+{
+	uint32_t len;
+	const uint8_t *t;
+
+	build_pci();
+	cr_assert(eq(u64, le(at(xsdt_gpa(), 36) + 4, 4), 36 + 4 * 8));
+	t = table("MCFG", &len);
+	cr_assert(eq(u32, len, 60));
+	cr_assert(eq(u8, sum(t, len), 0));
+	cr_assert(eq(u64, le(t + 44, 8), LAYOUT_PCI_ECAM));
+	cr_assert(eq(u64, le(t + 52, 8), 0)); /* segment 0, bus 0 to 0 */
+	t = table("SSDT", &len);
+	cr_assert(eq(u8, sum(t, len), 0));
+}
+
+Test(acpi, without_pci_there_is_nothing_of_it)
+{
+	static uint8_t with[LAYOUT_ACPI_END - LAYOUT_ACPI_TABLES];
+	uint8_t *tables = at(LAYOUT_ACPI_TABLES, sizeof(with));
+	uint64_t xsdt;
+
+	build_pci();
+	memcpy(with, tables, sizeof(with));
+	memset(at(LAYOUT_ACPI_BASE, 1), 0, LAYOUT_ACPI_END - LAYOUT_ACPI_BASE);
+	build(3, 2, false);
+	xsdt = xsdt_gpa();
+	cr_assert(eq(u64, le(at(xsdt, 36) + 4, 4), 36 + 2 * 8));
+	/* What is in front of it is the same, behind it there is nothing. */
+	cr_assert(zero(int, memcmp(with, tables, xsdt - LAYOUT_ACPI_TABLES)));
+	for (uint64_t gpa = xsdt + 52; gpa < LAYOUT_ACPI_END; gpa++)
+		cr_assert(eq(u8, *at(gpa, 1), 0));
+}
+
 Test(acpi, memory_that_ends_too_early_is_refused)
 {
 	const struct arch_config cfg = { .nr_vcpus = 1 };
@@ -301,6 +348,11 @@ static void export_tables(void)
 
 	strcpy(dir, "/tmp/torpor-acpi-XXXXXX");
 	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	build_pci();
+	t = table("MCFG", &len);
+	write_file("mcfg.aml", t, len);
+	t = table("SSDT", &len);
+	write_file("ssdt.aml", t, len);
 	build(3, 2, false);
 	t = dsdt(&len);
 	write_file("dsdt.aml", t, len);
@@ -321,7 +373,8 @@ static void remove_tables(void)
 
 Test(acpi, iasl_reads_every_table_without_a_complaint)
 {
-	static const char *const names[] = { "dsdt", "facp", "apic", "xsdt" };
+	static const char *const names[] = { "dsdt", "facp", "apic",
+					     "xsdt", "mcfg", "ssdt" };
 
 	export_tables();
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -354,7 +407,8 @@ static void evaluate(const char *batch)
 
 	write_file("init.txt", init, sizeof(init) - 1);
 	(void)snprintf(command, sizeof(command),
-		       "acpiexec -fi init.txt -b '%s' dsdt.aml", batch);
+		       "acpiexec -fi init.txt -b '%s' dsdt.aml ssdt.aml",
+		       batch);
 	cr_assert(eq(int, run(command), 0), "%s", output);
 	cr_assert(eq(ptr, strstr(output, "AE_"), NULL), "%s", output);
 }
@@ -413,6 +467,35 @@ Test(acpi, virtio_node_has_its_page_gsi_and_gpe)
 	       "89 06 00 03",			      /* consumer, edge */
 	       "01 11 00 00 00", "V01E._PRW returned", "= 000000000000001E",
 	       "= 0000000000000001");
+	remove_tables();
+}
+
+Test(acpi, the_pci_bus_has_its_windows_and_no_other_bus)
+{
+	export_tables();
+	evaluate("evaluate \\_SB.PCI0._CRS;evaluate \\_SB.PCIR._CRS");
+	EXPECT("88 0D 00 02 0C 00 00 00 00 00 00 00 00 00 01 00",
+	       "00 00 00 D1 FF FF", "FF DF 00 00 00 00 00 00 00 0F 8A",
+	       "00 00 00 00 20 00 00 00", "FF FF FF FF 3F 00 00 00",
+	       "PCIR._CRS returned", "00 00 00 E0 00 00 10 00");
+	remove_tables();
+}
+
+Test(acpi, osc_grants_the_express_capability_alone)
+{
+	export_tables();
+	evaluate("evaluate \\_SB.PCI0._OSC "
+		 "(5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) 1 3 "
+		 "(00 00 00 00 1F 00 00 00 1F 00 00 00);"
+		 "evaluate \\_SB.PCI0._OSC "
+		 "(5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) 1 3 "
+		 "(00 00 00 00 1F 00 00 00 10 00 00 00);"
+		 "evaluate \\_SB.PCI0._OSC "
+		 "(00 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) 1 3 "
+		 "(00 00 00 00 1F 00 00 00 1F 00 00 00)");
+	EXPECT("10 00 00 00 1F 00 00 00 10 00 00 00",
+	       "00 00 00 00 1F 00 00 00 10 00 00 00",
+	       "04 00 00 00 1F 00 00 00 1F 00 00 00");
 	remove_tables();
 }
 

@@ -38,7 +38,7 @@ Test(memory_map, entries_ascend_and_do_not_overlap, .timeout = 120)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
-		unsigned int n = memory_map_entries(sizes[i], map);
+		unsigned int n = memory_map_entries(sizes[i], true, map);
 		uint64_t end = 0;
 
 		for (unsigned int j = 0; j < n; j++) {
@@ -54,7 +54,7 @@ Test(memory_map, ram_entries_lie_in_ram, .timeout = 120)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
 		struct arch_ram_range r[ARCH_MAX_RAM_RANGES] = { 0 };
-		unsigned int n = memory_map_entries(sizes[i], map);
+		unsigned int n = memory_map_entries(sizes[i], true, map);
 		uint64_t ram = 0;
 
 		(void)arch_ram_ranges(sizes[i], r);
@@ -83,7 +83,7 @@ Test(memory_map, tables_and_kvm_pages_are_reserved, .timeout = 120)
 		LAYOUT_TSS,	  LAYOUT_TSS + 0x2fff, LAYOUT_IDENTITY_MAP
 	};
 	struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
-	unsigned int n = memory_map_entries(8 * GIB, map);
+	unsigned int n = memory_map_entries(8 * GIB, false, map);
 
 	for (size_t i = 0; i < ARRAY_SIZE(gpas); i++) {
 		uint32_t type = 0;
@@ -95,4 +95,20 @@ Test(memory_map, tables_and_kvm_pages_are_reserved, .timeout = 120)
 		cr_assert(eq(u32, type, MEMORY_MAP_RESERVED), "gpa 0x%llx",
 			  (unsigned long long)gpas[i]);
 	}
+}
+
+Test(memory_map, registers_of_pci_are_reserved_if_there_are_any, .timeout = 120)
+{
+	struct memory_map_entry map[MEMORY_MAP_MAX_ENTRIES];
+	struct memory_map_entry without[MEMORY_MAP_MAX_ENTRIES];
+	unsigned int n = memory_map_entries(8 * GIB, true, map), at = 0;
+
+	cr_assert(eq(uint, memory_map_entries(8 * GIB, false, without), n - 1));
+	while (at < n && map[at].gpa != LAYOUT_PCI_ECAM)
+		at++;
+	cr_assert(lt(uint, at, n));
+	cr_assert(eq(u64, map[at].size, LAYOUT_PCI_ECAM_BYTES));
+	cr_assert(eq(u32, map[at].type, MEMORY_MAP_RESERVED));
+	for (unsigned int i = 0; i < n - 1; i++)
+		cr_assert(eq(u64, map[i + (i >= at)].gpa, without[i].gpa));
 }

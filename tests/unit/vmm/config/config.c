@@ -509,6 +509,51 @@ Test(config, vsock_refuses_what_is_no_address)
 	cr_assert(has(err.msg, "96 bytes"));
 }
 
+Test(config, vfio_by_address_or_directory)
+{
+	cr_assert(eq(int,
+		     PARSE("k", "--vfio", "0000:01:00.0", "--vfio",
+			   "/sys/bus/pci/devices/0000:02:00.0,guest-slot=31",
+			   "--vfio", "device=03:00.1,guest_slot=1"),
+		     0));
+	cr_assert(eq(uint, cfg.nr_vfios, 3));
+	cr_assert(same(cfg.vfios[0].device, "0000:01:00.0"));
+	cr_assert(eq(uint, cfg.vfios[0].slot, 0));
+	cr_assert(
+		same(cfg.vfios[1].device, "/sys/bus/pci/devices/0000:02:00.0"));
+	cr_assert(eq(uint, cfg.vfios[1].slot, 31));
+	cr_assert(eq(uint, cfg.vfios[2].slot, 1));
+	cr_assert(eq(int, config_check(&cfg, &err), 0));
+	/* Their interrupts have no pins. */
+	cr_assert(eq(int, PARSE("--irqchip", "kernel"), 0));
+	cr_assert(eq(int, config_check(&cfg, &err), -EINVAL));
+	cr_assert(has(err.msg, "--irqchip split"));
+}
+
+Test(config, vfio_refuses_what_is_no_device_or_slot)
+{
+	static const char *const bad[] = {
+		"",
+		"guest-slot=1",
+		"01:00.0,guest-slot=0",
+		"01:00.0,guest-slot=32",
+		"01:00.0,slot=1",
+		"01:00.0,guest-slot",
+		"01:00.0,02:00.0",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_assert(eq(int, PARSE("--vfio", bad[i]), -EINVAL), "%s",
+			  bad[i]);
+	cr_assert(eq(int, PARSE("--vfio", "01:00.0,guest-slot=4"), 0));
+	cr_assert(eq(int, PARSE("--vfio", "02:00.0,guest-slot=4"), -EINVAL));
+	cr_assert(has(err.msg, "that of --vfio 01:00.0"));
+	for (unsigned int i = 1; i < CONFIG_MAX_VFIOS; i++)
+		cr_assert(eq(int, PARSE("--vfio", "02:00.0"), 0));
+	cr_assert(eq(int, PARSE("--vfio", "02:00.0"), -EINVAL));
+	cr_assert(has(err.msg, "at most 8"));
+}
+
 Test(config, check_vsock_wants_a_cid)
 {
 	cr_assert(eq(int, PARSE("k", "--vsock", "socket=/tmp/v"), 0));

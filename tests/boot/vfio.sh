@@ -1,0 +1,169 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# SSDs of the host in a stock guest, by VFIO: on an emulated host with an IOMMU
+# (nested.sh -p). One has its MSI-X table in a BAR of its own, the other in the
+# BAR that its registers are in.
+. tests/boot/lib.sh
+
+PCI=/sys/bus/pci
+
+# driver_is BDF DRIVER
+driver_is() {
+	[ "$(basename "$(readlink $PCI/devices/$1/driver)")" = "$2" ]
+}
+
+# bind BDF: takes it from the host.
+bind() {
+	echo vfio-pci >$PCI/devices/$1/driver_override
+	echo "$1" >$PCI/devices/$1/driver/unbind
+	echo "$1" >$PCI/drivers_probe
+	expect "bind $1" "its driver is another" driver_is "$1" vfio-pci
+}
+
+# refused NAME PATTERN OPTION...: no VM comes of it, and the user is told why.
+refused() {
+	re_name=$1 re_pattern=$2
+	shift 2
+	re_said=$("$torpor" run "$@" --serial none --no-rng "$VM_KERNEL" 2>&1)
+	expect_eq "$re_name: usage" "$?" 35
+	case $re_said in
+	*$re_pattern*) ok "$re_name: says why" ;;
+	*) not_ok "$re_name: says why" "$re_said" ;;
+	esac
+}
+
+for bdf in 0000:00:07.0 0000:00:08.0; do
+	if [ ! -e $PCI/devices/$bdf/iommu_group ]; then
+		skip "$bdf" "no such device to pass on: nested.sh -p has it"
+		tests_end vfio
+	fi
+done
+
+# ------------------------------------------------------- what does not go
+
+group=$(basename "$(readlink $PCI/devices/0000:00:07.0/iommu_group)")
+refused "the host's own" "driver nvme" --vfio 0000:00:07.0
+bind 0000:00:07.0
+bind 0000:00:08.0
+refused "no such device" "no such PCI device" --vfio 0000:00:1e.0
+refused "a slot twice" "guest-slot=3" --vfio 00:07.0,guest-slot=3 \
+	--vfio 00:08.0,guest-slot=3
+
+# An ordinary user: first without the group, then with too little to lock.
+# refused_user NAME PATTERN KIB
+refused_user() {
+	ru_said=$(
+		ulimit -l "$3"
+		su user -s /bin/sh -c "$torpor run --vfio 00:07.0 --serial none \
+			--no-rng $VM_KERNEL" 2>&1
+	)
+	expect_eq "$1: usage" "$?" 35
+	case $ru_said in
+	*$2*) ok "$1: says why" ;;
+	*) not_ok "$1: says why" "$ru_said" ;;
+	esac
+}
+
+refused_user "a user without the group" "chown 1000 /dev/vfio/$group" 8192
+chown 1000 "/dev/vfio/$group"
+refused_user "a user who may lock little" "your limit is 8192 KiB" 8192
+chown 0 "/dev/vfio/$group"
+
+# ------------------------------------------------------------- what does go
+
+MIB=64
+
+# host_irqs BDF, guest_irqs DISK: interrupts of the device's vectors so far.
+host_irqs() {
+	grep "vfio-msix.*$1" /proc/interrupts | awk '{ n += $2 } END { print n + 0 }'
+}
+
+guest_irqs() {
+	guest "grep ${1%n1}q /proc/interrupts" |
+		awk '{ n += $2 } END { print n + 0 }'
+}
+
+# reads_what_it_writes NAME DISK
+reads_what_it_writes() {
+	rw_wrote=$(guest "dd if=/dev/urandom of=/tmp/r bs=1M count=$MIB 2>/dev/null
+		&& dd if=/tmp/r of=/dev/$2 bs=1M oflag=direct 2>/dev/null
+		&& md5sum </tmp/r; rm /tmp/r")
+	rw_read=$(guest "dd if=/dev/$2 bs=1M count=$MIB iflag=direct 2>/dev/null |
+		md5sum")
+	expect_eq "$1: reads the $MIB MiB that it wrote" "$rw_read" "$rw_wrote"
+}
+
+# counts_interrupts NAME BDF DISK: one request at a time, so that no interrupt
+# comes while the guest has not taken the one before.
+counts_interrupts() {
+	ci_guest=$(guest_irqs "$3") ci_host=$(host_irqs "$2")
+	guest "dd if=/dev/$3 of=/dev/null bs=4k count=1000 iflag=direct 2>/dev/null"
+	ci_guest=$(($(guest_irqs "$3") - ci_guest))
+	ci_host=$(($(host_irqs "$2") - ci_host))
+	expect_eq "$1: 1000 requests, as many interrupts" "$ci_guest" 1000
+	expect_eq "$1: as many as the host has" "$ci_host" "$ci_guest"
+}
+
+if ! vm_start "" --vfio 0000:00:07.0 \
+	--vfio $PCI/devices/0000:00:08.0,guest-slot=9; then
+	not_ok "a guest with two SSDs" "it does not boot"
+	tests_end vfio
+fi
+ok "a guest with two SSDs"
+expect_eq "they are where they were put" \
+	"$(guest "cd $PCI/devices && echo *")" \
+	"0000:00:00.0 0000:00:01.0 0000:00:09.0"
+for n in 0 1; do
+	reads_what_it_writes "SSD $n" "nvme${n}n1"
+	counts_interrupts "SSD $n" "0000:00:0$((7 + n)).0" "nvme${n}n1"
+done
+expect_clean_log "with SSDs"
+
+# Linux clears COMMAND.MEM and sizes the BARs.
+guest "echo 1 >$PCI/devices/0000:00:09.0/remove; echo 1 >$PCI/rescan
+	cd $PCI/devices/0000:00:09.0/nvme/ && cd *
+	for i in 1 2 3 4 5 6 7 8 9; do [ -d nvme*n1 ] || sleep 1; done" >/dev/null
+again=$(guest "ls $PCI/devices/0000:00:09.0/nvme")
+reads_what_it_writes "SSD 1, found again" "${again}n1"
+
+vm_events_start
+asleep "with SSDs"
+expect_eq "asleep, SSD 0 is in D3hot" \
+	"$(cat $PCI/devices/0000:00:07.0/power_state)" D3hot
+ctl wake
+awake "with SSDs" launcher
+reads_what_it_writes "SSD 0, awake again" nvme0n1
+counts_interrupts "SSD 0, awake again" 0000:00:07.0 nvme0n1
+expect_no_warning "with SSDs"
+
+# The host's unbind waits until the VM is over.
+echo 0000:00:07.0 >$PCI/devices/0000:00:07.0/driver/unbind &
+vm_exit $((20 * SLOW))
+expect_eq "the host wants an SSD back: the guest powers off" "$code" 0
+wait $!
+expect "the host has it back" "vfio-pci has it still" \
+	[ ! -e $PCI/devices/0000:00:07.0/driver ]
+expect_eq "its interrupts are gone" "$(grep -c vfio-msix /proc/interrupts)" 0
+
+# ------------------------------------------------------- of an ordinary user
+
+group=$(basename "$(readlink $PCI/devices/0000:00:08.0/iommu_group)")
+chown 1000 "/dev/vfio/$group"
+ulimit -l 300000
+cat >/tmp/as-user <<-END
+	#!/bin/sh
+	chown 1000 /tmp/vm.*
+	exec su user -s /bin/sh -c 'exec $PWD/$torpor "\$@"' -- sh "\$@"
+END
+chmod 755 /tmp/as-user
+torpor=/tmp/as-user
+if vm_start "" --vfio 0000:00:08.0; then
+	reads_what_it_writes "an ordinary user" nvme0n1
+	torpor=$B/torpor
+	vm_powers_off "an ordinary user"
+else
+	not_ok "an ordinary user" "no guest"
+fi
+
+tests_end vfio
