@@ -4,45 +4,11 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include "tests/lib/guest_ring.h"
-#include "virtio/virtq.h"
+#include "tests/lib/virtq_test.h"
 
-#define SIZE 8
-#define RAM  (4U << 20)
-
-static struct guest g;
-static struct guest_ring r;
-static struct virtq vq;
-static struct iovec iov[VIRTQ_MAX_CHAIN];
-static struct virtq_chain c;
-static uint64_t buf; /* 64 KiB of guest memory */
-
-static void setup(void)
-{
-	guest_init(&g, RAM);
-	guest_ring_init(&r, &g, SIZE);
-	buf = guest_alloc(&g, 65536, 4096);
-	virtq_init(&vq);
-	cr_assert(zero(int, virtq_setup(&vq, &g.gm, SIZE, r.desc_gpa,
-					r.avail_gpa, r.used_gpa)));
-	virtq_start(&vq, 0, false, true);
-}
-
-static void teardown(void)
-{
-	virtq_finish(&vq);
-	guest_ring_finish(&r);
-	guest_finish(&g);
-}
-
-TestSuite(virtq_fetch, .init = setup, .fini = teardown, .timeout = 200);
-
-static int pop(void)
-{
-	return virtq_pop(&vq, &c, iov, VIRTQ_MAX_CHAIN);
-}
+TestSuite(virtq_fetch, .init = virtq_test_setup, .fini = virtq_test_teardown,
+	  .timeout = 200);
 
 /*
  * A driver that rewrites a descriptor while it is fetched: the processor traps
@@ -87,29 +53,30 @@ static int pop_rewritten_after(unsigned int instructions)
 /* At every instruction of virtq_pop(): one of the two, as it was. */
 static void assert_no_mix(struct vring_desc *at, uint16_t head)
 {
-	struct vring_desc readable = { .addr = buf, .len = 64 };
-	struct vring_desc writable = { .addr = buf + 8192,
+	struct vring_desc readable = { .addr = rig.buf, .len = 64 };
+	struct vring_desc writable = { .addr = rig.buf + 8192,
 				       .len = 4096,
 				       .flags = VRING_DESC_F_WRITE };
 	unsigned int seen[2] = { 0 };
 	unsigned int n = 0;
 
 	cr_assert(signal(SIGTRAP, on_step) != SIG_ERR);
-	*(uint8_t *)guest_ptr(&g, buf) = 'r';
+	*(uint8_t *)guest_ptr(&rig.g, rig.buf) = 'r';
 	rewrite.at = at;
 	rewrite.other = &writable;
 	do {
 		n += STRIDE;
 		*at = readable;
-		guest_ring_avail(&r, head);
+		guest_ring_avail(&rig.r, head);
 		cr_assert(eq(int, pop_rewritten_after(n), 1));
-		cr_assert(eq(uint, c.nr_in + c.nr_out, 1));
-		cr_assert(eq(u64, c.len_out, c.nr_out ? 64 : 0));
-		cr_assert(eq(u64, c.len_in, c.nr_in ? 4096 : 0));
-		cr_assert(eq(int, *(uint8_t *)iov[0].iov_base == 'r', c.nr_out),
+		cr_assert(eq(uint, rig.c.nr_in + rig.c.nr_out, 1));
+		cr_assert(eq(u64, rig.c.len_out, rig.c.nr_out ? 64 : 0));
+		cr_assert(eq(u64, rig.c.len_in, rig.c.nr_in ? 4096 : 0));
+		cr_assert(eq(int, *(uint8_t *)rig.iov[0].iov_base == 'r',
+			     rig.c.nr_out),
 			  "after %u instructions: a mix of two", n);
-		seen[c.nr_in]++;
-		virtq_push(&vq, c.head, 0);
+		seen[rig.c.nr_in]++;
+		virtq_push(&rig.vq, rig.c.head, 0);
 	} while (!rewrite.left);
 	cr_assert(gt(uint, seen[0], 0));
 	cr_assert(gt(uint, seen[1], 0));
@@ -117,12 +84,12 @@ static void assert_no_mix(struct vring_desc *at, uint16_t head)
 
 Test(virtq_fetch, descriptor_rewritten_meanwhile_is_no_mix_of_two)
 {
-	assert_no_mix(&r.desc[0], 0);
+	assert_no_mix(&rig.r.desc[0], 0);
 }
 
 Test(virtq_fetch, indirect_descriptor_rewritten_is_no_mix_of_two)
 {
-	guest_ring_desc(&r, 1, buf + 32768, sizeof(struct vring_desc),
+	guest_ring_desc(&rig.r, 1, rig.buf + 32768, sizeof(struct vring_desc),
 			VRING_DESC_F_INDIRECT, 0);
-	assert_no_mix(guest_ptr(&g, buf + 32768), 1);
+	assert_no_mix(guest_ptr(&rig.g, rig.buf + 32768), 1);
 }
