@@ -37,7 +37,7 @@ void vm_ctl_release(struct vm_device *dev)
 static void settled(struct vm_device *dev)
 {
 	vm_ctl_release(dev);
-	vm_power_armed(dev->vm);
+	vm_devices_armed(dev->vm);
 }
 
 static void not_asked(struct vm_device *dev)

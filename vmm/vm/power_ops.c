@@ -7,8 +7,6 @@
 #include "vmm/base/log.h"
 #include "vmm/vm/device.h"
 
-#define NS_PER_MS 1000000ULL
-
 static struct vm *vm_of(struct power *power)
 {
 	return container_of(power, struct vm, power);
@@ -87,166 +85,17 @@ const struct vcpu_ops vm_vcpu_ops = {
 	.ended = vcpu_ended,
 };
 
-/* ------------------------------------------------------- down and up */
-
-static bool all_moved(const struct vm *vm)
-{
-	for (unsigned int i = 0; i < vm->nr_devices; i++) {
-		const struct vm_device *dev = &vm->devices[i];
-
-		if (dev->moving || (vm->quiescing && vm_ctl_arming(dev)))
-			return false;
-	}
-	return true;
-}
-
-static void move_begin(struct vm_device *dev, const char *how)
-{
-	dev->moving = how;
-	trace_begin(&dev->vm->trace, TRACE_DEVICE(dev->index), how);
-}
-
-static void move_end(struct vm_device *dev)
-{
-	trace_end(&dev->vm->trace, TRACE_DEVICE(dev->index), dev->moving);
-	dev->moving = NULL;
-}
-
-static uint64_t move_deadline_ns(const struct vm *vm)
-{
-	return vm->cfg->device_timeout_ms * NS_PER_MS;
-}
-
-static void quiesce_end(struct vm *vm)
-{
-	if (!vm->quiescing || !all_moved(vm))
-		return;
-	vm->quiescing = false;
-	loop_timer_cancel(&vm->loop, &vm->move_timer);
-	power_quiesced(&vm->power, vm->move_result, vm->move_device);
-}
-
-void vm_power_armed(struct vm *vm)
-{
-	quiesce_end(vm);
-}
-
-static void device_late(struct vm_device *dev, const char *what)
-{
-	log_warn("%s did not %s in %u ms", dev->name, what,
-		 dev->vm->cfg->device_timeout_ms);
-	move_end(dev);
-	virtio_mmio_abandon_move(&dev->mmio);
-}
-
-/*
- * A device that does not stop in time spoils the sleep and not more: a drain
- * waits for the host's disk, and the process is not hung for that. It is if it
- * does not answer for much longer, which the transport finds out, or does not
- * acknowledge its arming, for which ctl.c has a deadline.
- */
-static void on_quiesce_deadline(struct loop_timer *timer)
-{
-	struct vm *vm = container_of(timer, struct vm, move_timer);
-
-	for (unsigned int i = 0; i < vm->nr_devices; i++) {
-		struct vm_device *dev = &vm->devices[i];
-		bool late = dev->moving || vm_ctl_arming(dev);
-
-		if (late && vm->move_result == 0) {
-			vm->move_result = -ETIMEDOUT;
-			vm->move_device = dev->name;
-		}
-		if (dev->moving)
-			device_late(dev, "stop");
-	}
-	vm->quiescing = false;
-	power_quiesced(&vm->power, vm->move_result, vm->move_device);
-}
-
-static void on_quiesced(struct virtio_mmio *mmio, int r)
-{
-	struct vm_device *dev = container_of(mmio, struct vm_device, mmio);
-	struct vm *vm = dev->vm;
-
-	if (r < 0 && vm->move_result == 0) {
-		vm->move_result = r;
-		vm->move_device = dev->name;
-	}
-	move_end(dev);
-	quiesce_end(vm);
-}
+/* ------------------------------------------------- devices, and pause */
 
 static void op_quiesce(struct power *power)
 {
-	struct vm *vm = vm_of(power);
-
-	/* From here on a byte stays in its fd, where it counts as a wake. */
-	vm->serial_wake.armed =
-		serial_wake_armed(&vm->serial) && !vm->serial_wake.off;
-	serial_hold(&vm->serial, true);
-	vm->quiescing = true;
-	vm->move_result = 0;
-	vm->move_device = NULL;
-	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
-		       on_quiesce_deadline);
-	for (unsigned int i = 0; i < vm->nr_devices; i++)
-		move_begin(&vm->devices[i], TRACE_DRAIN);
-	/* To all devices first, then collect: they drain side by side. */
-	for (unsigned int i = 0; i < vm->nr_devices; i++)
-		virtio_mmio_quiesce(&vm->devices[i].mmio, on_quiesced);
-	quiesce_end(vm);
-}
-
-static void restart_end(struct vm *vm)
-{
-	if (!vm->restarting || !all_moved(vm))
-		return;
-	vm->restarting = false;
-	loop_timer_cancel(&vm->loop, &vm->move_timer);
-	serial_hold(&vm->serial, false);
-	power_taken(&vm->power, &vm->serial_wake);
-	power_restarted(&vm->power);
-}
-
-/* The guest does not wait for one that is late; what it asks of it does. */
-static void on_restart_deadline(struct loop_timer *timer)
-{
-	struct vm *vm = container_of(timer, struct vm, move_timer);
-
-	for (unsigned int i = 0; i < vm->nr_devices; i++) {
-		if (vm->devices[i].moving)
-			device_late(&vm->devices[i], "start again");
-	}
-	restart_end(vm);
-}
-
-static void on_restarted(struct virtio_mmio *mmio, int r)
-{
-	struct vm_device *dev = container_of(mmio, struct vm_device, mmio);
-	struct vm *vm = dev->vm;
-
-	move_end(dev);
-	if (r < 0)
-		vm_tell(vm, device, dev, VM_DEVICE_FAILED, NULL);
-	restart_end(vm);
+	vm_devices_quiesce(vm_of(power));
 }
 
 static void op_restart(struct power *power)
 {
-	struct vm *vm = vm_of(power);
-
-	vm->restarting = true;
-	loop_timer_set(&vm->loop, &vm->move_timer, move_deadline_ns(vm),
-		       on_restart_deadline);
-	for (unsigned int i = 0; i < vm->nr_devices; i++)
-		move_begin(&vm->devices[i], TRACE_RESTART);
-	for (unsigned int i = 0; i < vm->nr_devices; i++)
-		virtio_mmio_restart(&vm->devices[i].mmio, on_restarted);
-	restart_end(vm);
+	vm_devices_restart(vm_of(power));
 }
-
-/* ---------------------------------------------------------------- pause */
 
 static void op_hold(struct power *power)
 {
@@ -542,7 +391,6 @@ void vm_power_finish(struct vm *vm)
 		return;
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		loop_timer_cancel(&vm->loop, &vm->power_timers[i].timer);
-	loop_timer_cancel(&vm->loop, &vm->move_timer);
 	power_finish(&vm->power);
 	vm->power_made = false;
 }

@@ -457,6 +457,7 @@ void vm_destroy(struct vm *vm)
 	vm_vfio_destroy(vm);
 	loop_remove(&vm->loop, &vm->spawner_src);
 	vm_halt_finish(vm);
+	vm_moves_finish(vm);
 	vm_power_finish(vm);
 	if (vm->rtc_made)
 		rtc_finish(&vm->rtc);

@@ -34,6 +34,7 @@
 #include "vmm/power/power.h"
 #include "vmm/trace/trace.h"
 #include "vmm/vm/char_fd.h"
+#include "vmm/vm/device_moves.h"
 #include "vmm/vm/halt.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
@@ -215,11 +216,8 @@ struct vm {
 	struct mailbox_item pm_item;	/* PM registers changed */
 	struct vm_power_timer power_timers[POWER_NR_TIMERS];
 	struct guest_clock clock; /* when the last pause began */
-	struct loop_timer move_timer;
+	struct vm_moves moves;
 	struct wake_source serial_wake;
-	int move_result; /* devices on their way down */
-	const char *move_device;
-	bool quiescing, restarting;
 	atomic_uint cleared_pm1;
 	atomic_uint rtc_taken;
 
@@ -287,9 +285,6 @@ int vm_jail_main(struct vm *vm, struct err *err) must_check;
 /* --- power_ops.c --- */
 void vm_power_init(struct vm *vm);
 void vm_power_finish(struct vm *vm);
-/* A device owes no acknowledgement any more; the coordinator may wait for it.
- */
-void vm_power_armed(struct vm *vm);
 /* --wake; once every source is there. -EINVAL: no such source. */
 int vm_power_narrow(struct vm *vm, struct err *err) must_check;
 extern const struct vcpu_ops vm_vcpu_ops;
