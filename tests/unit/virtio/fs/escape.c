@@ -5,13 +5,23 @@
  * must be the same afterwards.
  */
 #define _GNU_SOURCE
-#include "tests/lib/fs_test.h"
-
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/lib/fs_test.h"
 
 static struct stat secret, outside_st;
 
@@ -19,7 +29,7 @@ static void setup(void)
 {
 	fs_setup();
 	cr_assert(zero(int, stat(host("outside/secret"), &secret)));
-	cr_assert(zero(int, stat(outside, &outside_st)));
+	cr_assert(zero(int, stat(fs.outside, &outside_st)));
 }
 
 static void teardown(void)
@@ -77,7 +87,7 @@ static void prepare(void)
 	cr_assert(zero(int, mkdir(host("share/d"), 0755)));
 	host_write(host("share/d/f"), "x");
 	host_write(host("share/f"), "x");
-	cr_assert(zero(int, symlink(outside, host("share/link"))));
+	cr_assert(zero(int, symlink(fs.outside, host("share/link"))));
 }
 
 Test(fs_escape, no_operation_takes_a_path_for_a_name)
@@ -216,7 +226,7 @@ Test(fs_escape, symlinks_lead_nowhere)
 		cr_assert(
 			eq(int, CALL_NAME(FUSE_MKDIR, 1, dir, name), -EEXIST));
 		cr_assert(zero(int, call_text(FUSE_READLINK, id, "", 0)));
-		cr_assert(eq(sz, reply_len, strlen(targets[i])));
+		cr_assert(eq(sz, fs.reply_len, strlen(targets[i])));
 	}
 }
 
@@ -235,7 +245,7 @@ Test(fs_escape, removing_and_renaming_a_symlink_is_about_itself)
 	cr_assert(host_has(host("share/m"), "mine"));
 	cr_assert(zero(int, symlink(host("outside/secret"), host("share/n"))));
 	cr_assert(zero(int, CALL_TEXT(FUSE_UNLINK, 1, "n")));
-	cr_assert(zero(int, symlink(outside, host("share/o"))));
+	cr_assert(zero(int, symlink(fs.outside, host("share/o"))));
 	cr_assert(eq(int, CALL_TEXT(FUSE_RMDIR, 1, "o"), -ENOTDIR));
 }
 
@@ -264,7 +274,7 @@ Test(fs_escape, attributes_of_a_symlink_are_not_those_of_its_target)
 	cr_assert(zero(int, symlink(host("outside/secret"), host("share/l"))));
 	cr_assert(lt(int, CALL(FUSE_SETXATTR, node_of(1, "l"), a), 0));
 	cr_assert(zero(int, CALL(FUSE_LISTXATTR, node_of(1, "l"), in)));
-	cr_assert(zero(sz, reply_len));
+	cr_assert(zero(sz, fs.reply_len));
 	/* Of a dangling one as of any. */
 	cr_assert(zero(int, symlink("nowhere", host("share/m"))));
 	cr_assert(zero(int, CALL(FUSE_ACCESS, node_of(1, "m"), access_in)));
@@ -321,7 +331,7 @@ Test(fs_escape, a_directory_swapped_for_a_symlink_stays_what_it_was)
 	prepare();
 	d = node_of(1, "d");
 	cr_assert(zero(int, rename(host("share/d"), host("share/old"))));
-	cr_assert(zero(int, symlink(outside, host("share/d"))));
+	cr_assert(zero(int, symlink(fs.outside, host("share/d"))));
 	cr_assert(eq(int, lookup(d, "secret"), -ENOENT));
 	cr_assert(zero(int, CALL_NAME(FUSE_CREATE, d, in, "new")));
 	cr_assert(zero(int, access(host("share/old/new"), F_OK)));
@@ -356,10 +366,10 @@ static void *swap(void *arg)
 	struct swapper *s = arg;
 	char a[PATH_MAX], b[PATH_MAX], c[PATH_MAX], d[PATH_MAX];
 
-	(void)snprintf(a, sizeof(a), "%s/f", share);
-	(void)snprintf(b, sizeof(b), "%s/f-link", share);
-	(void)snprintf(c, sizeof(c), "%s/d", share);
-	(void)snprintf(d, sizeof(d), "%s/d-link", share);
+	(void)snprintf(a, sizeof(a), "%s/f", fs.share);
+	(void)snprintf(b, sizeof(b), "%s/f-link", fs.share);
+	(void)snprintf(c, sizeof(c), "%s/d", fs.share);
+	(void)snprintf(d, sizeof(d), "%s/d-link", fs.share);
 	while (!atomic_load(&s->stop)) {
 		(void)renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
 		(void)renameat2(AT_FDCWD, c, AT_FDCWD, d, RENAME_EXCHANGE);
@@ -395,7 +405,7 @@ static void race(void)
 		if (r == 0) {
 			uint64_t made = entry().nodeid;
 
-			memcpy(&fh, reply + sizeof(struct fuse_entry_out),
+			memcpy(&fh, fs.reply + sizeof(struct fuse_entry_out),
 			       sizeof(fh));
 			cr_assert(zero(int, release(fh)));
 			forget(made, 1);
@@ -407,7 +417,8 @@ static void race(void)
 	cr_assert(r == 0 || r == -ELOOP || r == -ENOENT);
 	if (r == 0) {
 		cr_assert(not(is_outside(entry().attr.ino)));
-		memcpy(&fh, reply + sizeof(struct fuse_entry_out), sizeof(fh));
+		memcpy(&fh, fs.reply + sizeof(struct fuse_entry_out),
+		       sizeof(fh));
 		cr_assert(reads(fh, 0, "x"));
 		cr_assert(zero(int, release(fh)));
 	}
@@ -422,7 +433,7 @@ Test(fs_escape, names_swapped_at_every_moment)
 	prepare();
 	cr_assert(zero(int,
 		       symlink(host("outside/secret"), host("share/f-link"))));
-	cr_assert(zero(int, symlink(outside, host("share/d-link"))));
+	cr_assert(zero(int, symlink(fs.outside, host("share/d-link"))));
 	cr_assert(zero(int, pthread_create(&thread, NULL, swap, &s)));
 	while (rounds++ < 2000)
 		race();
@@ -441,14 +452,14 @@ Test(fs_escape, the_parent_of_the_root_is_not_told)
 	struct fuse_read_in rd = { .size = 4096 };
 	struct stat parent;
 
-	cr_assert(zero(int, stat(base, &parent)));
+	cr_assert(zero(int, stat(fs.base, &parent)));
 	cr_assert(zero(int, CALL(FUSE_OPENDIR, 1, in)));
-	memcpy(&rd.fh, reply, sizeof(rd.fh));
+	memcpy(&rd.fh, fs.reply, sizeof(rd.fh));
 	cr_assert(zero(int, CALL(FUSE_READDIR, 1, rd)));
-	for (size_t at = 0; at < reply_len;) {
+	for (size_t at = 0; at < fs.reply_len;) {
 		struct fuse_dirent d;
 
-		memcpy(&d, reply + at, sizeof(d));
+		memcpy(&d, fs.reply + at, sizeof(d));
 		cr_assert(ne(u64, d.ino, parent.st_ino));
 		at += FUSE_DIRENT_ALIGN(sizeof(d) + d.namelen);
 	}
@@ -461,7 +472,8 @@ Test(fs_escape, a_bind_mount_is_a_submount)
 
 	if (geteuid() != 0) {
 		/* An ordinary user mounts in a namespace of its own only. */
-		cr_assert(eq(int, mount(outside, share, NULL, MS_BIND, NULL),
+		cr_assert(eq(int,
+			     mount(fs.outside, fs.share, NULL, MS_BIND, NULL),
 			     -1));
 		return;
 	}

@@ -5,16 +5,26 @@
  * systems. As root and as an ordinary user, who has less to lose.
  */
 #define _GNU_SOURCE
-#include "tests/lib/fs_test.h"
-
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "tests/lib/fs_test.h"
+#include "vmm/base/fd.h"
 
 TestSuite(fs_limits, .init = fs_setup, .fini = fs_teardown, .timeout = 480);
 
@@ -235,7 +245,7 @@ Test(fs_limits, writing_clears_set_id_bits_if_the_guest_says_so)
 
 	fs_again("suid", "");
 	cr_assert(zero(int, fuse_init(~0U)));
-	memcpy(&out, reply, sizeof(out));
+	memcpy(&out, fs.reply, sizeof(out));
 	/* Always, or when it is told to. */
 	cr_assert(eq(u32, out.flags & both,
 		     is_root() ? FUSE_HANDLE_KILLPRIV_V2 : both));
@@ -392,7 +402,7 @@ Test(fs_limits, sync_is_of_what_the_guest_has_changed)
 	uint64_t ids[3], inos[4];
 	struct stat st;
 
-	cr_assert(zero(int, stat(share, &st)));
+	cr_assert(zero(int, stat(fs.share, &st)));
 	inos[3] = st.st_ino;
 	host_write(host("share/other"), "the host's");
 	(void)node_of(1, "other");
@@ -447,12 +457,13 @@ Test(fs_limits, a_sync_is_as_long_as_a_turn)
 		cr_assert(zero(int, create(name, 0644)));
 	seen.slow = true;
 	head = req_add(&r);
-	guest_ring_kick(&f.ring[REQUESTS]);
-	cr_assert(zero(int, loop_turn(&f.loop, 0)));
+	guest_ring_kick(&fs.f.ring[REQUESTS]);
+	cr_assert(zero(int, loop_turn(&fs.f.loop, 0)));
 	cr_assert(eq(uint, seen.fsyncs, 1));
 	/* Stopped and started meanwhile. */
-	front_start_at(&f, REQUESTS, front_stop(&f, REQUESTS));
-	cr_assert(zero(int, reply_take(front_wait_used(&f, REQUESTS, head))));
+	front_start_at(&fs.f, REQUESTS, front_stop(&fs.f, REQUESTS));
+	cr_assert(
+		zero(int, reply_take(front_wait_used(&fs.f, REQUESTS, head))));
 	cr_assert(eq(uint, seen.fsyncs, 11));
 }
 
@@ -467,7 +478,7 @@ Test(fs_limits, forgotten_files_are_synced_when_fds_are_short)
 
 		(void)snprintf(name, sizeof(name), "f%d", i);
 		cr_assert(zero(int, create(name, 0644)), "%s", name);
-		memcpy(&open_out, reply + sizeof(struct fuse_entry_out),
+		memcpy(&open_out, fs.reply + sizeof(struct fuse_entry_out),
 		       sizeof(open_out));
 		forget(entry().nodeid, 1);
 		cr_assert(zero(int, release(open_out.fh)));
@@ -498,8 +509,8 @@ Test(fs_limits, the_kernels_own_file_systems_are_not_shared)
 
 		(void)snprintf(path, sizeof(path), "%s", paths[i]);
 		cr_assert(eq(int,
-			     virtio_fs_ops.create(&f.loop, args, virtio_no_fds,
-						  &other),
+			     virtio_fs_ops.create(&fs.f.loop, args,
+						  virtio_no_fds, &other),
 			     -EINVAL));
 	}
 	/* An ordinary user cannot mount one in it either. */
@@ -550,7 +561,7 @@ Test(fs_limits, files_of_two_file_systems_have_two_numbers)
 	cr_assert(eq(u64, a.st_ino, b.st_ino));
 	/* The same by all ways. */
 	cr_assert(zero(int, CALL(FUSE_GETATTR, node_of(1, "a"), in)));
-	cr_assert(eq(u64, ((struct fuse_attr_out *)reply)->attr.ino, ino));
+	cr_assert(eq(u64, ((struct fuse_attr_out *)fs.reply)->attr.ino, ino));
 	cr_assert(reads(handle_of(node_of(1, "b"), O_RDONLY), 0, "b"));
 	cr_assert(zero(int, umount2(host("share/a"), MNT_DETACH)));
 	cr_assert(zero(int, umount2(host("share/b"), MNT_DETACH)));

@@ -5,12 +5,21 @@
  * an offset is a count of the entries there are.
  */
 #define _GNU_SOURCE
-#include "tests/lib/fs_test.h"
-
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <dirent.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/lib/fs_test.h"
+#include "vmm/base/fd.h"
 
 TestSuite(fs_list, .init = fs_setup, .fini = fs_teardown, .timeout = 480);
 
@@ -24,7 +33,7 @@ static uint64_t opendir_(uint64_t node)
 	struct fuse_open_out out;
 
 	cr_assert(zero(int, CALL(FUSE_OPENDIR, node, in)));
-	memcpy(&out, reply, sizeof(out));
+	memcpy(&out, fs.reply, sizeof(out));
 	return out.fh;
 }
 
@@ -51,17 +60,18 @@ struct seen {
 /* Takes at most @max names out of the reply. */
 static void see(struct seen *s, bool plus, unsigned int max)
 {
-	for (size_t at = 0; at < reply_len && max > 0;) {
+	for (size_t at = 0; at < fs.reply_len && max > 0;) {
 		size_t head = plus ? sizeof(struct fuse_entry_out) : 0;
 		struct fuse_dirent d;
 
-		memcpy(&d, reply + at + head, sizeof(d));
+		memcpy(&d, fs.reply + at + head, sizeof(d));
 		s->off = d.off;
-		if (reply[at + head + sizeof(d)] != '.') {
+		if (fs.reply[at + head + sizeof(d)] != '.') {
 			cr_assert(lt(uint, s->nr, MAX_FILES));
 			(void)snprintf(s->names[s->nr++], sizeof(s->names[0]),
 				       "%.*s", (int)d.namelen,
-				       (char *)reply + at + head + sizeof(d));
+				       (char *)fs.reply + at + head +
+					       sizeof(d));
 			max--;
 		}
 		at += FUSE_DIRENT_ALIGN(head + sizeof(d) + d.namelen);
@@ -105,7 +115,7 @@ static void remove_all(uint32_t op, uint32_t size, unsigned int max)
 	for (;;) {
 		s.nr = 0;
 		cr_assert(zero(int, readdir_(op, dir, fh, s.off, size)));
-		if (!reply_len)
+		if (!fs.reply_len)
 			break;
 		see(&s, op == FUSE_READDIRPLUS, max);
 		for (unsigned int i = 0; i < s.nr; i++)
@@ -266,11 +276,11 @@ Test(fs_list, nothing_is_left_of_a_tmpfs)
 	}
 	cr_assert(zero(int, unshare(CLONE_NEWNS)));
 	cr_assert(zero(int, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)));
-	cr_assert(zero(int, mount("torpor", share, "tmpfs", 0, "size=16m")));
+	cr_assert(zero(int, mount("torpor", fs.share, "tmpfs", 0, "size=16m")));
 	fs_again("", "");
 	cr_assert(zero(int, fuse_init(~0U)));
 	remove_in_all_ways();
-	cr_assert(zero(int, umount2(share, MNT_DETACH)));
+	cr_assert(zero(int, umount2(fs.share, MNT_DETACH)));
 }
 
 static void expect_next(uint64_t dir, uint64_t fh, uint64_t off,
@@ -304,14 +314,16 @@ Test(fs_list, a_driver_goes_back_and_begins_again)
 	cr_assert(zero(int, unlink(host("share/d/%s", s.names[5]))));
 	expect_next(dir, fh, mark, s.names[0]);
 	/* Far beyond, and back to where another batch was. */
-	while (readdir_(FUSE_READDIR, dir, fh, s.off, 4096) == 0 && reply_len)
+	while (readdir_(FUSE_READDIR, dir, fh, s.off, 4096) == 0 &&
+	       fs.reply_len)
 		see(&s, false, 1);
 	expect_next(dir, fh, mark, s.names[0]);
 	/* What came since is seen from the beginning. */
 	host_write(host("share/d/new"), "");
 	s.nr = 0;
 	s.off = 0;
-	while (readdir_(FUSE_READDIR, dir, fh, s.off, 4096) == 0 && reply_len)
+	while (readdir_(FUSE_READDIR, dir, fh, s.off, 4096) == 0 &&
+	       fs.reply_len)
 		see(&s, false, MAX_FILES);
 	cr_assert(eq(uint, s.nr, 300));
 }
@@ -326,7 +338,7 @@ Test(fs_list, open_directories_are_bounded_as_files_are)
 	fs_again("max_fds=100", "");
 	cr_assert(zero(int, fuse_init(0)));
 	while (CALL(FUSE_OPENDIR, 1, in) == 0) {
-		memcpy(&fh, reply, sizeof(fh));
+		memcpy(&fh, fs.reply, sizeof(fh));
 		n++;
 	}
 	cr_assert(eq(uint, n, 99 / 5));
