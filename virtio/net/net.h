@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of the network device, shared by its parts: device.c (role, rings,
- * life), rx.c, tx.c, ctrl.c and wake.c. Loop thread only. Spec:
- * virtio 1.x, 5.1.
+ * The inside of the network device, shared by its parts. Loop thread only. One
+ * calls those below it:
+ *
+ *	device.c	role, rings, life, what is polled
+ *	rx.c tx.c ctrl.c
+ *			the three queues
+ *	wake.c		watches the tap for a guest that sleeps
+ *	kept.c		what was read meanwhile
+ *	judge.c		which packets it takes, which wake it
+ *	filter.c	which are to it
+ *	link.c tap.c	the tap
+ *
+ * Spec: virtio 1.x, 5.1.
  */
 #ifndef TORPOR_VIRTIO_NET_NET_H
 #define TORPOR_VIRTIO_NET_NET_H
@@ -108,47 +118,80 @@ struct net_params {
 int net_create(struct loop *loop, const struct net_params *cfg,
 	       struct virtio_net **ret) must_check;
 
+/* --- link.c --- */
+
 /* Applies VIRTIO_NET_F_GUEST_* bits to the tap. Return: 0 or -errno. */
 int net_set_offloads(struct virtio_net *net, uint64_t bits) must_check;
-/* Polls the tap if and only if someone waits for packets. */
-void net_watch(struct virtio_net *net);
 /* The tap will never give or take a packet again: the link is down. */
 void net_gone(struct virtio_net *net);
+/* A read from the tap has failed: -EAGAIN is nothing, others end it. */
+void net_read_failed(struct virtio_net *net, int code);
 
-/* rx.c: reads and delivers what there is, within limits. */
+/* --- judge.c --- */
+
+enum net_verdict {
+	NET_DROP,
+	NET_KEEP,
+	NET_WAKE,
+};
+
+/* Whether a guest with these VIRTIO_NET_F_GUEST_* bits takes such a packet. */
+bool net_allowed(uint64_t offloads, const struct virtio_net_hdr_v1 *hdr);
+/* @packet: header and frame in one piece. */
+enum net_verdict net_judge(const struct virtio_net *net, const uint8_t *packet,
+			   uint64_t len);
+/* The guest is to wake; once an arming. @frame: that woke it, or NULL. */
+void net_wake_guest(struct virtio_net *net, const uint8_t *frame);
+/* Armed, not woken, a packet goes to the guest. @frame: its first ETH_HLEN. */
+void net_wake_seen(struct virtio_net *net, const struct virtio_net_hdr_v1 *hdr,
+		   const uint8_t *frame);
+
+/* --- kept.c --- */
+
+int net_kept_init(struct virtio_net *net) must_check;
+void net_kept_finish(struct virtio_net *net);
+/* Where the next packet may be read to, NET_BOUNCE_BYTES. */
+uint8_t *net_kept_room(struct virtio_net *net);
+/* Within the limits of what is kept. */
+bool net_kept_has_place(const struct virtio_net *net, uint32_t len);
+/* The @len bytes in net_kept_room() are a packet to be kept. */
+void net_keep(struct virtio_net *net, uint32_t len);
+/* The first packet kept becomes rx.held. Return: false if there is none. */
+bool net_kept_take(struct virtio_net *net);
+/* Whether what is here wakes a guest that goes to sleep. */
+bool net_kept_wakes(struct virtio_net *net);
+/* If none is kept: frees the memory. */
+void net_kept_trim(struct virtio_net *net);
+
+/* --- rx.c --- */
+
+/* Reads and delivers what there is, within limits. */
 void net_rx_run(struct virtio_net *net);
 /* Gives unused buffers back. A held packet stays. */
 void net_rx_stop(struct virtio_net *net);
 /* Frees memory that only traffic needs; not of a held packet. */
 void net_rx_trim(struct virtio_net *net);
-/* Whether a guest with these VIRTIO_NET_F_GUEST_* bits takes such a packet. */
-bool net_rx_allowed(uint64_t offloads, const struct virtio_net_hdr_v1 *hdr);
-/* A read from the tap has failed: -EAGAIN is nothing, others end it. */
-void net_rx_failed(struct virtio_net *net, int code);
 
-/* tx.c */
+/* --- tx.c --- */
+
 void net_tx_run(struct virtio_net *net);
 
-/* ctrl.c */
+/* --- ctrl.c --- */
+
 void net_ctrl_run(struct virtio_net *net);
 /* ops->config_published */
 void net_ctrl_published(struct virtio_dev *dev);
 
-/* wake.c. Return: 0 or -ENOMEM. */
-int net_wake_init(struct virtio_net *net, bool unicast) must_check;
+/* --- wake.c --- */
+
 void net_wake_finish(struct virtio_net *net);
-/* ops->wake_arm */
-void net_wake_arm(struct virtio_dev *dev, bool armed);
+/* Shall wake the guest from now on, or not; does so for what is kept. */
+void net_wake_arm(struct virtio_net *net, bool armed);
 /* Begins or ends watching. Return: whether it wants the tap polled. */
 bool net_wake_update(struct virtio_net *net);
-/* The tap is readable, and watched. */
+/* The tap is readable, and watched. May leave wake.paused set. */
 void net_wake_look(struct virtio_net *net);
-/* Armed, not woken, a packet goes to the guest. @frame: its first ETH_HLEN. */
-void net_wake_seen(struct virtio_net *net, const struct virtio_net_hdr_v1 *hdr,
-		   const uint8_t *frame);
 /* net->filter is another now. */
 void net_wake_filter_changed(struct virtio_net *net);
-/* The first packet kept becomes rx.held. Return: false if there is none. */
-bool net_wake_take(struct virtio_net *net);
 
 #endif

@@ -115,32 +115,6 @@ static void forget_buffers(struct net_rx *rx, unsigned int n)
 		rx->nr_iov * sizeof(rx->iov[0]));
 }
 
-bool net_rx_allowed(uint64_t on, const struct virtio_net_hdr_v1 *hdr)
-{
-	unsigned int bit;
-
-	if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	    !(on >> VIRTIO_NET_F_GUEST_CSUM & 1))
-		return false;
-	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE)
-		return true;
-	switch (hdr->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		bit = VIRTIO_NET_F_GUEST_TSO4;
-		break;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		bit = VIRTIO_NET_F_GUEST_TSO6;
-		break;
-	default:
-		return false;
-	}
-	if ((hdr->gso_type & VIRTIO_NET_HDR_GSO_ECN) &&
-	    !(on >> VIRTIO_NET_F_GUEST_ECN & 1))
-		return false;
-	return (on >> bit & 1) && hdr->gso_size &&
-	       (hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
-}
-
 /* Leaves in the header what was agreed on and no stray bytes. */
 static void header_clean(const struct virtio_net *net,
 			 struct virtio_net_hdr_v1 *hdr)
@@ -225,7 +199,7 @@ static bool deliver_one_held(struct virtio_net *net)
 	int r = 0;
 
 	memcpy(&hdr, rx->bounce, sizeof(hdr));
-	if (!net_rx_allowed(net->guest_offloads, &hdr)) {
+	if (!net_allowed(net->guest_offloads, &hdr)) {
 		drop(net, "the guest no longer takes its kind");
 		rx->held = 0;
 		return true;
@@ -252,7 +226,7 @@ static bool deliver_one_held(struct virtio_net *net)
 /* In order: one that lacked buffers, and those kept while the guest slept. */
 static bool deliver_held(struct virtio_net *net)
 {
-	while (net->rx.held || net_wake_take(net)) {
+	while (net->rx.held || net_kept_take(net)) {
 		if (!deliver_one_held(net))
 			return false;
 	}
@@ -305,17 +279,6 @@ static ssize_t read_packet(struct virtio_net *net,
 	return got;
 }
 
-void net_rx_failed(struct virtio_net *net, int code)
-{
-	if (code == -EAGAIN)
-		return;
-	/* The interface was deleted: nothing will ever come. */
-	if (!net->gone)
-		log_warn("read from the tap: %s; network stops",
-			 strerror(-code));
-	net_gone(net);
-}
-
 /* The frame begins in the buffers, behind the header, @room bytes of them. */
 static void look_whether_it_wakes(struct virtio_net *net,
 				  const struct virtio_net_hdr_v1 *hdr,
@@ -351,7 +314,7 @@ static int receive(struct virtio_net *net)
 	nr_iov = mergeable(net) ? rx->nr_iov : rx->iovs[0];
 	got = read_packet(net, &hdr, nr_iov);
 	if (got <= 0) {
-		net_rx_failed(net, got < 0 ? (int)got : -EPIPE);
+		net_read_failed(net, got < 0 ? (int)got : -EPIPE);
 		return 0;
 	}
 	total = (uint64_t)got;
@@ -361,7 +324,7 @@ static int receive(struct virtio_net *net)
 		drop(net, "not a frame");
 		return 1;
 	}
-	if (!net_rx_allowed(net->guest_offloads, &hdr)) {
+	if (!net_allowed(net->guest_offloads, &hdr)) {
 		drop(net, "the guest does not take its kind");
 		return 1;
 	}
