@@ -6,22 +6,24 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <unistd.h>
 
-#include "tests/lib/mmio_test.h"
+#include "tests/lib/mmio_rig.h"
 
 static struct virtio_mmio_foreign theirs;
 
 static void setup_foreign_ready(void)
 {
-	foreign = &theirs;
-	setup_ready();
+	mr.foreign = &theirs;
+	mr_setup_ready();
 }
 
-TestSuite(mmio_blocking, .init = setup_ready, .fini = teardown, .timeout = 80);
-TestSuite(mmio_blocking_suspend, .init = setup_suspend, .fini = teardown,
+TestSuite(mmio_blocking, .init = mr_setup_ready, .fini = mr_teardown,
 	  .timeout = 80);
-TestSuite(mmio_blocking_foreign, .init = setup_foreign_ready, .fini = teardown,
+TestSuite(mmio_blocking_suspend, .init = mr_setup_suspend, .fini = mr_teardown,
 	  .timeout = 80);
+TestSuite(mmio_blocking_foreign, .init = setup_foreign_ready,
+	  .fini = mr_teardown, .timeout = 80);
 
 static void make_blocking(int fd)
 {
@@ -41,89 +43,89 @@ static void fill(int fd)
 static void make_all_blocking(void)
 {
 	for (unsigned int i = 0; i < NR_QUEUES; i++) {
-		make_blocking(dev.fe.rings[i].kick_fd);
-		make_blocking(dev.fe.rings[i].call_fd);
-		make_blocking(dev.fe.rings[i].err_fd);
+		make_blocking(mr.dev.fe.rings[i].kick_fd);
+		make_blocking(mr.dev.fe.rings[i].call_fd);
+		make_blocking(mr.dev.fe.rings[i].err_fd);
 	}
 }
 
 Test(mmio_blocking, a_reset_does_not_wait_for_kicks)
 {
-	go_live();
+	mr_go_live();
 	make_all_blocking();
-	put_status(0);
-	cr_assert(eq(u32, status(), 0));
+	mr_put_status(0);
+	cr_assert(eq(u32, mr_status(), 0));
 }
 
 Test(mmio_blocking, rings_start_with_kicks_full)
 {
 	for (unsigned int i = 0; i < NR_QUEUES; i++)
-		fill(dev.fe.rings[i].kick_fd);
-	go_live();
-	put_status(0);
-	go_live();
+		fill(mr.dev.fe.rings[i].kick_fd);
+	mr_go_live();
+	mr_put_status(0);
+	mr_go_live();
 }
 
 Test(mmio_blocking, an_interrupt_of_the_vmm_does_not_wait_for_the_device)
 {
-	uint32_t gen = get(0x0fc);
+	uint32_t gen = mr_get(0x0fc);
 
-	go_live();
-	fill(dev.fe.rings[0].call_fd);
-	fb.config[0] = 1;
-	virtio_mmio_config_changed(&dev);
-	while (get(0x0fc) == gen)
-		turn();
-	cr_assert(eq(u32, get(0x060), VIRTIO_MMIO_INT_CONFIG));
-	cr_assert(irq_raised());
+	mr_go_live();
+	fill(mr.dev.fe.rings[0].call_fd);
+	mr.fb.config[0] = 1;
+	virtio_mmio_config_changed(&mr.dev);
+	while (mr_get(0x0fc) == gen)
+		mr_turn();
+	cr_assert(eq(u32, mr_get(0x060), VIRTIO_MMIO_INT_CONFIG));
+	cr_assert(mr_irq_raised());
 }
 
 Test(mmio_blocking, an_error_that_another_has_read_is_not_waited_for)
 {
-	const struct loop_source *src = &dev.err_src;
+	const struct loop_source *src = &mr.dev.err_src;
 
-	go_live();
+	mr_go_live();
 	make_all_blocking();
-	dev.err_src.fn(&dev.err_src, EPOLLIN);
-	cr_assert(eq(u32, status(), LIVE | NEEDS_RESET));
+	mr.dev.err_src.fn(&mr.dev.err_src, EPOLLIN);
+	cr_assert(eq(u32, mr_status(), LIVE | NEEDS_RESET));
 	cr_assert(ge(int, src->fd, 0));
 }
 
 Test(mmio_blocking_suspend, neither_way_waits_for_kicks)
 {
-	negotiate(VERSION_1 | VIRTIO_MMIO_SUSPEND_V14);
-	cr_assert(eq(u32, make_ready(0), 1));
-	put_status(LIVE);
+	mr_negotiate(VERSION_1 | VIRTIO_MMIO_SUSPEND_V14);
+	cr_assert(eq(u32, mr_make_ready(0), 1));
+	mr_put_status(LIVE);
 	make_all_blocking();
-	put_status(LIVE | 0x10);
-	cr_assert(ne(u32, status() & 0x10, 0));
-	put_status(LIVE);
-	until_idle();
-	cr_assert(eq(u32, status(), LIVE));
+	mr_put_status(LIVE | 0x10);
+	cr_assert(ne(u32, mr_status() & 0x10, 0));
+	mr_put_status(LIVE);
+	mr_until_idle();
+	cr_assert(eq(u32, mr_status(), LIVE));
 }
 
 Test(mmio_blocking_foreign, a_call_that_another_has_read_is_not_waited_for)
 {
-	go_live();
+	mr_go_live();
 	make_all_blocking();
-	dev.call_src.fn(&dev.call_src, EPOLLIN);
-	cr_assert(eq(int, quiesce(), 0));
-	cr_assert(eq(int, restart(), 0));
-	put_status(0);
-	cr_assert(eq(u32, status(), 0));
+	mr.dev.call_src.fn(&mr.dev.call_src, EPOLLIN);
+	cr_assert(eq(int, mr_quiesce(), 0));
+	cr_assert(eq(int, mr_restart(), 0));
+	mr_put_status(0);
+	cr_assert(eq(u32, mr_status(), 0));
 }
 
 Test(mmio_blocking_foreign, rings_start_with_kicks_full)
 {
 	for (int round = 0; round < 2; round++) {
 		for (unsigned int i = 0; i < NR_QUEUES; i++)
-			fill(dev.fe.rings[i].kick_fd);
-		go_live();
+			fill(mr.dev.fe.rings[i].kick_fd);
+		mr_go_live();
 		/* By the text of vhost-user a ring starts as it is kicked. */
 		for (unsigned int i = 0; i < NR_QUEUES; i++)
 			cr_assert(eq(u64,
-				     fd_event_drain(dev.fe.rings[i].kick_fd),
+				     fd_event_drain(mr.dev.fe.rings[i].kick_fd),
 				     1));
-		put_status(0);
+		mr_put_status(0);
 	}
 }
