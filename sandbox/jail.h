@@ -64,7 +64,8 @@ void jail_dialler(void);
  * 1. jail_vmm_rights(), on its only thread. The threads that it makes inherit
  *    what that takes away: capabilities, new privileges, dumps, and all files
  *    but @paths.
- * 2. jail_vcpu() on each vCPU thread, by a program made before.
+ * 2. jail_thread() on each vCPU thread and on the worker, by a program made
+ *    before.
  * 3. jail_vmm() on the main thread.
  */
 
@@ -85,13 +86,16 @@ struct jail_program {
 };
 
 /*
- * That of vCPU threads; @vfio: which drive PCI devices of the host. Return: 0
- * (jail_program_free()) or -errno.
+ * That of vCPU threads (@vfio: they drive PCI devices of the host); of the
+ * thread that opens images; of one that copies between two descriptors, which
+ * is older than all of these steps. Return: 0 (jail_program_free()) or -errno.
  */
 int jail_vcpu_prepare(struct jail_program *prog, bool vfio) must_check;
+int jail_files_prepare(struct jail_program *prog) must_check;
+int jail_relay_prepare(struct jail_program *prog) must_check;
 void jail_program_free(struct jail_program *prog);
-/* Step 2. Return: 0 or -errno. */
-int jail_vcpu(const struct jail_program *prog) must_check;
+/* Step 2, of the calling thread. Return: 0 or -errno. */
+int jail_thread(const struct jail_program *prog) must_check;
 
 /*
  * Step 3, of the calling thread.

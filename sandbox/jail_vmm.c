@@ -36,19 +36,16 @@ int jail_vmm_rights(const struct landlock_path *paths, unsigned int nr,
 	return 0;
 }
 
-static int filter_make(const struct policy_table *table,
-		       const struct policy_table *more, scmp_filter_ctx *ret)
+static int filter_make(const struct policy_table *const tables[],
+		       scmp_filter_ctx *ret)
 {
 	scmp_filter_ctx ctx = NULL;
 	int r = policy_begin(SCMP_ACT_ERRNO(EPERM), &ctx);
 
 	if (r < 0)
 		return r;
-	r = policy_add(ctx, &policy_vmm_every, false);
-	if (r == 0)
-		r = policy_add(ctx, table, false);
-	if (r == 0 && more)
-		r = policy_add(ctx, more, false);
+	for (; r == 0 && *tables; tables++)
+		r = policy_add(ctx, *tables, false);
 	if (r == 0)
 		r = policy_add(ctx, &policy_vmm_never, false);
 	if (r == 0)
@@ -70,9 +67,12 @@ static void filter_release(scmp_filter_ctx ctx)
 
 int jail_vmm(bool connects)
 {
+	const struct policy_table *const tables[] = {
+		&policy_vmm_every, &policy_vmm,
+		connects ? &policy_vmm_connects : NULL, NULL
+	};
 	scmp_filter_ctx ctx = NULL;
-	int r = filter_make(&policy_vmm, connects ? &policy_vmm_connects : NULL,
-			    &ctx);
+	int r = filter_make(tables, &ctx);
 
 	if (r < 0)
 		return r;
@@ -81,7 +81,8 @@ int jail_vmm(bool connects)
 	return r;
 }
 
-int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
+static int program_make(const struct policy_table *const tables[],
+			struct jail_program *prog)
 {
 	_cleanup_fd_ int fd = memfd_create("filter", MFD_CLOEXEC);
 	scmp_filter_ctx ctx = NULL;
@@ -91,7 +92,7 @@ int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
 	*prog = (struct jail_program){ .insns = NULL };
 	if (fd < 0)
 		return -errno;
-	r = filter_make(&policy_vcpu, vfio ? &policy_vcpu_vfio : NULL, &ctx);
+	r = filter_make(tables, &ctx);
 	if (r == 0)
 		r = seccomp_export_bpf(ctx, fd);
 	filter_release(ctx);
@@ -109,11 +110,40 @@ int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
 	return 0;
 }
 
-int jail_vcpu(const struct jail_program *prog)
+int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
+{
+	const struct policy_table *const tables[] = {
+		&policy_vmm_every, &policy_vcpu,
+		vfio ? &policy_vcpu_vfio : NULL, NULL
+	};
+
+	return program_make(tables, prog);
+}
+
+int jail_files_prepare(struct jail_program *prog)
+{
+	static const struct policy_table *const tables[] = { &policy_vmm_every,
+							     &policy_vmm_files,
+							     NULL };
+
+	return program_make(tables, prog);
+}
+
+int jail_relay_prepare(struct jail_program *prog)
+{
+	static const struct policy_table *const tables[] = { &policy_vmm_relay,
+							     NULL };
+
+	return program_make(tables, prog);
+}
+
+int jail_thread(const struct jail_program *prog)
 {
 	const struct sock_fprog fprog = { .len = prog->nr,
 					  .filter = prog->insns };
 
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 		       SECCOMP_FILTER_FLAG_LOG, &fprog) < 0
 		       ? -errno

@@ -88,6 +88,8 @@ extern const struct policy_table policy_dialler;      /* see jail_dialler() */
 extern const struct policy_table policy_vmm;	      /* its main thread */
 extern const struct policy_table policy_vcpu;	      /* its vCPU threads */
 extern const struct policy_table policy_vcpu_vfio;    /* with --vfio */
+extern const struct policy_table policy_vmm_files;    /* its worker */
+extern const struct policy_table policy_vmm_relay;    /* consoles' copiers */
 extern const struct policy_table policy_vmm_never;    /* beside both */
 extern const struct policy_table policy_vmm_connects; /* with --vsock */
 extern const struct policy_table policy_spawner;

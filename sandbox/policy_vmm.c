@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the VMM may ask of the kernel once the guest runs: what every thread
- * may, and beside that a table for the main thread and a short one for vCPU
- * threads. seccomp is no boundary between threads of one address space; but who
- * has taken over the one that a guest's exits lead to has to get from there to
- * the other first.
+ * may, and beside that a table for the main thread and short ones for vCPU
+ * threads and for the thread that opens files. seccomp is no boundary between
+ * threads of one address space; but who has taken over the one that a guest's
+ * exits lead to has to get from there to the other first.
  *
  * A call outside the list fails with EPERM and is written to the kernel's
  * audit log: a library call nobody foresaw on a rare path becomes an error
@@ -32,7 +32,7 @@
 
 #include "sandbox/policy.h"
 
-/* All that opening an image anew takes: no O_CREAT, O_TRUNC, O_PATH. */
+/* All that opening an image again takes: no O_CREAT, O_TRUNC, O_PATH. */
 #define OPEN_FLAGS (O_ACCMODE | O_CLOEXEC | O_DIRECT | O_LARGEFILE | O_NONBLOCK)
 
 /* Where an exit leads, and the way out of a thread: main and vCPU threads. */
@@ -125,13 +125,8 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW(sendmsg),
 	POLICY_ALLOW_MASK(recvfrom, 4, ~0ULL, 0),
 	POLICY_ALLOW(close),
-	/* A device process in place of a dead one: its channels, its image,
-	 * anew, and locked; the token of one that is read only. */
+	/* A device process in place of a dead one: its channels. */
 	POLICY_ALLOW_EQ(socketpair, 0, AF_UNIX),
-	POLICY_ALLOW_MASK(openat, 2, 0xffffffffULL & ~(uint64_t)OPEN_FLAGS, 0),
-	POLICY_ALLOW(flock),
-	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_SETLK),
-	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_GETLK),
 	/* A foreign back end's doorbell, anew where it spoils the old one. */
 	POLICY_ALLOW(eventfd2),
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_IOEVENTFD),
@@ -144,6 +139,37 @@ static const struct policy_rule vmm[] = {
 	/* A hung device is ended, the spawner is waited for and reaped. */
 	POLICY_ALLOW_EQ(pidfd_send_signal, 1, SIGKILL),
 	POLICY_ALLOW_EQ(waitid, 0, P_PIDFD),
+};
+
+/* The thread that waits for file systems: vmm/machine/worker.h. */
+static const struct policy_rule files[] = {
+	/* A disk image again, locked, and the token of one that is read only.
+	 */
+	POLICY_ALLOW_MASK(openat, 2, 0xffffffffULL & ~(uint64_t)OPEN_FLAGS, 0),
+	POLICY_ALLOW(flock),
+	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_SETLK),
+	POLICY_ALLOW_EQ(fcntl, 1, F_OFD_GETLK),
+	POLICY_ALLOW(close),
+};
+
+/* One that copies a console: vmm/vm/char_fd.c. Not one of `every` as well. */
+static const struct policy_rule relay[] = {
+	POLICY_ALLOW(read),
+	POLICY_ALLOW(write),
+	POLICY_ALLOW(poll),
+	POLICY_ALLOW(ppoll),
+	POLICY_ALLOW(close),
+	/* The end of the thread, and of the process. */
+	POLICY_ALLOW(futex),
+	POLICY_ALLOW(madvise),
+	POLICY_ALLOW(rt_sigprocmask),
+	POLICY_ALLOW(restart_syscall),
+	POLICY_ALLOW(munmap),
+	POLICY_ALLOW(exit),
+	POLICY_ALLOW(exit_group),
+#ifdef __SANITIZE_ADDRESS__
+	POLICY_ALLOW(sigaltstack),
+#endif
 };
 
 /* Another program, another process's memory, the host. */
@@ -212,4 +238,6 @@ const struct policy_table policy_vcpu_vfio = { vfio, ARRAY_SIZE(vfio) };
 const struct policy_table policy_vmm_every = { every, ARRAY_SIZE(every) };
 const struct policy_table policy_vmm = { vmm, ARRAY_SIZE(vmm) };
 const struct policy_table policy_vcpu = { vcpu, ARRAY_SIZE(vcpu) };
+const struct policy_table policy_vmm_files = { files, ARRAY_SIZE(files) };
+const struct policy_table policy_vmm_relay = { relay, ARRAY_SIZE(relay) };
 const struct policy_table policy_vmm_never = { never, ARRAY_SIZE(never) };

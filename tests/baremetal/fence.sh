@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A disk process is killed with a read and a write in flight on a file system
-# that answers after seconds (tests/baremetal/slowfs.c). The kernel goes on with both. The
-# guest's reset must not be acknowledged before they are over: afterwards no
-# guest memory and no block of the image changes.
+# that answers after seconds (tests/baremetal/slowfs.c). The kernel goes on with
+# both. The guest's reset must not be acknowledged before they are over: afterwards
+# no guest memory and no block of the image changes.
 . "$(dirname "$0")/lib.sh"
 
 DELAY_MS=3000
@@ -19,7 +19,7 @@ fs_start() {
 }
 
 fs_stop() {
-	umount "$dir/mnt"
+	within 10 umount "$dir/mnt" 2>/dev/null
 	within 10 gone $fs_pid && wait $fs_pid
 }
 
@@ -73,6 +73,53 @@ fence_test() { # ENGINE
 	expect_eq "the image is let go" $? 0
 }
 
+answers() {
+	timeout $SLOW "$torpor" state "$sock" >/dev/null
+}
+
+# For a new process the image is opened again, which may take a file system (NFS)
+# for ever. The main loop answers meanwhile, and the guest goes on after that.
+hang_test() { # HOW_IT_ENDS
+	local n
+	who=", an open that hangs, $1"
+	run_dir_make
+	fs_start || {
+		not_ok "slow file system" "$(cat "$dir/fs.log")"
+		return
+	}
+	vm_start --no-rng --params "watch=$((DELAY_MS / 1000 + 4))" \
+		--block "$dir/mnt/image,o_direct=true" "$payloads/fence.elf"
+	vm_line SUBMITTED 30
+	kill -USR1 $fs_pid
+	kill -9 "$(state_of pid blk0)"
+	expect "the image is being opened" "$(cat "$dir/fs.log")" \
+		within 30 grep -q '^OPEN hangs' "$dir/fs.log"
+	for n in 1 2 3 4 5; do
+		expect "the control socket answers within a second ($n)" "" \
+			answers
+	done
+	if [ "$1" = SIGTERM ]; then
+		kill -TERM "$vm_pid"
+		# FUSE lets go of a thread only when it has answered.
+		expect "SIGTERM ends all but that thread" "" \
+			within 30 grep -q '^State:.Z' "/proc/$vm_pid/status"
+		kill -USR2 $fs_pid
+		vm_end 30
+		expect_eq "the VM ends" "$code" 0
+	else
+		kill -USR2 $fs_pid
+		vm_line "RESET *" 60 || not_ok "reset" "not acknowledged"
+		vm_line "DONE *" 60
+		expect_eq "the guest goes on" "$line" "DONE passed=3 failed=0"
+		vm_end 30
+		expect_eq "the VM ends as its guest wants" "$code" 0
+	fi
+	expect_eq "the main loop has not stood still" \
+		"$(grep -c 'stood still' "$dir/run/err")" 0
+	fs_stop
+	expect_eq "the image is let go" $? 0
+}
+
 if ! { exec 6<>/dev/fuse; } 2>/dev/null; then
 	skip "fence" "no /dev/fuse"
 	tests_end
@@ -80,4 +127,6 @@ fi
 exec 6>&-
 fence_test uring
 fence_test threads
+hang_test "then ends"
+hang_test SIGTERM
 tests_end

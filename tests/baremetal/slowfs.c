@@ -7,14 +7,16 @@
  *	slowfs BACKING-FILE MOUNTPOINT DELAY-MS
  *
  * Prints a line for each step: "mounted", "READ begun", "READ done", "WRITE
- * begun", "WRITE done". Ends when it is unmounted. One thread: requests are
- * parsed as linux/fuse.h has them, what is delayed waits in a list.
+ * begun", "WRITE done". After SIGUSR1 an open of the image hangs, "OPEN hangs",
+ * until SIGUSR2. Ends when it is unmounted. One thread: requests are parsed as
+ * linux/fuse.h has them, what is delayed waits in a list.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,6 +42,9 @@ struct delayed {
 static int fuse_fd, image_fd;
 static int64_t delay_ms;
 static struct delayed list[MAX_DELAYED];
+static volatile sig_atomic_t opens_hang;
+static uint64_t hanging[MAX_DELAYED];
+static unsigned int nr_hanging;
 
 static int64_t now_ms(void)
 {
@@ -119,11 +124,27 @@ static void do_getattr(const struct fuse_in_header *in)
 	reply(in->unique, 0, &out, sizeof(out));
 }
 
-static void do_open(const struct fuse_in_header *in)
+static void on_signal(int signal)
+{
+	opens_hang = signal == SIGUSR1;
+}
+
+static void opened(uint64_t unique)
 {
 	struct fuse_open_out out = { .fh = 1 };
 
-	reply(in->unique, 0, &out, sizeof(out));
+	reply(unique, 0, &out, sizeof(out));
+}
+
+static void do_open(const struct fuse_in_header *in)
+{
+	if (!opens_hang || in->nodeid != IMAGE_NODE ||
+	    nr_hanging == MAX_DELAYED) {
+		opened(in->unique);
+		return;
+	}
+	hanging[nr_hanging++] = in->unique;
+	printf("OPEN hangs\n");
 }
 
 /* Return: false if there is no more room. */
@@ -240,6 +261,8 @@ static int serve(void)
 
 		if (poll(&p, 1, finish_due()) < 0 && errno != EINTR)
 			return 1;
+		while (!opens_hang && nr_hanging > 0)
+			opened(hanging[--nr_hanging]);
 		if (!p.revents)
 			continue;
 		n = read(fuse_fd, buf, sizeof(buf));
@@ -265,6 +288,8 @@ int main(int argc, char **argv)
 	}
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	delay_ms = atoi(argv[3]);
+	(void)signal(SIGUSR1, on_signal);
+	(void)signal(SIGUSR2, on_signal);
 	image_fd = open(argv[1], O_RDWR | O_CLOEXEC);
 	fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (image_fd < 0 || fuse_fd < 0) {

@@ -142,6 +142,8 @@ static void tables_init(struct tables *t)
 	table_add(t, "vmm", &policy_vmm);
 	table_add(t, "vcpu", &policy_vcpu);
 	table_add(t, "vcpu-vfio", &policy_vcpu_vfio);
+	table_add(t, "files", &policy_vmm_files);
+	table_add(t, "relay", &policy_vmm_relay);
 	table_add(t, "vmm-connects", &policy_vmm_connects);
 	table_add(t, "spawner", &policy_spawner);
 }
@@ -167,7 +169,7 @@ struct task {
 	pid_t id;
 	pid_t process;
 	enum kind kind;
-	char role[16]; /* of a DEVICE */
+	char role[16]; /* of a DEVICE; the table of a thread of the VMM */
 	bool jailed;
 	bool closing; /* in the call that loads a filter */
 	bool for_all; /* for all threads of the process */
@@ -284,14 +286,14 @@ static void on_entry(struct world *w, struct task *task,
 			args[0] == SECCOMP_SET_MODE_FILTER && args[2] != 0;
 	task->for_all = args[1] & SECCOMP_FILTER_FLAG_TSYNC;
 	if (task->kind == VMM && task->jailed) {
-		bool is_main = task->id == task->process;
-
-		use(w, table_find(&w->tables, "vmm-every"), nr, args, false);
-		use(w, table_find(&w->tables, is_main ? "vmm" : "vcpu"), nr,
-		    args, false);
+		if (strcmp(task->role, "relay") != 0)
+			use(w, table_find(&w->tables, "vmm-every"), nr, args,
+			    false);
+		use(w, table_find(&w->tables, task->role), nr, args, false);
 		use(w,
-		    table_find(&w->tables,
-			       is_main ? "vmm-connects" : "vcpu-vfio"),
+		    table_find(&w->tables, task->id == task->process
+						   ? "vmm-connects"
+						   : "vcpu-vfio"),
 		    nr, args, false);
 	} else if (task->kind == DEVICE && task->jailed) {
 		use(w, table_find(&w->tables, "common"), nr, args, false);
@@ -301,8 +303,28 @@ static void on_entry(struct world *w, struct task *task,
 	}
 }
 
-static void jailed(struct world *w, const struct task *by)
+/* A thread's table has its name: vcpu0, files, relay. */
+static void name_vmm_thread(struct task *task)
 {
+	char path[64], comm[16] = "";
+	_cleanup_fd_ int fd = -1;
+
+	(void)snprintf(task->role, sizeof(task->role), "vmm");
+	if (task->id == task->process)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/comm",
+		       (int)task->process, (int)task->id);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, comm, sizeof(comm) - 1) <= 0)
+		return;
+	comm[strcspn(comm, "0123456789\n")] = '\0';
+	(void)snprintf(task->role, sizeof(task->role), "%s", comm);
+}
+
+static void jailed(struct world *w, struct task *by)
+{
+	if (by->kind == VMM)
+		name_vmm_thread(by);
 	for (size_t i = 0; i < w->nr_tasks; i++) {
 		if (w->tasks[i].id == by->id ||
 		    (by->for_all && w->tasks[i].process == by->process))

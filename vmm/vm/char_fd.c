@@ -62,8 +62,15 @@ static void *relay_main(void *arg)
 {
 	struct char_relay *relay = arg;
 	char buf[RELAY_BYTES];
+	int r = 0;
 
-	for (;;) {
+	(void)pthread_setname_np(pthread_self(), "relay");
+	if (relay->jail.insns)
+		r = jail_thread(&relay->jail);
+	if (r < 0)
+		log_err("a console's copying thread cannot be narrowed: %s",
+			strerrordesc_np(-r));
+	while (r == 0) {
 		ssize_t n = read(relay->from, buf, sizeof(buf));
 
 		if (n == 0 || (n < 0 && !wait_for(relay->from, POLLIN)) ||
@@ -77,7 +84,8 @@ static void *relay_main(void *arg)
 }
 
 /* @theirs: the user's file. Return: our end of a pipe, or -errno. */
-static int relay_start(struct char_relay *relay, int theirs, bool input)
+static int relay_start(struct char_relay *relay, int theirs, bool input,
+		       enum sandbox_mode sandbox)
 {
 	_cleanup_fd_ int copy = dup_cloexec(theirs), ours = -1, far = -1;
 	pthread_attr_t attr;
@@ -97,6 +105,9 @@ static int relay_start(struct char_relay *relay, int theirs, bool input)
 		(void)fcntl(far, F_SETPIPE_SZ, RELAY_BYTES);
 	relay->from = input ? copy : far;
 	relay->to = input ? far : copy;
+	r = sandbox == SANDBOX_OFF ? 0 : jail_relay_prepare(&relay->jail);
+	if (r < 0)
+		return r;
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setstacksize(&attr, RELAY_STACK_BYTES);
 	r = -pthread_create(&relay->thread, &attr, relay_main, relay);
@@ -122,6 +133,8 @@ static void relay_end(struct char_relay *relay)
 	/* Else it waits for its user, holds nothing, and ends with us. */
 	if (pthread_timedjoin_np(relay->thread, NULL, &ts) != 0)
 		(void)pthread_detach(relay->thread);
+	else
+		jail_program_free(&relay->jail);
 }
 
 /* ------------------------------------------------------------------- open */
@@ -140,7 +153,8 @@ static bool is_multiplexer(const struct stat *st)
 }
 
 /* The user's standard input or output, as a file of our own. */
-static int reopen(struct char_relay *relay, int fd, int flags)
+static int reopen(struct char_relay *relay, int fd, int flags,
+		  enum sandbox_mode sandbox)
 {
 	char path[32];
 	struct stat st;
@@ -154,7 +168,8 @@ static int reopen(struct char_relay *relay, int fd, int flags)
 	own = is_multiplexer(&st)
 		      ? -1
 		      : open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	return own < 0 ? relay_start(relay, fd, flags == O_RDONLY) : own;
+	return own < 0 ? relay_start(relay, fd, flags == O_RDONLY, sandbox)
+		       : own;
 }
 
 static int open_file(const char *path)
@@ -226,13 +241,15 @@ static int open_failed(const struct char_config *cfg, const char *option, int r,
 }
 
 int char_fd_open(const struct char_config *cfg, const char *option,
-		 struct char_fd *ret, struct err *err)
+		 enum sandbox_mode sandbox, struct char_fd *ret,
+		 struct err *err)
 {
 	*ret = (struct char_fd)CHAR_FD_NONE;
 	if (cfg->type == CHAR_PTY)
 		return open_pty(cfg, option, ret, err);
 	if (cfg->type == CHAR_STDIO)
-		ret->in = reopen(&ret->in_relay, STDIN_FILENO, O_RDONLY);
+		ret->in =
+			reopen(&ret->in_relay, STDIN_FILENO, O_RDONLY, sandbox);
 	else
 		ret->in = open_null(O_RDONLY);
 	if (cfg->type == CHAR_FILE)
@@ -240,7 +257,8 @@ int char_fd_open(const struct char_config *cfg, const char *option,
 	else if (cfg->type == CHAR_NONE)
 		ret->out = open_null(O_WRONLY);
 	else
-		ret->out = reopen(&ret->out_relay, STDOUT_FILENO, O_WRONLY);
+		ret->out = reopen(&ret->out_relay, STDOUT_FILENO, O_WRONLY,
+				  sandbox);
 	if (ret->out < 0)
 		return open_failed(cfg, option, ret->out, err);
 	return ret->in < 0 ? open_failed(cfg, option, ret->in, err) : 0;

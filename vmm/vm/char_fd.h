@@ -7,18 +7,21 @@
  * the user's shell shares: each has an open file of our own that does not
  * block. Where there can be none (a socket, another user's terminal) a thread
  * copies between the user's file and a pipe of ours; it may wait, since it
- * holds nothing. Regular files are shared, for their offset.
+ * holds nothing, and its filter lets it do nothing else. Regular files are
+ * shared, for their offset.
  */
 #ifndef TORPOR_VMM_VM_CHAR_FD_H
 #define TORPOR_VMM_VM_CHAR_FD_H
 
 #include <pthread.h>
 
+#include "sandbox/jail.h"
 #include "vmm/config/config.h"
 
 struct char_relay {
 	pthread_t thread;
 	int from, to; /* the thread's own */
+	struct jail_program jail;
 	bool started;
 };
 
@@ -37,6 +40,7 @@ struct char_fd {
 /**
  * char_fd_open() - open a character back end
  * @option: "--serial", for messages
+ * @sandbox: SANDBOX_OFF: a thread that copies is not narrowed
  * @ret: filled on failure too, for char_fd_close(); must not move
  *
  * CHAR_PTY logs the terminal's path and makes the symlink @cfg->path, replacing
@@ -45,7 +49,8 @@ struct char_fd {
  * Return: 0 or -errno with @err naming option, path and remedy.
  */
 int char_fd_open(const struct char_config *cfg, const char *option,
-		 struct char_fd *ret, struct err *err) must_check;
+		 enum sandbox_mode sandbox, struct char_fd *ret,
+		 struct err *err) must_check;
 
 /* The link that is made to a CHAR_PTY; NULL: none is. */
 static inline const char *char_fd_link(const struct char_config *cfg)

@@ -100,32 +100,82 @@ static void kill_process(struct vm_device *dev)
 
 /* ------------------------------------------------------ death and fence */
 
-static void look_at_fence(struct loop_timer *timer)
+static void fence_end(struct vm_device *dev, bool over)
 {
-	struct vm_device *dev =
-		container_of(timer, struct vm_device, fence_timer);
-	int r = 1;
+	struct vm_fence *fence = &dev->fence;
 
-	if (dev->spawning)
-		r = 0;
-	else if (dev->option->fenced)
-		r = dev->option->fenced(dev);
-	if (r == 0 && time_boot_ns() < dev->fence_deadline_ns) {
-		loop_timer_set(&dev->vm->loop, timer, FENCE_POLL_NS,
-			       look_at_fence);
-		return;
-	}
-	if (r != 1)
+	fence->wanted = false;
+	loop_timer_cancel(&dev->vm->loop, &fence->timer);
+	if (!over)
 		log_err("%s: the dead process still has I/O in flight; the "
 			"device stays broken",
 			dev->name);
-	virtio_mmio_fenced(&dev->mmio, r == 1);
+	virtio_mmio_fenced(&dev->mmio, over);
+	/* Of no further use, if no process was given it. */
+	fd_close(&fence->fd);
+}
+
+/* On the worker: the file system may take its time, or hang. */
+static void fence_look(struct worker_job *job)
+{
+	struct vm_fence *fence = container_of(job, struct vm_fence, job);
+	struct vm_device *dev = container_of(fence, struct vm_device, fence);
+
+	fence->result = dev->option->fenced(dev, &fence->fd);
+}
+
+static void fence_seen(struct worker_job *job)
+{
+	struct vm_fence *fence = container_of(job, struct vm_fence, job);
+	struct vm_device *dev = container_of(fence, struct vm_device, fence);
+
+	if (fence->result < 0)
+		log_err("%s: its back end: %s", dev->name,
+			strerrordesc_np(-fence->result));
+	/* 0: the timer has it looked at again. */
+	if (!fence->wanted)
+		fd_close(&fence->fd);
+	else if (fence->result != 0)
+		fence_end(dev, fence->result == 1);
+}
+
+static void fence_poll(struct loop_timer *timer)
+{
+	struct vm_fence *fence = container_of(timer, struct vm_fence, timer);
+	struct vm_device *dev = container_of(fence, struct vm_device, fence);
+	struct vm *vm = dev->vm;
+
+	if (!dev->spawning && !dev->option->fenced) {
+		fence_end(dev, true);
+		return;
+	}
+	if (time_boot_ns() >= fence->deadline_ns) {
+		fence_end(dev, false);
+		return;
+	}
+	loop_timer_set(&vm->loop, timer, FENCE_POLL_NS, fence_poll);
+	if (!dev->spawning && vm->files.started && !fence->job.pending)
+		worker_submit(&vm->files, &fence->job);
 }
 
 static void begin_fence(struct vm_device *dev)
 {
-	dev->fence_deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
-	look_at_fence(&dev->fence_timer);
+	dev->fence.wanted = true;
+	dev->fence.deadline_ns = time_boot_ns() + FENCE_DEADLINE_NS;
+	fence_poll(&dev->fence.timer);
+}
+
+int vm_devices_start_worker(struct vm *vm, struct err *err)
+{
+	bool wanted = false;
+	int r;
+
+	for (unsigned int i = 0; i < vm->nr_devices; i++)
+		wanted |= vm->devices[i].option->fenced != NULL;
+	if (!wanted)
+		return 0;
+	r = worker_start(&vm->files, &vm->mailbox, vm_jail_files, vm);
+	return r < 0 ? err_set_errno(err, r, "thread that opens images") : 0;
 }
 
 static void op_failed(struct virtio_mmio *mmio, const char *why)
@@ -526,6 +576,8 @@ struct vm_device *vm_device_new(struct vm *vm,
 		.ctl = { .fd = -1, .src.fd = -1 },
 		.wake_fd = -1,
 		.pidfd = -1,
+		.fence = { .fd = -1,
+			   .job = { .run = fence_look, .done = fence_seen } },
 		.wake_src.fd = -1,
 		.pid_src.fd = -1,
 	};
@@ -686,12 +738,15 @@ int vm_devices_wait_ready(struct vm *vm, struct err *err)
 
 void vm_devices_destroy(struct vm *vm)
 {
+	/* If it hangs in a file system, it still uses the device's back end. */
+	bool worker_ended = worker_stop(&vm->files);
+
 	for (unsigned int i = 0; i < vm->nr_devices; i++) {
 		struct vm_device *dev = &vm->devices[i];
 
 		if (dev->has_transport)
 			virtio_mmio_finish(&dev->mmio);
-		loop_timer_cancel(&vm->loop, &dev->fence_timer);
+		loop_timer_cancel(&vm->loop, &dev->fence.timer);
 		vm_ctl_close(dev);
 		loop_remove(&vm->loop, &dev->wake_src);
 		loop_remove(&vm->loop, &dev->pid_src);
@@ -700,7 +755,9 @@ void vm_devices_destroy(struct vm *vm)
 		fd_close(&dev->page_fd);
 		fd_close(&dev->plan.kept_fds[0]);
 		fd_close(&dev->plan.kept_fds[1]);
-		if (dev->option->destroy)
+		fd_close(&dev->fence.fd);
+		if (dev->option->destroy &&
+		    (worker_ended || !dev->fence.job.pending))
 			dev->option->destroy(dev);
 	}
 	if (vm->pages)

@@ -26,16 +26,21 @@ struct vm_device_option {
 	 * Return: 0 or -errno with @err; destroy() follows either way.
 	 */
 	int (*open)(struct vm_device *dev, int *ret_fd, struct err *err);
-	/* The same, for another process in the place of one that has died. */
+	/*
+	 * The same, for another process in the place of one that has died.
+	 * dev->fence.fd is what fenced() has left.
+	 */
 	int (*reopen)(struct vm_device *dev, int *ret_fd, struct err *err);
 	/* Instead of them: makes number @i by vm_device_attach(). */
 	int (*create)(struct vm *vm, const struct vm_device_option *option,
 		      unsigned int i, struct err *err);
 	/*
-	 * Has a dead process nothing in flight any more, in the kernel either?
+	 * On the worker, may block: has a dead process nothing in flight any
+	 * more, in the kernel either? *ret_fd, which is -1: what the next
+	 * process is given, for reopen().
 	 * Return: 1; 0 not yet; -errno.
 	 */
-	int (*fenced)(struct vm_device *dev);
+	int (*fenced)(struct vm_device *dev, int *ret_fd);
 	/* Its process is dead, and no other takes its place. Idempotent. */
 	void (*lost)(struct vm_device *dev);
 	void (*destroy)(struct vm_device *dev);

@@ -114,19 +114,21 @@ static int blk_open(struct vm_device *dev, int *ret_fd, struct err *err)
 }
 
 /* A description of its own, as the fence of the next death needs. */
-static int blk_reopen(struct vm_device *dev, int *ret_fd, struct err *err)
+static int blk_fenced(struct vm_device *dev, int *ret_fd)
 {
-	int r = disk_image_open(image_of(dev), dev->name, err);
+	struct err err;
+	int r = disk_image_fenced(image_of(dev));
 
-	if (r < 0)
+	if (r != 1)
 		return r;
-	*ret_fd = dev->plan.req.backend_fds[0] = r;
-	return 0;
+	*ret_fd = disk_image_open(image_of(dev), dev->name, &err);
+	return *ret_fd < 0 ? *ret_fd : 1;
 }
 
-static int blk_fenced(struct vm_device *dev)
+static int blk_reopen(struct vm_device *dev, int *ret_fd, struct err *err)
 {
-	return disk_image_fenced(image_of(dev));
+	*ret_fd = dev->plan.req.backend_fds[0] = TAKE_FD(dev->fence.fd);
+	return 0;
 }
 
 static void blk_destroy(struct vm_device *dev)
@@ -207,7 +209,7 @@ static int console_open(struct vm_device *dev, int *ret_fd, struct err *err)
 		return err_set_errno(err, -ENOMEM, "device %s", dev->name);
 	*fd = (struct char_fd)CHAR_FD_NONE;
 	dev->backend = fd;
-	r = char_fd_open(cfg, "--console", fd, err);
+	r = char_fd_open(cfg, "--console", dev->vm->cfg->sandbox, fd, err);
 	if (r < 0)
 		return r;
 	dev->plan.suspend = cfg->suspend;

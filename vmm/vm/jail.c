@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The VMM takes from itself what it needs no more once everything is made: see
- * sandbox/jail.h. What it still opens are its images, for a device's process
- * that is made anew; what it still removes are its sockets and its links.
+ * sandbox/jail.h. Its worker still opens its images, for another process of a
+ * device; the main thread still removes its sockets and its links.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -111,6 +111,8 @@ int vm_jail_rights(struct vm *vm, struct err *err)
 		fd_close(&paths.dirs[--paths.nr_dirs]);
 	if (r == 0)
 		r = jail_vcpu_prepare(&vm->vcpu_jail, vm->vfio != NULL);
+	if (r == 0)
+		r = jail_files_prepare(&vm->files_jail);
 	return r < 0 ? err_set_errno(err, r, "narrow the VMM") : 0;
 }
 
@@ -118,7 +120,14 @@ int vm_jail_vcpu(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->set->ctx;
 
-	return vm->vcpu_jail.insns ? jail_vcpu(&vm->vcpu_jail) : 0;
+	return vm->vcpu_jail.insns ? jail_thread(&vm->vcpu_jail) : 0;
+}
+
+int vm_jail_files(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	return vm->files_jail.insns ? jail_thread(&vm->files_jail) : 0;
 }
 
 int vm_jail_main(struct vm *vm, struct err *err)
@@ -131,5 +140,6 @@ int vm_jail_main(struct vm *vm, struct err *err)
 	if (vm->cfg->sandbox != SANDBOX_OFF)
 		r = jail_vmm(connects);
 	jail_program_free(&vm->vcpu_jail);
+	jail_program_free(&vm->files_jail);
 	return r < 0 ? err_set_errno(err, r, "seccomp filter of the VMM") : 0;
 }

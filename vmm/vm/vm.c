@@ -209,7 +209,8 @@ static int make_serial(struct vm *vm, struct err *err)
 	const struct char_config *cfg = &vm->cfg->serial;
 	int r;
 
-	r = char_fd_open(cfg, "--serial", &vm->serial_fd, err);
+	r = char_fd_open(cfg, "--serial", vm->cfg->sandbox, &vm->serial_fd,
+			 err);
 	if (r < 0)
 		return r;
 	r = serial_init(&vm->serial, &vm->loop, LAYOUT_PORT_SERIAL,
@@ -356,6 +357,9 @@ static int start_guest(struct vm *vm, struct err *err)
 {
 	int r = vm_jail_rights(vm, err);
 
+	if (r < 0)
+		return r;
+	r = vm_devices_start_worker(vm, err);
 	if (r < 0)
 		return r;
 	vcpu_set_hold(&vm->vcpus);

@@ -31,6 +31,7 @@
 #include "vmm/machine/guest_clock.h"
 #include "vmm/machine/mailbox.h"
 #include "vmm/machine/vcpu.h"
+#include "vmm/machine/worker.h"
 #include "vmm/power/power.h"
 #include "vmm/trace/trace.h"
 #include "vmm/vm/char_fd.h"
@@ -126,6 +127,16 @@ struct vm_ctl {
 	bool config_telling;  /* it waits for CONFIG_PUBLISHED */
 };
 
+/* Around a process that has died: what it had in flight may go on. */
+struct vm_fence {
+	bool wanted; /* virtio_mmio_fenced() is awaited */
+	uint64_t deadline_ns;
+	struct loop_timer timer;
+	/* On the worker: vm_device_option.fenced(), and what it has returned. */
+	struct worker_job job;
+	int result, fd;
+};
+
 /* A virtio device: its transport, its process and its wake source. */
 struct vm_device {
 	struct vm *vm;
@@ -140,8 +151,7 @@ struct vm_device {
 	int pidfd;   /* -1 once reaped */
 	pid_t pid;
 	struct loop_source wake_src, pid_src;
-	struct loop_timer fence_timer;
-	uint64_t fence_deadline_ns;
+	struct vm_fence fence;
 	/* Its process was asked for; the spawner has not answered yet. */
 	bool spawning;
 	struct vm_device *next_spawn; /* of struct vm's spawns */
@@ -186,7 +196,8 @@ struct vm {
 	struct irqchip irqchip;
 	struct bus pio, mmio;
 	struct vcpu_set vcpus;
-	struct jail_program vcpu_jail; /* while they start */
+	struct jail_program vcpu_jail, files_jail; /* while they start */
+	struct worker files; /* opens images; not started if there are none */
 	bool vcpus_made;
 
 	struct serial serial;
@@ -251,6 +262,8 @@ void vm_end(struct vm *vm, enum vm_exit code);
 int vm_devices_create(struct vm *vm, struct err *err) must_check;
 /* Runs the loop until every handshake is done. */
 int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
+/* The thread that opens images, if there are any. Before the guest runs. */
+int vm_devices_start_worker(struct vm *vm, struct err *err) must_check;
 void vm_devices_destroy(struct vm *vm);
 /* vm->spawner has answered the first of vm->spawns. */
 void vm_devices_on_spawner(struct vm *vm);
@@ -280,6 +293,7 @@ void vm_vfio_destroy(struct vm *vm);
  */
 int vm_jail_rights(struct vm *vm, struct err *err) must_check;
 int vm_jail_vcpu(struct vcpu *vcpu) must_check;
+int vm_jail_files(void *ctx) must_check; /* @ctx: the VM */
 int vm_jail_main(struct vm *vm, struct err *err) must_check;
 
 /* --- power_ops.c --- */

@@ -392,17 +392,17 @@ static int attempt_rights(void)
 	EXPECT(jail_vmm_rights(paths, 3, 0) == 0);
 	EXPECT(prctl(PR_GET_DUMPABLE) == 0);
 	EXPECT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
-	EXPECT(jail_vmm(false) == 0);
-	EXPECT_ERRNO(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), EPERM);
 	/* Through its memory it would have the code that mmap() denies it. */
 	EXPECT_ERRNO(open("/proc/self/mem", O_RDWR), EACCES);
 	EXPECT_ERRNO(open("/etc/passwd", O_RDONLY), EACCES);
 	EXPECT_ERRNO(open(dir, O_RDONLY), EACCES);
-	EXPECT_ERRNO(open(dir, O_PATH), EPERM);
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", image_fd);
 	EXPECT(open(self, O_RDWR | O_CLOEXEC) >= 0);
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", other_fd);
 	EXPECT_ERRNO(open(self, O_RDONLY), EACCES);
+	EXPECT(jail_vmm(false) == 0);
+	EXPECT_ERRNO(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), EPERM);
+	EXPECT_ERRNO(open(dir, O_PATH), EPERM);
 	EXPECT_ERRNO(unlink(image), EACCES);
 	EXPECT(unlink(name) == 0);
 	return 0;
@@ -472,7 +472,7 @@ static void *vcpu_main(void *arg)
 	struct msghdr msg = { 0 };
 	uint64_t data = 0;
 
-	if (jail_vcpu(&t->prog) < 0)
+	if (jail_thread(&t->prog) < 0)
 		return NULL;
 	t->run = errno_of(ioctl(-1, KVM_RUN, 0));
 	t->clock = errno_of(ioctl(-1, KVM_SET_CLOCK, &data));
@@ -547,13 +547,14 @@ static int vmm_works(void)
 	EXPECT(jail_vmm(false) == 0);
 	if (kvm >= 0)
 		EXPECT(ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) >= 0);
-	/* A back end's image, anew; a channel. */
-	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
-	EXPECT(fd >= 0);
-	EXPECT(fcntl(fd, F_OFD_GETLK, &fl) == 0);
-	EXPECT_ERRNO(fcntl(fd, F_SETOWN, getpid()), EPERM);
+	/* A channel. */
 	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+	fd = pair[1];
 	EXPECT(fd_sendmsg(pair[0], "x", 1, &fd, 1) == 1);
+	/* Files are the worker's. */
+	EXPECT_ERRNO(open("/etc/passwd", O_RDONLY | O_CLOEXEC), EPERM);
+	EXPECT_ERRNO(fcntl(fd, F_OFD_GETLK, &fl), EPERM);
+	EXPECT_ERRNO(fcntl(fd, F_SETOWN, getpid()), EPERM);
 	EXPECT_ERRNO(
 		setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &fd, sizeof(fd)),
 		EPERM);
@@ -573,6 +574,79 @@ static int vmm_works(void)
 	EXPECT(mmap(NULL, 4096, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    0) == MAP_FAILED);
 	return 0;
+}
+
+static void *files_main(void *arg)
+{
+	struct thread_try *t = arg;
+	struct flock fl = { .l_type = F_WRLCK };
+	struct msghdr msg = { 0 };
+	int fd;
+
+	if (jail_thread(&t->prog) < 0)
+		return NULL;
+	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	t->open = errno_of(fd);
+	t->write = errno_of(fcntl(fd, F_OFD_GETLK, &fl));
+	t->read =
+		errno_of(open("/tmp/torpor-jail-test", O_CREAT | O_RDWR, 0600));
+	t->run = errno_of(ioctl(-1, KVM_RUN, 0));
+	t->recv = errno_of(recvmsg(-1, &msg, 0));
+	t->socket = errno_of(socket(AF_UNIX, SOCK_STREAM, 0));
+	return arg;
+}
+
+static void *relay_main(void *arg)
+{
+	struct thread_try *t = arg;
+	char byte;
+
+	if (jail_thread(&t->prog) < 0)
+		return NULL;
+	t->read = errno_of(read(-1, &byte, 1));
+	t->write = errno_of(write(-1, "", 1));
+	t->open = errno_of(open("/", O_RDONLY));
+	t->run = errno_of(ioctl(-1, TCGETS, &byte));
+	t->socket = errno_of(socket(AF_UNIX, SOCK_STREAM, 0));
+	t->recv = errno_of(fcntl(-1, F_DUPFD, 0));
+	return arg;
+}
+
+static int in_thread(void *(*fn)(void *arg), struct thread_try *t)
+{
+	pthread_t thread;
+	void *end = NULL;
+
+	EXPECT(pthread_create(&thread, NULL, fn, t) == 0);
+	EXPECT(pthread_join(thread, &end) == 0);
+	EXPECT(end == t);
+	jail_program_free(&t->prog);
+	return 0;
+}
+
+static int other_threads(void)
+{
+	struct thread_try files = { .run = -1 }, relay = { .run = -1 };
+
+	/* The relay is older than any narrowing. */
+	EXPECT(jail_relay_prepare(&relay.prog) == 0);
+	EXPECT(in_thread(relay_main, &relay) == 0);
+	EXPECT(relay.read == EBADF && relay.write == EBADF);
+	EXPECT(relay.open == EPERM && relay.run == EPERM);
+	EXPECT(relay.socket == EPERM && relay.recv == EPERM);
+	EXPECT(jail_vmm_rights(NULL, 0, 0) == 0);
+	EXPECT(jail_files_prepare(&files.prog) == 0);
+	EXPECT(in_thread(files_main, &files) == 0);
+	EXPECT(files.open == 0 || files.open == EACCES); /* Landlock's */
+	EXPECT(files.write == 0 || files.write == EBADF);
+	EXPECT(files.read == EPERM && files.run == EPERM);
+	EXPECT(files.recv == EPERM && files.socket == EPERM);
+	return 0;
+}
+
+Test(jail, threads_for_files_and_consoles_may_nothing_else, .timeout = 120)
+{
+	cr_assert(zero(int, run(other_threads)));
 }
 
 Test(jail, vmm_filter_lets_the_vmm_work, .timeout = 120)

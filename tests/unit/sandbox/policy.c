@@ -210,7 +210,8 @@ Test(policy, every_role_has_a_limit_of_memory, .timeout = 120)
 
 Test(policy, vmm_opens_files_but_creates_none, .timeout = 120)
 {
-	const struct policy_rule *rule = find(&policy_vmm, SCMP_SYS(openat));
+	const struct policy_rule *rule =
+		find(&policy_vmm_files, SCMP_SYS(openat));
 
 	cr_assert(rule != NULL);
 	cr_assert(eq(int, rule->arg, 2));
@@ -218,7 +219,10 @@ Test(policy, vmm_opens_files_but_creates_none, .timeout = 120)
 	cr_assert(zero(u64, (O_CLOEXEC | O_DIRECT) & rule->mask));
 	cr_assert(ne(u64, O_PATH & rule->mask, 0));
 	cr_assert(ne(u64, O_DIRECTORY & rule->mask, 0));
+	cr_assert(not(allows(&policy_vmm_every, SCMP_SYS(openat))));
+	cr_assert(not(allows(&policy_vmm, SCMP_SYS(openat))));
 	cr_assert(not(allows(&policy_vcpu, SCMP_SYS(openat))));
+	cr_assert(not(allows(&policy_vmm_relay, SCMP_SYS(openat))));
 	cr_assert(ne(u64, O_CREAT & rule->mask, 0));
 	cr_assert(ne(u64, O_TRUNC & rule->mask, 0));
 	cr_assert(ne(u64, O_TMPFILE & rule->mask, 0));
@@ -231,6 +235,8 @@ Test(policy, no_table_has_a_rule_twice, .timeout = 120)
 	no_rule_twice(&policy_vmm, "vmm");
 	no_rule_twice(&policy_vcpu, "vcpu");
 	no_rule_twice(&policy_vcpu_vfio, "vcpu, vfio");
+	no_rule_twice(&policy_vmm_files, "files");
+	no_rule_twice(&policy_vmm_relay, "relay");
 	no_rule_twice(&policy_vmm_never, "never");
 	no_rule_twice(&policy_spawner, "spawner");
 	no_rule_twice(&policy_dialler, "dialler");
@@ -268,6 +274,10 @@ Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 120)
 		cr_assert(gt(long, filter_size(&policy_vcpu, archs[a]), 0));
 		cr_assert(
 			gt(long, filter_size(&policy_vcpu_vfio, archs[a]), 0));
+		cr_assert(
+			gt(long, filter_size(&policy_vmm_files, archs[a]), 0));
+		cr_assert(
+			gt(long, filter_size(&policy_vmm_relay, archs[a]), 0));
 		cr_assert(gt(long, filter_size(&policy_spawner, archs[a]), 0));
 		for (unsigned int i = 0; i < policy_nr_roles; i++)
 			cr_assert(gt(

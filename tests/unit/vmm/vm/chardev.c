@@ -44,7 +44,7 @@ TestSuite(char_fd, .init = setup, .fini = teardown, .timeout = 120);
 
 static int open_it(struct char_config *cfg)
 {
-	return char_fd_open(cfg, "--serial", &fds, &err);
+	return char_fd_open(cfg, "--serial", SANDBOX_FULL, &fds, &err);
 }
 
 static mode_t type_of_path(void)
