@@ -8,9 +8,8 @@
 # One Criterion program a file; each is linked with all libraries.
 UNIT_SRC = $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 # Every device type: device.c in its own process, suspend_*.c in the real one, with
-# what these share.
-SUSPEND = suspend_contract suspend_load suspend_states
-CONTRACT = device $(SUSPEND)
+# what these share and what they know of each type.
+CONTRACT = device suspend_contract suspend_load suspend_states
 CONTRACT_SRC = $(CONTRACT:%=tests/contract/%.c)
 CONTRACT_HELPERS = $(filter-out $(CONTRACT_SRC),$(wildcard tests/contract/*.c))
 TESTS = $(patsubst %.c,$(B)/%,$(UNIT_SRC) $(CONTRACT_SRC))
@@ -30,10 +29,10 @@ $(B)/obj/tests/unit/%.o $(B)/obj/tests/lib/%.o $(B)/obj/tests/contract/%.o: \
 $(TESTS): $(B)/%: $(B)/obj/%.o $(LIB_TEST) $(LIBS)
 	$(call link,$(filter %.o,$^) $(WRAP) $(LIB_TEST),$(TEST_LIBS))
 
-# These count what is sent to the process that they start.
-SUSPEND_TESTS = $(SUSPEND:%=$(B)/tests/contract/%)
-$(SUSPEND_TESTS): private WRAP = -Wl,--wrap=fd_sendmsg
-$(SUSPEND_TESTS): $(call obj,$(CONTRACT_HELPERS)) | $(B)/torpor-device
+# The rig counts what is sent to the process that it starts.
+CONTRACT_TESTS = $(CONTRACT:%=$(B)/tests/contract/%)
+$(CONTRACT_TESTS): private WRAP = -Wl,--wrap=fd_sendmsg
+$(CONTRACT_TESTS): $(call obj,$(CONTRACT_HELPERS)) | $(B)/torpor-device
 
 # This one lists directories of a kernel of its own.
 $(B)/tests/unit/virtio/fs/list: private WRAP = \

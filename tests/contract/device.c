@@ -1,201 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What every device type must do, whatever it is: each test runs for each role
- * that needs nothing special of the host, driven over vhost-user.
+ * What every device type must do, whatever it is: each test runs for each
+ * subject, in this process, driven over vhost-user.
  */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <criterion/parameterized.h>
-#include <linux/fuse.h>
-#include <linux/virtio_blk.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/contract/subject.h"
 #include "tests/lib/guest_ring.h"
 #include "virtio/device.h"
-#include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
 #define FEATURES (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_EVENT_IDX)
 #define BUF_SIZE 4096U
 
-struct subject {
-	const struct virtio_dev_ops *ops;
-	/* Opens the back end, writes the role's words. */
-	void (*open)(void);
-	/* The host's part of a request, before it. */
-	void (*host)(void);
-	unsigned int queue; /* on which a request is made */
-	/* Buffers of a request that can be completed at once. */
-	unsigned int (*request)(struct guest_buf *bufs, uint64_t gpa);
-	void (*close)(void); /* what open() has left; or NULL */
-};
-
 static struct front f;
 static struct virtio_dev *dev;
-static const struct subject *subject;
-static char words[2][64];
-static int host_fds[4] = { -1, -1, -1, -1 };
+static const struct contract_subject *subject;
+static const struct virtio_dev_ops *ops;
 static uint64_t buf;
-
-static void nothing(void)
-{
-}
-
-/* --- rng --- */
-
-static unsigned int rng_request(struct guest_buf *bufs, uint64_t gpa)
-{
-	bufs[0] = (struct guest_buf){ gpa, 64, true };
-	return 1;
-}
-
-/* --- console: receives, so that requests can also wait --- */
-
-static void console_open(void)
-{
-	int in[2], out[2];
-
-	cr_assert(zero(int, pipe(in)));
-	cr_assert(zero(int, pipe(out)));
-	memcpy(host_fds, in, sizeof(in));
-	memcpy(host_fds + 2, out, sizeof(out));
-	(void)snprintf(words[0], sizeof(words[0]), "in=/proc/self/fd/%d",
-		       in[0]);
-	(void)snprintf(words[1], sizeof(words[1]), "out=/proc/self/fd/%d",
-		       out[1]);
-}
-
-static void console_host(void)
-{
-	cr_assert(zero(int, fd_write_all(host_fds[1], "0123456789", 10)));
-}
-
-static unsigned int console_request(struct guest_buf *bufs, uint64_t gpa)
-{
-	bufs[0] = (struct guest_buf){ gpa, 4, true };
-	return 1;
-}
-
-/* --- blk --- */
-
-static void blk_open(void)
-{
-	int fd = fd_memfd_sealed("disk", 1 << 20, 0);
-
-	cr_assert(ge(int, fd, 0));
-	host_fds[0] = fd;
-	(void)snprintf(words[0], sizeof(words[0]), "path=/proc/self/fd/%d", fd);
-}
-
-static unsigned int blk_request(struct guest_buf *bufs, uint64_t gpa)
-{
-	struct virtio_blk_outhdr h = { .type = VIRTIO_BLK_T_IN };
-
-	memcpy(guest_ptr(&f.g, gpa), &h, sizeof(h));
-	bufs[0] = (struct guest_buf){ gpa, sizeof(h), false };
-	bufs[1] = (struct guest_buf){ gpa + 512, 1024, true };
-	bufs[2] = (struct guest_buf){ gpa + 4000, 1, true };
-	return 3;
-}
-
-/* --- fs: FUSE_INIT, which any state takes --- */
-
-static char share[] = "/tmp/torpor-contract-XXXXXX";
-
-static void fs_open(void)
-{
-	cr_assert(mkdtemp(share) != NULL);
-	(void)snprintf(words[0], sizeof(words[0]), "path=%s", share);
-	(void)snprintf(words[1], sizeof(words[1]), "tag=contract");
-}
-
-static void fs_close(void)
-{
-	(void)rmdir(share);
-}
-
-static unsigned int fs_request(struct guest_buf *bufs, uint64_t gpa)
-{
-	struct {
-		struct fuse_in_header h;
-		struct fuse_init_in in;
-	} m = { .h = { .len = sizeof(m), .opcode = FUSE_INIT, .unique = 1 },
-		.in = { .major = 7, .minor = 31 } };
-
-	memcpy(guest_ptr(&f.g, gpa), &m, sizeof(m));
-	bufs[0] = (struct guest_buf){ gpa, sizeof(m), false };
-	bufs[1] = (struct guest_buf){ gpa + 512, 1024, true };
-	return 2;
-}
-
-/* --- vsock: a request for nobody, which is taken and refused --- */
-
-static char vsock_dir[] = "/tmp/torpor-contract-v-XXXXXX";
-
-static void vsock_open(void)
-{
-	cr_assert(mkdtemp(vsock_dir) != NULL);
-	(void)snprintf(words[0], sizeof(words[0]), "cid=3");
-	(void)snprintf(words[1], sizeof(words[1]), "path=%s/s", vsock_dir);
-}
-
-/* Somebody wants something of the guest. */
-static void vsock_host(void)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-	fd_close(&host_fds[0]);
-	host_fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s",
-		       words[1] + strlen("path="));
-	cr_assert(zero(
-		int, connect(host_fds[0], (struct sockaddr *)&sa, sizeof(sa))));
-	cr_assert(zero(int, fd_write_all(host_fds[0], "CONNECT 1\n", 10)));
-}
-
-static void vsock_close(void)
-{
-	char path[80];
-
-	(void)unlink(words[1] + strlen("path="));
-	(void)snprintf(path, sizeof(path), "%s" VSOCK_SEQPACKET_SUFFIX,
-		       words[1] + strlen("path="));
-	(void)unlink(path);
-	(void)rmdir(vsock_dir);
-}
-
-static unsigned int vsock_request(struct guest_buf *bufs, uint64_t gpa)
-{
-	struct virtio_vsock_hdr h = { .src_cid = 3,
-				      .dst_cid = VSOCK_HOST_CID,
-				      .type = VIRTIO_VSOCK_TYPE_STREAM,
-				      .op = VIRTIO_VSOCK_OP_RST };
-
-	memcpy(guest_ptr(&f.g, gpa), &h, sizeof(h));
-	bufs[0] = (struct guest_buf){ gpa, sizeof(h), false };
-	return 1;
-}
-
-static const struct subject subjects[] = {
-	{ &virtio_rng_ops, nothing, nothing, 0, rng_request },
-	{ &virtio_console_ops, console_open, console_host, 0, console_request },
-	{ &virtio_blk_ops, blk_open, nothing, 0, blk_request },
-	{ &virtio_fs_ops, fs_open, nothing, 1, fs_request, fs_close },
-	{ &virtio_vsock_ops, vsock_open, vsock_host, VSOCK_TX, vsock_request,
-	  vsock_close },
-};
-
-static int indexes[] = { 0, 1, 2, 3, 4 };
 
 static struct criterion_test_params all(void)
 {
-	return cr_make_param_array(int, indexes, ARRAY_SIZE(indexes));
+	static int numbers[64];
+	int n = (int)contract_nr_subjects();
+
+	for (int i = 0; i < n; i++)
+		numbers[i] = i;
+	return cr_make_param_array(int, numbers, (size_t)n);
 }
 
 #define CONTRACT(name)                                            \
@@ -214,17 +52,18 @@ static struct criterion_test_params all(void)
 
 static void begin(int i)
 {
-	char *args[3] = { NULL };
+	struct spawn_request req = { .role = NULL };
+	int fds[VIRTIO_DEV_MAX_FDS];
 
-	subject = &subjects[i];
+	subject = contract_subject((unsigned int)i);
+	ops = virtio_type_ops[subject->type];
 	(void)signal(SIGPIPE, SIG_IGN);
 	front_init(&f);
-	subject->open();
-	for (int w = 0; w < 2 && words[w][0]; w++)
-		args[w] = words[w];
-	cr_assert(zero(int, subject->ops->create(&f.loop, args, virtio_no_fds,
-						 &dev)),
-		  "create %s", subject->ops->type->name);
+	subject->open(&req);
+	memcpy(fds, virtio_no_fds, sizeof(fds));
+	memcpy(fds, req.backend_fds, req.nr_backend_fds * sizeof(fds[0]));
+	cr_assert(zero(int, ops->create(&f.loop, req.args, fds, &dev)),
+		  "create %s", subject->name);
 	front_connect(&f, dev);
 	buf = guest_alloc(&f.g, VIRTQ_MAX_SIZE * BUF_SIZE, 4096);
 }
@@ -232,11 +71,14 @@ static void begin(int i)
 static void end(void)
 {
 	front_finish(&f);
-	subject->ops->destroy(dev);
-	if (subject->close)
-		subject->close();
-	for (int i = 0; i < 4; i++)
-		fd_close(&host_fds[i]);
+	ops->destroy(dev);
+	subject->close();
+}
+
+static void host(void)
+{
+	if (subject->host)
+		subject->host();
 }
 
 static void start(void)
@@ -248,7 +90,8 @@ static void start(void)
 static uint16_t add_request(unsigned int slot)
 {
 	struct guest_buf b[4];
-	unsigned int n = subject->request(b, buf + (uint64_t)slot * BUF_SIZE);
+	unsigned int n =
+		subject->request(&f.g, b, buf + (uint64_t)slot * BUF_SIZE);
 
 	return guest_ring_add(&f.ring[subject->queue], b, n);
 }
@@ -257,9 +100,9 @@ static void one_request(void)
 {
 	uint16_t head = add_request(0);
 
-	subject->host();
+	host();
 	cr_assert(gt(u32, front_wait_used(&f, subject->queue, head), 0));
-	/* What console_host() wrote too much is for later requests. */
+	/* What host() gave too much is for later requests. */
 }
 
 static void stop_all(void)
@@ -284,7 +127,7 @@ CONTRACT(offers_only_what_is_defined)
 	cr_assert(le(uint, dev->nr_queues, VIRTIO_DEV_MAX_QUEUES));
 	cr_assert(zero(u16, size & (size - 1)));
 	cr_assert(le(u16, size, VIRTQ_MAX_SIZE));
-	cr_assert(subject->ops == dev->ops);
+	cr_assert(ops == dev->ops);
 }
 
 CONTRACT(a_request_is_completed)
@@ -353,7 +196,7 @@ CONTRACT(nothing_is_touched_while_stopped_however_busy_it_was)
 
 		while ((uint16_t)(r->avail_idx - r->last_used) < r->size / 4)
 			(void)add_request(r->avail_idx % r->size);
-		subject->host();
+		host();
 		guest_ring_kick(r);
 		for (int turn = 0; turn < round % 4; turn++)
 			cr_assert(zero(int, loop_turn(&f.loop, 0)));
@@ -363,7 +206,7 @@ CONTRACT(nothing_is_touched_while_stopped_however_busy_it_was)
 		(void)fd_event_drain(f.wake_fd);
 
 		snapshot_take(&before);
-		subject->host();
+		host();
 		guest_ring_kick(r);
 		front_settle(&f);
 		snapshot_take(&after);
@@ -386,7 +229,7 @@ CONTRACT(nothing_is_touched_while_stopped_however_busy_it_was)
 			cr_assert(gt(u32, len, 0));
 			continue;
 		}
-		subject->host();
+		host();
 		guest_ring_kick(r);
 		front_wait_fd(&f, r->call_fd);
 		(void)fd_event_drain(r->call_fd);
@@ -424,12 +267,12 @@ CONTRACT(reset_with_requests_in_flight_leaves_nothing_behind)
 	start();
 	for (unsigned int i = 0; i < 8; i++)
 		(void)add_request(i);
-	subject->host();
+	host();
 	guest_ring_kick(&f.ring[subject->queue]);
 	cr_assert(zero(int, loop_turn(&f.loop, 0)));
 	cr_assert(zero(u64, front_request(&f, &m, NULL, 0)));
 	snapshot_take(&before);
-	subject->host();
+	host();
 	front_settle(&f);
 	snapshot_take(&after);
 	cr_assert(zero(int, memcmp(&before, &after, sizeof(before))));
@@ -444,7 +287,7 @@ CONTRACT(malformed_ring_is_reported_and_survived)
 		guest_ring_avail(&f.ring[q], 0xffff);
 		guest_ring_kick(&f.ring[q]);
 		/* A device that looks only when it has something to say. */
-		subject->host();
+		host();
 		front_wait_fd(&f, f.ring[q].err_fd);
 		cr_assert(eq(u64, fd_event_drain(f.ring[q].err_fd), 1));
 		cr_assert(eq(u16, f.ring[q].used->idx, used));

@@ -162,6 +162,8 @@ static void on_host(struct loop_source *src, uint32_t events)
 
 void rig_watch_host(int fd)
 {
+	if (!rig.subject)
+		return;
 	loop_remove(&rig.loop, &rig.host_src);
 	cr_assert(zero(int, loop_add(&rig.loop, &rig.host_src, fd,
 				     EPOLLIN | EPOLLET, on_host)));
@@ -219,13 +221,13 @@ static int spawn(struct spawn_request *req)
 	cr_assert(rig.page != MAP_FAILED);
 	rig.wake_fd = fd_event_create();
 	cr_assert(ge(int, rig.wake_fd, 0));
-	req->role = rig.type->role;
-	req->name = rig.type->role;
+	req->role = rig.type->name;
+	req->name = rig.type->name;
 	req->vhost_fd = vhost[1];
 	req->ctl_fd = ctl[1];
 	req->regpage_fd = rig.page_fd;
 	req->wake_fd = rig.wake_fd;
-	rig.type->open(req);
+	rig.subject->open(req);
 	cr_assert(zero(int, spawner_spawn(rig.sp, req, &rig.proc, &err)), "%s",
 		  err.msg);
 	for (unsigned int i = 0; i < req->nr_backend_fds; i++)
@@ -263,12 +265,13 @@ static void rings_make(void)
 	}
 }
 
-void rig_start(const struct contract_type *type, enum dialect dialect)
+void rig_start(const struct contract_subject *subject, enum dialect dialect)
 {
+	const struct virtio_type *type = &virtio_types[subject->type];
 	struct spawn_request req = { .role = NULL };
 	struct virtio_mmio_config cfg = {
 		.ops = &ops,
-		.name = type->name,
+		.name = subject->name,
 		.device_id = type->id,
 		.queue_size = type->queue_size,
 		.nr_queues = type->nr_queues,
@@ -279,7 +282,8 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 		.suspend_deadline_ns = SUSPEND_DEADLINE_NS,
 	};
 
-	rig = (struct rig){ .type = type,
+	rig = (struct rig){ .subject = subject,
+			    .type = type,
 			    .dialect = dialect,
 			    .page_fd = -1,
 			    .ctl = -1,
@@ -310,13 +314,13 @@ void rig_start(const struct contract_type *type, enum dialect dialect)
 
 void rig_finish(void)
 {
-	if (!rig.type)
+	if (!rig.subject)
 		return;
 	if (rig.dev.loop)
 		virtio_mmio_release_waiters(&rig.dev);
 	virtio_mmio_finish(&rig.dev);
 	spawner_destroy(rig.sp);
-	rig.type->close();
+	rig.subject->close();
 	loop_finish(&rig.loop);
 	if (rig.g.ram)
 		guest_finish(&rig.g);
@@ -449,7 +453,8 @@ static void ring_clear(struct guest_ring *r)
 
 void rig_negotiate(void)
 {
-	uint64_t f = offered() & (VERSION_1 | RING_BITS | rig.type->features);
+	uint64_t f =
+		offered() & (VERSION_1 | RING_BITS | rig.subject->features);
 
 	cr_assert(eq(u64, f & VERSION_1, VERSION_1));
 	f |= rig.dialect == V14 ? VIRTIO_MMIO_SUSPEND_V14
@@ -474,13 +479,13 @@ void rig_live(void)
 	rig_negotiate();
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE), RIG_LIVE));
 	rig.irqs_seen = rig_irqs();
-	rig.type->live();
+	rig.subject->live();
 	/* All that has come of it, so that no test meets the rest. */
 	rig_round_trip();
 	rig_ack(rig_get(VIRTIO_MMIO_INTERRUPT_STATUS));
 	rig.irqs_seen = rig_irqs();
 	/* Asks for the next interrupt. */
-	(void)rig.type->collect();
+	(void)rig.subject->collect();
 }
 
 void rig_kick(unsigned int q)
@@ -531,7 +536,7 @@ void rig_wait(void)
 
 void rig_finish_io(void)
 {
-	while (rig.type->collect())
+	while (rig.subject->collect())
 		rig_wait();
 }
 

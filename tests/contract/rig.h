@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #include "sandbox/spawner.h"
-#include "tests/contract/type.h"
+#include "tests/contract/subject.h"
 #include "tests/lib/guest_ring.h"
 #include "virtio/mmio/mmio.h"
 
@@ -40,7 +40,8 @@ enum dialect {
 };
 
 struct rig {
-	const struct contract_type *type;
+	const struct contract_subject *subject;
+	const struct virtio_type *type; /* the subject's */
 	enum dialect dialect;
 
 	struct loop loop;
@@ -79,7 +80,7 @@ extern struct rig rig;
 /* --- life --- */
 
 /* Spawns the process; the device has been offered, and is in INIT. */
-void rig_start(const struct contract_type *type, enum dialect dialect);
+void rig_start(const struct contract_subject *subject, enum dialect dialect);
 void rig_finish(void);
 /* The driver brings it up. Also after a reset. */
 void rig_live(void);
@@ -129,7 +130,10 @@ void rig_wait(void);
 void rig_finish_io(void);
 /* Interrupts so far. Any thread. */
 uint64_t rig_irqs(void);
-/* Wakes rig_wait() when @fd becomes readable, instead of the last one. */
+/*
+ * Wakes rig_wait() when @fd becomes readable, instead of the last one. Nothing
+ * if there is no rig.
+ */
 void rig_watch_host(int fd);
 void rig_turn(void);
 /* The same, without waiting for anything. */

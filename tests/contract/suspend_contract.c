@@ -9,7 +9,7 @@
 #include <criterion/parameterized.h>
 #include <string.h>
 
-#include "tests/contract/cell.h"
+#include "tests/contract/device_test.h"
 #include "tests/contract/stores.h"
 #include "vmm/base/fd.h"
 
@@ -57,11 +57,11 @@ static void registers_same(const struct registers *a, const struct registers *b)
 }
 
 /* Nothing is slow: the first read finds it. Then all is as it was. */
-CELL(suspends_within_the_write_and_resumes_as_it_was)
+DEVICE_TEST(suspends_within_the_write_and_resumes_as_it_was)
 {
 	static struct registers was, is;
 
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
 	registers_take(&was);
 	for (unsigned int i = 0; i < 10; i++) {
@@ -74,14 +74,14 @@ CELL(suspends_within_the_write_and_resumes_as_it_was)
 	}
 	cr_assert(zero(u64, rig.dev.resets));
 	cr_assert(eq(u32, rig.nr_suspended, 10));
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
-	if (rig.type->kept)
-		rig.type->kept();
+	if (rig.subject->kept)
+		rig.subject->kept();
 }
 
 /* A reader that does not exit sees no state in between: there is none. */
-CELL(each_change_of_status_is_one_store)
+DEVICE_TEST(each_change_of_status_is_one_store)
 {
 	uint32_t seen[16];
 	unsigned int n;
@@ -101,10 +101,10 @@ CELL(each_change_of_status_is_one_store)
 
 /* ------------------------------------------------------------------ drain */
 
-CELL(what_is_in_flight_is_completed_before_it_is_acknowledged)
+DEVICE_TEST(what_is_in_flight_is_completed_before_it_is_acknowledged)
 {
 	for (unsigned int round = 0; round < 10; round++) {
-		rig.type->begin(rig.type->depth);
+		rig.subject->begin(rig.subject->depth);
 		/* The process may have taken none, some or all of them. */
 		for (unsigned int i = 0; i < round % 3; i++)
 			rig_turn_now();
@@ -120,23 +120,23 @@ CELL(what_is_in_flight_is_completed_before_it_is_acknowledged)
 
 /* ------------------------------------------------------------------ flood */
 
-CELL(a_flood_while_suspended_touches_nothing_and_is_not_lost)
+DEVICE_TEST(a_flood_while_suspended_touches_nothing_and_is_not_lost)
 {
 	unsigned int fds;
 	uint64_t anon;
 
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	suspend_into(&first);
 	rig_assert_drained(&first);
 	fds = rig_fds();
 	anon = rig_anon_kib();
 	/* A driver that must not do so. */
-	rig.type->begin(rig.type->depth / 4);
+	rig.subject->begin(rig.subject->depth / 4);
 	for (unsigned int q = 0; q < rig.type->nr_queues; q++)
 		rig_kick(q);
 	rig_put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	snapshot_take(&before);
-	rig.type->flood();
+	rig.subject->flood();
 	virtio_mmio_config_changed(&rig.dev);
 	rig_round_trip();
 	snapshot_take(&after);
@@ -149,18 +149,18 @@ CELL(a_flood_while_suspended_touches_nothing_and_is_not_lost)
 	/* They were counted. */
 	cr_assert(ge(u64, rig.dev.suspend.kicks, rig.type->nr_queues));
 	rig_finish_io();
-	if (rig.type->kept)
-		rig.type->kept();
+	if (rig.subject->kept)
+		rig.subject->kept();
 }
 
 /* Armed, so that the process looks at its back end: into its own memory. */
-CELL(a_flood_while_suspended_and_armed_touches_nothing_and_is_not_lost)
+DEVICE_TEST(a_flood_while_suspended_and_armed_touches_nothing_and_is_not_lost)
 {
 	suspend_into(&first);
 	rig_arm(true);
-	rig.type->begin(rig.type->depth / 4);
+	rig.subject->begin(rig.subject->depth / 4);
 	snapshot_take(&before);
-	rig.type->flood();
+	rig.subject->flood();
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "armed and flooded");
@@ -173,7 +173,7 @@ CELL(a_flood_while_suspended_and_armed_touches_nothing_and_is_not_lost)
 
 /* ------------------------------------------------------------- registers */
 
-CELL(suspended_registers_and_config_space_do_not_take_writes)
+DEVICE_TEST(suspended_registers_and_config_space_do_not_take_writes)
 {
 	uint64_t acked;
 
@@ -197,11 +197,11 @@ CELL(suspended_registers_and_config_space_do_not_take_writes)
 	cr_assert(eq(u64, rig.dev.acked, acked));
 	cr_assert(eq(u32, rig.dev.queues[0].size, rig.type->queue_size));
 	rig_resume();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
 }
 
-CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
+DEVICE_TEST(suspended_a_ring_that_was_given_up_does_not_come_back)
 {
 	rig_suspend();
 	rig_put(VIRTIO_MMIO_QUEUE_SEL, 0);
@@ -209,7 +209,7 @@ CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
 	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
 	rig_put(VIRTIO_MMIO_QUEUE_READY, 1);
 	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_QUEUE_READY)));
-	rig.type->begin(1);
+	rig.subject->begin(1);
 	snapshot_take(&before);
 	rig_round_trip();
 	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
@@ -223,9 +223,9 @@ CELL(suspended_a_ring_that_was_given_up_does_not_come_back)
 	rig_reset();
 }
 
-CELL(suspended_interrupt_status_can_be_acknowledged)
+DEVICE_TEST(suspended_interrupt_status_can_be_acknowledged)
 {
-	rig.type->begin(1);
+	rig.subject->begin(1);
 	while (!rig_get(VIRTIO_MMIO_INTERRUPT_STATUS))
 		rig_turn();
 	rig_suspend();
@@ -248,11 +248,11 @@ CELL(suspended_interrupt_status_can_be_acknowledged)
  */
 static void change_held(void)
 {
-	unsigned int n = rig.type->change != NULL;
+	unsigned int n = rig.subject->change != NULL;
 
 	rig.hold_config = true;
 	if (n)
-		rig.type->change();
+		rig.subject->change();
 	while (rig.config_held < n)
 		rig_turn();
 	rig_round_trip();
@@ -260,10 +260,10 @@ static void change_held(void)
 }
 
 /* Types whose config space never changes are told of changes that are none. */
-CELL(a_config_change_is_told_once_on_resume)
+DEVICE_TEST(a_config_change_is_told_once_on_resume)
 {
 	uint32_t generation, isr;
-	bool real = rig.type->change != NULL;
+	bool real = rig.subject->change != NULL;
 
 	rig_finish_io();
 	change_held();
@@ -285,7 +285,7 @@ CELL(a_config_change_is_told_once_on_resume)
 		     real ? VIRTIO_MMIO_INT_CONFIG : 0));
 	if (real) {
 		cr_assert(gt(u64, rig_irqs(), before.irqs));
-		cr_assert(rig.type->changed());
+		cr_assert(rig.subject->changed());
 	}
 	/* And no second time. */
 	rig_ack(isr);
@@ -297,7 +297,7 @@ CELL(a_config_change_is_told_once_on_resume)
 		     generation + real));
 }
 
-CELL(a_config_change_is_dropped_by_a_reset)
+DEVICE_TEST(a_config_change_is_dropped_by_a_reset)
 {
 	rig_finish_io();
 	change_held();
@@ -308,18 +308,18 @@ CELL(a_config_change_is_dropped_by_a_reset)
 	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
 	rig.hold_config = false;
 	rig_live();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
 }
 
-CELL_WITH(config_space_shows_a_change_before_its_command_is_used, change)
+DEVICE_TEST_WITH(config_space_shows_a_change_before_its_command_is_used, change)
 {
 	for (unsigned int i = 0; i < 20; i++) {
-		rig.type->change();
-		cr_assert(rig.type->changed());
+		rig.subject->change();
+		cr_assert(rig.subject->changed());
 		rig_ack(rig_get(VIRTIO_MMIO_INTERRUPT_STATUS));
 	}
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
 }
 
@@ -332,7 +332,7 @@ static void moved(struct virtio_mmio *dev, int r)
 }
 
 /* What is told while the VMM has stopped it waits, and nothing waits for it. */
-CELL_WITH(a_command_waits_for_config_space_over_a_stop, change)
+DEVICE_TEST_WITH(a_command_waits_for_config_space_over_a_stop, change)
 {
 	rig_finish_io();
 	change_held();
@@ -341,19 +341,19 @@ CELL_WITH(a_command_waits_for_config_space_over_a_stop, change)
 		rig_turn();
 	virtio_mmio_config_changed(&rig.dev);
 	rig_round_trip();
-	cr_assert(not(rig.type->changed()));
-	cr_assert(eq(uint, rig.type->collect(), 1), "used already");
+	cr_assert(not(rig.subject->changed()));
+	cr_assert(eq(uint, rig.subject->collect(), 1), "used already");
 	rig.hold_config = false;
 	virtio_mmio_restart(&rig.dev, moved);
 	while (nr_moved < 2)
 		rig_turn();
 	rig_finish_io();
-	cr_assert(rig.type->changed());
+	cr_assert(rig.subject->changed());
 	cr_assert(eq(uint, rig.config_held, 1), "told again");
 }
 
 /* Only an armed process looks, and tells the VMM at once. */
-CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
+DEVICE_TEST_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 {
 	uint32_t generation;
 
@@ -362,7 +362,7 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 	rig_arm(true);
 	generation = rig_get(VIRTIO_MMIO_CONFIG_GENERATION);
 	snapshot_take(&before);
-	rig.type->vanish();
+	rig.subject->vanish();
 	rig_round_trip();
 	cr_assert(rig.dev.config_refresh_wanted, "the VMM was told");
 	snapshot_take(&after);
@@ -370,7 +370,7 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
 	rig_until_idle();
 	rig_round_trip();
-	cr_assert(rig.type->vanished());
+	cr_assert(rig.subject->vanished());
 	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG_GENERATION),
 		     generation + 1));
 	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
@@ -381,28 +381,28 @@ CELL_WITH(a_back_end_that_vanishes_is_told_once_on_resume, vanish)
 /* -------------------------------------------------------------- state kept */
 
 /* It is in flight over the suspension, which its ring knows. */
-CELL_WITH(a_request_that_waits_for_the_host_waits_on, hold)
+DEVICE_TEST_WITH(a_request_that_waits_for_the_host_waits_on, hold)
 {
 	unsigned int q = rig.type->nr_queues - 1;
 
 	rig_finish_io();
-	rig.type->hold();
+	rig.subject->hold();
 	rig_round_trip();
 	suspend_into(&before);
 	cr_assert(eq(u16, rig.dev.fe.rings[q].base,
 		     (uint16_t)(rig.ring[q].used->idx + 1)));
-	rig.type->release();
+	rig.subject->release();
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "what it waits for has come");
-	cr_assert(eq(uint, rig.type->collect(), 1));
+	cr_assert(eq(uint, rig.subject->collect(), 1));
 	rig_resume();
 	rig_finish_io();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
 }
 
-CELL(no_handshake_again)
+DEVICE_TEST(no_handshake_again)
 {
 	unsigned int n = rig.type->nr_queues;
 

@@ -6,21 +6,21 @@
 #define _GNU_SOURCE
 #include <criterion/parameterized.h>
 
-#include "tests/contract/cell.h"
+#include "tests/contract/device_test.h"
 
 #define CYCLES 1000U
 
 static void cycle(unsigned int i)
 {
-	rig.type->begin(rig.type->depth / 2);
+	rig.subject->begin(rig.subject->depth / 2);
 	if (i % 16 == 0)
-		rig.type->flood();
+		rig.subject->flood();
 	rig_suspend();
 	cr_assert(eq(u32, rig_put_status(rig_resume_value()), RIG_LIVE));
 	rig_finish_io();
 }
 
-CELL(a_thousand_times_under_load_nothing_is_lost)
+DEVICE_TEST(a_thousand_times_under_load_nothing_is_lost)
 {
 	unsigned int fds;
 	uint64_t kib;
@@ -37,8 +37,8 @@ CELL(a_thousand_times_under_load_nothing_is_lost)
 	rig_assert_flat(kib);
 	cr_assert(eq(u32, rig.nr_suspended, CYCLES + CYCLES / 10));
 	cr_assert(zero(u64, rig.dev.resets));
-	if (rig.type->kept)
-		rig.type->kept();
+	if (rig.subject->kept)
+		rig.subject->kept();
 }
 
 /* ------------------------------------------------------------------ storms */
@@ -83,7 +83,7 @@ static void storm(struct storm *a, struct storm *b)
 }
 
 /* Two vCPUs that do not agree. In the draft each may take back the other's. */
-CELL(a_storm_from_two_vcpus)
+DEVICE_TEST(a_storm_from_two_vcpus)
 {
 	unsigned int n = rig.dialect == DRAFT ? 50000 : 1000;
 	static struct storm a, b;
@@ -99,7 +99,7 @@ CELL(a_storm_from_two_vcpus)
 	fds = rig_fds();
 	kib = rig_anon_kib();
 	rig_messages_clear();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	storm(&a, &b);
 	rig_until_idle();
 	starts = rig.sent[VHOST_USER_SET_FEATURES];
@@ -117,21 +117,21 @@ CELL(a_storm_from_two_vcpus)
 	rig_assert_flat(kib);
 	rig_suspend();
 	rig_resume();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
-	if (rig.type->kept)
-		rig.type->kept();
+	if (rig.subject->kept)
+		rig.subject->kept();
 }
 
 /* Taken back 10^4 times while one drain goes on: not a message more. */
-CELL(a_storm_while_it_drains)
+DEVICE_TEST(a_storm_while_it_drains)
 {
 	static struct storm a, b;
 	unsigned int sent;
 
 	a = (struct storm){ .values = { 0x1f, 0x1f }, .n = 10000 };
 	b = (struct storm){ .values = { 0x0f, 0x0f }, .n = 10000 };
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig.impatient = true;
 	rig_freeze();
 	cr_assert(eq(u32, rig_put_status(0x1f), RIG_LIVE));

@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <string.h>
 
-#include "tests/contract/cell.h"
+#include "tests/contract/device_test.h"
 
 /* Before DRIVER_OK is written. */
 #define READY (RIG_INIT | VIRTIO_CONFIG_S_FEATURES_OK)
@@ -37,9 +37,9 @@ static void resuming(void)
 
 static void io_works(void)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_finish_io();
-	rig.type->flood();
+	rig.subject->flood();
 	rig_finish_io();
 }
 
@@ -62,26 +62,26 @@ static void until_suspended(void)
 
 /* ------------------------------------------------------------------- INIT */
 
-CELL_INIT(init_suspend_is_ignored)
+DEVICE_TEST_INIT(init_suspend_is_ignored)
 {
 	cr_assert(zero(u32, rig_put_status(RIG_SUSPEND)));
 	rig_negotiate();
 	cr_assert(eq(u32, rig_put_status(READY | RIG_SUSPEND), READY));
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE | RIG_SUSPEND), RIG_LIVE),
 		  "it goes live only");
-	rig.type->live();
+	rig.subject->live();
 	io_works();
 	cr_assert(zero(u32, rig.nr_suspended));
 }
 
-CELL_INIT(init_reset_and_anew)
+DEVICE_TEST_INIT(init_reset_and_anew)
 {
 	rig_negotiate();
 	rig_reset();
 	anew();
 }
 
-CELL_INIT(init_death_shows_at_driver_ok)
+DEVICE_TEST_INIT(init_death_shows_at_driver_ok)
 {
 	rig_negotiate();
 	rig_kill();
@@ -93,7 +93,7 @@ CELL_INIT(init_death_shows_at_driver_ok)
 
 /* ------------------------------------------------------------------- LIVE */
 
-CELL(live_resume_is_a_no_op)
+DEVICE_TEST(live_resume_is_a_no_op)
 {
 	rig_messages_clear();
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE), RIG_LIVE));
@@ -101,9 +101,9 @@ CELL(live_resume_is_a_no_op)
 	io_works();
 }
 
-CELL(live_reset_with_requests_in_flight)
+DEVICE_TEST(live_reset_with_requests_in_flight)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_reset();
 	snapshot_take(&before);
 	rig_round_trip();
@@ -115,7 +115,7 @@ CELL(live_reset_with_requests_in_flight)
 /* ------------------------------------------------- SUSPENDED, and no further
  */
 
-CELL(suspend_twice_resume_twice)
+DEVICE_TEST(suspend_twice_resume_twice)
 {
 	rig_suspend();
 	/* In 1.4 the value that suspended it resumes it: the state decides. */
@@ -133,7 +133,7 @@ CELL(suspend_twice_resume_twice)
 	io_works();
 }
 
-CELL(suspended_bits_that_are_taken_back_stay)
+DEVICE_TEST(suspended_bits_that_are_taken_back_stay)
 {
 	rig_suspend();
 	if (rig.dialect == V14)
@@ -147,9 +147,9 @@ CELL(suspended_bits_that_are_taken_back_stay)
 	io_works();
 }
 
-CELL(suspended_reset_and_anew)
+DEVICE_TEST(suspended_reset_and_anew)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_suspend();
 	rig_messages_clear();
 	rig_reset();
@@ -160,14 +160,14 @@ CELL(suspended_reset_and_anew)
 
 /* ---------------------------------------------------------------- QUIESCING */
 
-CELL(quiescing_shows_live_until_it_is_drained)
+DEVICE_TEST(quiescing_shows_live_until_it_is_drained)
 {
 	uint64_t deadline;
 
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	quiescing();
 	/* What is kicked now is not for this side of it, or is drained. */
-	rig.type->begin(rig.type->depth / 4);
+	rig.subject->begin(rig.subject->depth / 4);
 	deadline = rig.dev.suspend.timer.deadline_ns;
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE | RIG_SUSPEND), RIG_LIVE));
 	cr_assert(eq(u64, rig.dev.suspend.timer.deadline_ns, deadline),
@@ -185,9 +185,9 @@ CELL(quiescing_shows_live_until_it_is_drained)
 	rig_finish_io();
 }
 
-CELL(quiescing_taken_back)
+DEVICE_TEST(quiescing_taken_back)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	quiescing();
 	cr_assert(eq(u32, rig_put_status(RIG_LIVE), RIG_LIVE));
 	rig_thaw();
@@ -206,7 +206,7 @@ CELL(quiescing_taken_back)
 	io_works();
 }
 
-CELL(quiescing_config_writes_are_ignored)
+DEVICE_TEST(quiescing_config_writes_are_ignored)
 {
 	quiescing();
 	vcpu_begin(&vcpu, VIRTIO_MMIO_CONFIG, 0x5a, 1);
@@ -220,9 +220,9 @@ CELL(quiescing_config_writes_are_ignored)
 	io_works();
 }
 
-CELL(quiescing_reset_waits_for_the_process)
+DEVICE_TEST(quiescing_reset_waits_for_the_process)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	quiescing();
 	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, 0, 4);
 	while (!rig.dev.waiting)
@@ -237,7 +237,7 @@ CELL(quiescing_reset_waits_for_the_process)
 	anew();
 }
 
-CELL(quiescing_too_long_needs_reset)
+DEVICE_TEST(quiescing_too_long_needs_reset)
 {
 	struct loop_timer *timer = &rig.dev.suspend.timer;
 	uint64_t irqs = rig_irqs();
@@ -251,7 +251,7 @@ CELL(quiescing_too_long_needs_reset)
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
 	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS),
 		     VIRTIO_MMIO_INT_CONFIG),
-		  "%s", rig.type->name);
+		  "%s", rig.subject->name);
 	cr_assert(gt(u64, rig_irqs(), irqs));
 	rig_thaw();
 	rig_until_idle();
@@ -262,7 +262,7 @@ CELL(quiescing_too_long_needs_reset)
 
 /* ----------------------------------------------------------------- RESUMING */
 
-CELL(resuming_resume_twice)
+DEVICE_TEST(resuming_resume_twice)
 {
 	resuming();
 	rig_messages_clear();
@@ -274,10 +274,10 @@ CELL(resuming_resume_twice)
 	io_works();
 }
 
-CELL(resuming_suspend_again)
+DEVICE_TEST(resuming_suspend_again)
 {
 	resuming();
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, RIG_LIVE | RIG_SUSPEND, 4);
 	while (!rig.dev.suspend.wanted)
 		rig_turn();
@@ -293,7 +293,7 @@ CELL(resuming_suspend_again)
 	rig_finish_io();
 }
 
-CELL(resuming_reset_waits_for_the_process)
+DEVICE_TEST(resuming_reset_waits_for_the_process)
 {
 	resuming();
 	vcpu_begin(&vcpu, VIRTIO_MMIO_STATUS, 0, 4);
@@ -315,7 +315,7 @@ static void break_ring(void)
 	rig_kick(rig.type->nr_queues - 1);
 }
 
-CELL(a_broken_ring_needs_reset_which_is_all_that_helps)
+DEVICE_TEST(a_broken_ring_needs_reset_which_is_all_that_helps)
 {
 	break_ring();
 	while (rig_status() == RIG_LIVE)
@@ -331,7 +331,7 @@ CELL(a_broken_ring_needs_reset_which_is_all_that_helps)
 }
 
 /* Broken while suspended: it shows when the ring is looked at again. */
-CELL(a_ring_broken_while_suspended_needs_reset_on_resume)
+DEVICE_TEST(a_ring_broken_while_suspended_needs_reset_on_resume)
 {
 	rig_suspend();
 	break_ring();
@@ -364,7 +364,7 @@ static void reset_after_the_fence(uint32_t status)
 		rig_turn();
 	cr_assert(eq(u32, rig_status(), status), "not before the fence");
 	cr_assert(not(atomic_load(&vcpu.done)));
-	while (rig.type->fenced && !rig.type->fenced())
+	while (rig.subject->fenced && !rig.subject->fenced())
 		(void)sched_yield();
 	virtio_mmio_fenced(&rig.dev, true);
 	cr_assert(zero(u32, vcpu_end(&vcpu)));
@@ -382,21 +382,21 @@ static void death_is_told(uint64_t irqs)
 	reset_after_the_fence(RIG_LIVE | RIG_NR);
 }
 
-CELL(live_death)
+DEVICE_TEST(live_death)
 {
 	uint64_t irqs;
 
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	irqs = rig_irqs();
 	rig_kill();
 	death_is_told(irqs);
 }
 
-CELL(quiescing_death)
+DEVICE_TEST(quiescing_death)
 {
 	uint64_t irqs;
 
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	quiescing();
 	irqs = rig_irqs();
 	rig_kill();
@@ -404,9 +404,9 @@ CELL(quiescing_death)
 	cr_assert(zero(u32, rig.nr_suspended));
 }
 
-CELL(suspended_death_is_silent)
+DEVICE_TEST(suspended_death_is_silent)
 {
-	rig.type->begin(rig.type->depth);
+	rig.subject->begin(rig.subject->depth);
 	rig_suspend();
 	snapshot_take(&before);
 	rig_kill();
@@ -419,7 +419,7 @@ CELL(suspended_death_is_silent)
 	reset_after_the_fence(rig_suspended() | RIG_NR);
 }
 
-CELL(resuming_death)
+DEVICE_TEST(resuming_death)
 {
 	uint64_t irqs;
 
@@ -429,7 +429,7 @@ CELL(resuming_death)
 	death_is_told(irqs);
 }
 
-CELL(needs_reset_death)
+DEVICE_TEST(needs_reset_death)
 {
 	break_ring();
 	while (rig_status() == RIG_LIVE)

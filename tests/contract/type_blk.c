@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Block device: writes, reads and flushes of sectors whose content is known,
- * on an image that has no name. One type for each engine.
+ * on an image that has no name. One subject for each engine.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/types.h"
 #include "vmm/base/fd.h"
 #include "vmm/vm/disk_image.h"
 
@@ -92,6 +90,18 @@ static bool fenced(void)
 
 	cr_assert(ge(int, r, 0));
 	return r == 1;
+}
+
+/* Reads the first sectors. */
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	struct virtio_blk_outhdr h = { .type = VIRTIO_BLK_T_IN };
+
+	memcpy(guest_ptr(g, gpa), &h, sizeof(h));
+	b[0] = (struct guest_buf){ gpa, sizeof(h), false };
+	b[1] = (struct guest_buf){ gpa + 512, 1024, true };
+	b[2] = (struct guest_buf){ gpa + 4000, 1, true };
+	return 3;
 }
 
 static void live(void)
@@ -200,17 +210,17 @@ static unsigned int collect(void)
 }
 
 /* Its config space is as it was, which is in the register dump. */
-#define CONTRACT_BLK(engine)                                                  \
+#define SUBJECT(engine)                                                       \
 	{                                                                     \
-		.name = "blk " #engine, .role = "blk", .id = VIRTIO_ID_BLOCK, \
-		.queue_size = BLK_QUEUE_SIZE, .nr_queues = BLK_NR_QUEUES,     \
-		.config_size = sizeof(struct virtio_blk_config),              \
+		.name = "blk " #engine, .type = VIRTIO_TYPE_BLK,              \
+		.open = open_##engine, .close = close_image,                  \
+		.request = request,                                           \
 		.features = 1ULL << VIRTIO_BLK_F_FLUSH |                      \
 			    1ULL << VIRTIO_BLK_F_SEG_MAX,                     \
-		.depth = DEPTH, .open = open_##engine, .close = close_image,  \
-		.live = live, .begin = begin, .flood = flood,                 \
+		.depth = DEPTH, .live = live, .begin = begin, .flood = flood, \
 		.collect = collect, .fenced = fenced,                         \
 	}
 
-const struct contract_type contract_blk_uring = CONTRACT_BLK(uring);
-const struct contract_type contract_blk_threads = CONTRACT_BLK(threads);
+const struct contract_subject contract_blk[] = { SUBJECT(uring),
+						 SUBJECT(threads),
+						 { NULL } };

@@ -7,13 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_console.h>
-#include <linux/virtio_ids.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
 #include "tests/contract/stream.h"
-#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define RX	 0U
@@ -55,6 +53,18 @@ static void close_pipes(void)
 		fd_close(&in[i]);
 		fd_close(&out[i]);
 	}
+}
+
+/* Receives, so that requests can also wait. */
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	b[0] = (struct guest_buf){ gpa, 4, true };
+	return 1;
+}
+
+static void host_write(void)
+{
+	cr_assert(zero(int, fd_write_all(in[1], "0123456789", 10)));
 }
 
 static void rx_post(uint16_t slot)
@@ -157,21 +167,23 @@ static void kept(void)
 	cr_assert(eq(u32, rig_get(VIRTIO_MMIO_CONFIG), 80 | 25U << 16));
 }
 
-const struct contract_type contract_console = {
-	.name = "console",
-	.role = "console",
-	.id = VIRTIO_ID_CONSOLE,
-	.queue_size = CONSOLE_QUEUE_SIZE,
-	.nr_queues = CONSOLE_NR_QUEUES,
-	.config_size = sizeof(struct virtio_console_config),
-	.features = 1ULL << VIRTIO_CONSOLE_F_SIZE |
-		    1ULL << VIRTIO_CONSOLE_F_EMERG_WRITE,
-	.depth = DEPTH,
-	.open = open_pipes,
-	.close = close_pipes,
-	.live = live,
-	.begin = begin,
-	.flood = flood,
-	.collect = collect,
-	.kept = kept,
+const struct contract_subject contract_console[] = {
+	{
+		.name = "console",
+		.type = VIRTIO_TYPE_CONSOLE,
+		.open = open_pipes,
+		.close = close_pipes,
+		.queue = RX,
+		.request = request,
+		.host = host_write,
+		.features = 1ULL << VIRTIO_CONSOLE_F_SIZE |
+			    1ULL << VIRTIO_CONSOLE_F_EMERG_WRITE,
+		.depth = DEPTH,
+		.live = live,
+		.begin = begin,
+		.flood = flood,
+		.collect = collect,
+		.kept = kept,
+	},
+	{ NULL },
 };

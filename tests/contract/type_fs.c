@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <linux/virtio_fs.h>
-#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +16,6 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define REQUESTS  1U
@@ -113,11 +111,26 @@ static void open_dir(struct spawn_request *req)
 	}
 	req->args[0] = tag;
 	req->args[1] = locks;
-	if (rig.mode == SANDBOX_FULL)
+	if (rig.subject && rig.mode == SANDBOX_FULL)
 		req->args[2] = proc;
 	req->backend_fds[req->nr_backend_fds++] =
 		open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	req->share = dir;
+}
+
+/* FUSE_INIT, which any state takes. */
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	struct {
+		struct fuse_in_header h;
+		struct fuse_init_in in;
+	} m = { .h = { .len = sizeof(m), .opcode = FUSE_INIT, .unique = 1 },
+		.in = { .major = 7, .minor = 31 } };
+
+	memcpy(guest_ptr(g, gpa), &m, sizeof(m));
+	b[0] = (struct guest_buf){ gpa, sizeof(m), false };
+	b[1] = (struct guest_buf){ gpa + 512, 1024, true };
+	return 2;
 }
 
 static void close_dir(void)
@@ -382,21 +395,22 @@ static void kept(void)
 	check_data(SLOTS, call(FUSE_READ, node, &in, sizeof(in), NULL, 0));
 }
 
-const struct contract_type contract_fs = {
-	.name = "fs",
-	.role = "fs",
-	.id = VIRTIO_ID_FS,
-	.queue_size = FS_QUEUE_SIZE,
-	.nr_queues = FS_NR_QUEUES,
-	.config_size = sizeof(struct virtio_fs_config),
-	.depth = DEPTH,
-	.open = open_dir,
-	.close = close_dir,
-	.live = live,
-	.begin = begin,
-	.flood = flood,
-	.collect = collect,
-	.hold = hold,
-	.release = release,
-	.kept = kept,
+const struct contract_subject contract_fs[] = {
+	{
+		.name = "fs",
+		.type = VIRTIO_TYPE_FS,
+		.open = open_dir,
+		.close = close_dir,
+		.queue = REQUESTS,
+		.request = request,
+		.depth = DEPTH,
+		.live = live,
+		.begin = begin,
+		.flood = flood,
+		.collect = collect,
+		.hold = hold,
+		.release = release,
+		.kept = kept,
+	},
+	{ NULL },
 };

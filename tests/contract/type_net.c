@@ -13,7 +13,6 @@
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <sched.h>
 #include <stdio.h>
@@ -24,7 +23,6 @@
 #include <unistd.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/types.h"
 #include "vmm/base/fd.h"
 
 #define RX	   0U
@@ -197,16 +195,25 @@ static void check(const uint8_t *p, size_t len, uint32_t number,
 	cr_assert(zero(int, memcmp(want.data, have.data, sizeof(want.data))));
 }
 
-static void flood(void)
+static void host_send(void)
 {
 	struct frame f;
 
-	for (unsigned int i = 0; i < FLOOD; i++) {
-		fill(&f, host_sent);
-		cr_assert(eq(sz, (size_t)send(sock, &f, sizeof(f), 0),
-			     sizeof(f)));
-		host_sent++;
-	}
+	fill(&f, host_sent++);
+	cr_assert(eq(sz, (size_t)send(sock, &f, sizeof(f), 0), sizeof(f)));
+}
+
+static void flood(void)
+{
+	for (unsigned int i = 0; i < FLOOD; i++)
+		host_send();
+}
+
+/* Receives, so that requests can also wait. */
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	b[0] = (struct guest_buf){ gpa, BUF_SIZE, true };
+	return 1;
 }
 
 /* --- the driver --- */
@@ -380,27 +387,30 @@ static bool vanished(void)
 	return !(config->status & VIRTIO_NET_S_LINK_UP);
 }
 
-const struct contract_type contract_net = {
-	.name = "net",
-	.role = "net",
-	.id = VIRTIO_ID_NET,
-	.queue_size = NET_QUEUE_SIZE,
-	.nr_queues = NET_NR_QUEUES,
-	.config_size = sizeof(struct virtio_net_config),
-	.features = 1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS |
-		    1ULL << VIRTIO_NET_F_MRG_RXBUF |
-		    1ULL << VIRTIO_NET_F_CTRL_VQ |
-		    1ULL << VIRTIO_NET_F_CTRL_RX |
-		    1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR,
-	.depth = DEPTH,
-	.open = open_tap,
-	.close = close_tap,
-	.live = live,
-	.begin = begin,
-	.flood = flood,
-	.collect = collect,
-	.change = change,
-	.changed = changed,
-	.vanish = vanish,
-	.vanished = vanished,
+const struct contract_subject contract_net[] = {
+	{
+		.name = "net",
+		.type = VIRTIO_TYPE_NET,
+		.open = open_tap,
+		.close = close_tap,
+		.queue = RX,
+		.request = request,
+		.host = host_send,
+		.features = 1ULL << VIRTIO_NET_F_MAC |
+			    1ULL << VIRTIO_NET_F_STATUS |
+			    1ULL << VIRTIO_NET_F_MRG_RXBUF |
+			    1ULL << VIRTIO_NET_F_CTRL_VQ |
+			    1ULL << VIRTIO_NET_F_CTRL_RX |
+			    1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR,
+		.depth = DEPTH,
+		.live = live,
+		.begin = begin,
+		.flood = flood,
+		.collect = collect,
+		.change = change,
+		.changed = changed,
+		.vanish = vanish,
+		.vanished = vanished,
+	},
+	{ NULL },
 };

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Entropy: buffers to fill, and no back end that could be busy. */
-#include <linux/virtio_ids.h>
 #include <string.h>
 
 #include "tests/contract/rig.h"
-#include "virtio/types.h"
 
 #define DEPTH	 32U
 #define SLOTS	 RNG_QUEUE_SIZE
@@ -20,6 +18,12 @@ static void open_nothing(struct spawn_request *req)
 
 static void close_nothing(void)
 {
+}
+
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	b[0] = (struct guest_buf){ gpa, 64, true };
+	return 1;
 }
 
 static void live(void)
@@ -67,17 +71,18 @@ static unsigned int collect(void)
 	return nr_pending;
 }
 
-const struct contract_type contract_rng = {
-	.name = "rng",
-	.role = "rng",
-	.id = VIRTIO_ID_RNG,
-	.queue_size = RNG_QUEUE_SIZE,
-	.nr_queues = RNG_NR_QUEUES,
-	.depth = DEPTH,
-	.open = open_nothing,
-	.close = close_nothing,
-	.live = live,
-	.begin = begin,
-	.flood = flood,
-	.collect = collect,
+const struct contract_subject contract_rng[] = {
+	{
+		.name = "rng",
+		.type = VIRTIO_TYPE_RNG,
+		.open = open_nothing,
+		.close = close_nothing,
+		.request = request,
+		.depth = DEPTH,
+		.live = live,
+		.begin = begin,
+		.flood = flood,
+		.collect = collect,
+	},
+	{ NULL },
 };

@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/virtio_ids.h>
 #include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 
 #include "tests/contract/rig.h"
 #include "tests/contract/stream.h"
-#include "virtio/types.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
@@ -106,6 +104,19 @@ static void host_connect(void)
 	cr_assert(zero(int, connect(host, (struct sockaddr *)&sa, sizeof(sa))));
 	cr_assert(zero(int, fd_write_all(host, line, (size_t)n)));
 	rig_watch_host(host);
+}
+
+/* For nobody: it is taken and refused. */
+static unsigned int request(struct guest *g, struct guest_buf *b, uint64_t gpa)
+{
+	struct virtio_vsock_hdr h = { .src_cid = CID,
+				      .dst_cid = VSOCK_HOST_CID,
+				      .type = VIRTIO_VSOCK_TYPE_STREAM,
+				      .op = VIRTIO_VSOCK_OP_RST };
+
+	memcpy(guest_ptr(g, gpa), &h, sizeof(h));
+	b[0] = (struct guest_buf){ gpa, sizeof(h), false };
+	return 1;
 }
 
 /* Return: bytes of the host's connection, 0 for now. It must not end. */
@@ -284,20 +295,22 @@ static void kept(void)
 	cr_assert(eq(u64, rx_seen, host_sent));
 }
 
-const struct contract_type contract_vsock = {
-	.name = "vsock",
-	.role = "vsock",
-	.id = VIRTIO_ID_VSOCK,
-	.queue_size = VSOCK_QUEUE_SIZE,
-	.nr_queues = VSOCK_NR_QUEUES,
-	.config_size = sizeof(struct virtio_vsock_config),
-	.features = FEATURES,
-	.depth = DEPTH,
-	.open = open_sockets,
-	.close = close_sockets,
-	.live = live,
-	.begin = begin,
-	.flood = flood,
-	.collect = collect,
-	.kept = kept,
+const struct contract_subject contract_vsock[] = {
+	{
+		.name = "vsock",
+		.type = VIRTIO_TYPE_VSOCK,
+		.open = open_sockets,
+		.close = close_sockets,
+		.queue = VSOCK_TX,
+		.request = request,
+		.host = host_connect,
+		.features = FEATURES,
+		.depth = DEPTH,
+		.live = live,
+		.begin = begin,
+		.flood = flood,
+		.collect = collect,
+		.kept = kept,
+	},
+	{ NULL },
 };

@@ -1,33 +1,47 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the suspend contract needs to know of a device type: how its process is
- * given its back end, and a driver that can begin requests and tell whether
- * what comes of them is right. One file each, tests/contract/type_*.c, and one
- * entry in tests/contract/types.c.
+ * What the contracts need to know of a device type: its back end, requests, and
+ * a driver that can tell whether what comes of them is right. One file each,
+ * tests/contract/type_TYPE.c, which defines contract_TYPE[]: mostly one
+ * subject. A type without it fails the build.
  */
-#ifndef TORPOR_TESTS_CONTRACT_TYPE_H
-#define TORPOR_TESTS_CONTRACT_TYPE_H
+#ifndef TORPOR_TESTS_CONTRACT_SUBJECT_H
+#define TORPOR_TESTS_CONTRACT_SUBJECT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "sandbox/spawner.h"
+#include "tests/lib/guest_ring.h"
+#include "virtio/types.h"
 
-struct contract_type {
+struct contract_subject {
 	const char *name; /* "blk uring" */
-	const char *role; /* torpor-device's */
-	uint32_t id;	  /* virtio device type */
-	uint16_t queue_size;
-	unsigned int nr_queues;
-	uint32_t config_size; /* bytes */
-	uint64_t features;    /* accepted besides those of rings */
-	unsigned int depth;   /* requests that begin() takes at a time */
+	enum virtio_type_index type;
 
 	/* The host's side; adds words, and fds that are closed here once the
 	 * process has them. */
 	void (*open)(struct spawn_request *req);
 	/* Also of a half-opened one. */
 	void (*close)(void);
+
+	/* --- the device contract, tests/contract/device.c --- */
+
+	unsigned int queue; /* on which a request is made */
+	/*
+	 * The buffers of a request that can be completed at once, and of which
+	 * something is written: 4 at most, in the 4 KiB at @gpa. Return: their
+	 * number.
+	 */
+	unsigned int (*request)(struct guest *g, struct guest_buf *bufs,
+				uint64_t gpa);
+	/* The host's part of a request, before it. Optional. */
+	void (*host)(void);
+
+	/* --- the suspend contract, in the rig --- */
+
+	uint64_t features;  /* accepted besides those of rings */
+	unsigned int depth; /* requests that begin() takes at a time */
 	/* The driver, after DRIVER_OK: buffers to receive into and the like. */
 	void (*live)(void);
 	/*
@@ -66,16 +80,13 @@ struct contract_type {
 	bool (*fenced)(void);
 };
 
-/* All of them; in the order of contract_nr. */
-extern const struct contract_type *const contract_types[];
-extern const unsigned int contract_nr;
+/* Number @i of all; NULL: there are no more. */
+const struct contract_subject *contract_subject(unsigned int i);
+unsigned int contract_nr_subjects(void);
 
-extern const struct contract_type contract_blk_uring;
-extern const struct contract_type contract_blk_threads;
-extern const struct contract_type contract_console;
-extern const struct contract_type contract_fs;
-extern const struct contract_type contract_net;
-extern const struct contract_type contract_rng;
-extern const struct contract_type contract_vsock;
+/* The subjects of each type; each ends with one without a name. */
+#define CONTRACT_SUBJECTS(NAME, name, ...) \
+	extern const struct contract_subject contract_##name[];
+VIRTIO_TYPES(CONTRACT_SUBJECTS)
 
 #endif
