@@ -12,17 +12,17 @@
  * freed with free(). JSON is passed as text; docs/control.md has every command
  * with its arguments, replies and errors.
  *
- * Every call has a timeout in milliseconds: 0 does not wait, -1 waits as long
- * as it takes. It is measured on CLOCK_BOOTTIME, so that it holds across a
- * suspend of the host, and signals do not shorten it.
+ * Every call has a timeout in milliseconds: 0 does not wait, -1 waits without
+ * limit. It is measured on CLOCK_BOOTTIME, so that it holds across a suspend of
+ * the host, and signals do not shorten it.
  *
  * Common errors:
  * - -ETIMEDOUT: no answer in time; the connection stays usable, a late answer
- *   is thrown away
+ *   is discarded
  * - -EREMOTEIO: torpor answered with an error, see torpor_error_code()
  * - -ECONNRESET: torpor ended or dropped the connection
- * - -EPROTO: what answers is not torpor
- * - -EINVAL: an argument is not what it should be
+ * - -EPROTO: the peer is not torpor
+ * - -EINVAL: an invalid argument
  * - -ENOMEM
  *
  * After -ECONNRESET, -EPROTO and -EMSGSIZE only torpor_close() is useful.
@@ -43,18 +43,18 @@ struct torpor;
 
 /**
  * torpor_connect() - connect to a VM's control socket
- * @path: of the socket, at most 107 bytes
+ * @path: path of the socket, at most 107 bytes
  * @timeout_ms: for connecting and for torpor's greeting
  * @ret: closed with torpor_close()
  *
  * Return: 0; -ENOENT no such socket; -ECONNREFUSED nobody listens there;
  * -EACCES; -ENAMETOOLONG; -EBUSY too many clients, from a torpor that does not
- * make room by closing the longest silent one; -EPROTONOSUPPORT torpor
+ * make room by closing the longest silent client; -EPROTONOSUPPORT torpor
  * speaks another protocol than TORPOR_PROTOCOL; or a common error.
  */
 int torpor_connect(const char *path, int timeout_ms, struct torpor **ret);
 
-/* Closes the connection. NULL is fine. */
+/* Closes the connection. @t may be NULL. */
 void torpor_close(struct torpor *t);
 
 /*
@@ -64,7 +64,7 @@ void torpor_close(struct torpor *t);
  */
 int torpor_fd(const struct torpor *t);
 
-/* The version of the torpor that answers, "0.1.0"; borrowed. */
+/* The version of the torpor that runs the VM, "0.1.0"; borrowed. */
 const char *torpor_version(const struct torpor *t);
 
 /**
@@ -81,16 +81,16 @@ int torpor_call(struct torpor *t, const char *command, const char *args,
 		int timeout_ms, char **ret_reply);
 
 /*
- * What the last call of this connection that returned -EREMOTEIO was told:
- * the fixed word of the error ("refused", "timeout", "aborted", "deaf") and the
- * sentence for people. Borrowed until the next call; "" if there is none.
+ * The error of this connection's last call that returned -EREMOTEIO: its fixed
+ * word ("refused", "timeout", "aborted", "deaf") and the sentence for people.
+ * Borrowed until the next call; "" if there is none.
  */
 const char *torpor_error_code(const struct torpor *t);
 const char *torpor_error_message(const struct torpor *t);
 
 /**
  * torpor_suspend() - ask the guest to sleep, wait until it does
- * @sleep_ms: time the guest has to fall asleep, 1 to 86400000 (a day)
+ * @sleep_ms: time for the guest to fall asleep, 1 to 86400000 (a day)
  * @timeout_ms: of this call; should be more than @sleep_ms
  * @ret_ms: how long it took; may be NULL
  *
@@ -99,10 +99,11 @@ const char *torpor_error_message(const struct torpor *t);
  */
 int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms);
 /**
- * torpor_suspend_force() - the same, and stop it if it does not sleep
- * @timeout_ms: should be more than @sleep_ms and two times what
- *	'torpor run --device-timeout' gives a device (5000)
- * @ret_forced: 1 it does not sleep but was stopped without its knowing, or is
+ * torpor_suspend_force() - the same, but pause the VM if the guest does not
+ * fall asleep
+ * @timeout_ms: should be more than @sleep_ms and two times the --device-timeout
+ *	of 'torpor run' (default 5000)
+ * @ret_forced: 1 the guest does not sleep; the VM was paused instead, or was
  *	paused already; may be NULL
  *
  * Return: as torpor_suspend(); 0 no instruction of the guest runs.
@@ -110,14 +111,14 @@ int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms);
 int torpor_suspend_force(struct torpor *t, int sleep_ms, int timeout_ms,
 			 int *ret_forced);
 /*
- * Takes back a suspend, a forced one and a pause, and waits until the guest
- * runs. One that sleeps by itself is left alone: 0 at once.
+ * Undoes a suspend, also a forced one, and a pause, and waits until the guest
+ * runs. A guest that went to sleep by itself is left alone: 0 at once.
  */
 int torpor_resume(struct torpor *t, int timeout_ms);
 /*
- * Stops devices and vCPUs without asking the guest, and waits until they are;
- * with @freeze_clock the guest's clocks stand still. A guest that sleeps sleeps
- * on afterwards. torpor_unpause() ends it and waits for that.
+ * Stops devices and vCPUs without asking the guest, and waits until they are
+ * stopped; with @freeze_clock the guest's clocks stand still. A sleeping guest
+ * stays asleep afterwards. torpor_unpause() ends the pause and waits for that.
  */
 int torpor_pause(struct torpor *t, int freeze_clock, int timeout_ms);
 int torpor_unpause(struct torpor *t, int timeout_ms);
@@ -125,33 +126,33 @@ int torpor_unpause(struct torpor *t, int timeout_ms);
 int torpor_wake(struct torpor *t, int timeout_ms);
 int torpor_powerbtn(struct torpor *t, int timeout_ms);
 int torpor_sleepbtn(struct torpor *t, int timeout_ms);
-/* Ends the VM; the guest is not asked. */
+/* Ends the VM without asking the guest. */
 int torpor_stop(struct torpor *t, int timeout_ms);
 
 /**
- * torpor_state() - where the VM is now
+ * torpor_state() - the VM's present state
  * @ret_state: "RUNNING", "SUSPENDING", "SUSPENDED" or "RESUMING"
  */
 int torpor_state(struct torpor *t, int timeout_ms, char **ret_state);
 
 /*
- * Waits until the VM is in @state; returns at once if it is. -ETIMEDOUT if it
- * did not get there in time. @timeout_ms is -1 or at most 86400000 (a day).
+ * Waits until the VM is in @state; returns at once if it is already. -ETIMEDOUT
+ * if it did not reach @state in time. @timeout_ms is -1 or at most 86400000 (a
+ * day).
  */
 int torpor_wait_state(struct torpor *t, const char *state, int timeout_ms);
 
-/* Subscribes to events; from now on torpor_next_event() has something. */
+/* Subscribes to events, which torpor_next_event() then returns. */
 int torpor_events(struct torpor *t, int timeout_ms);
 
 /**
  * torpor_next_event() - the next event, in order
  * @ret_event: one JSON object: {"event": "SUSPENDED", "time_ns": ..., ...}
  *
- * It comes as torpor sent it: with "coalesced": N where N events of its name
- * before it were left out, and {"event": "EVENTS_LOST", ...} where this
- * connection did not read in time; see docs/control.md.
- * At most 1024 events are kept while nobody takes them; then the oldest are
- * dropped and counted by torpor_events_lost().
+ * The event is unchanged: with "coalesced": N if torpor dropped N events of its
+ * name before it, and {"event": "EVENTS_LOST", ...} if this connection did not
+ * read in time; see docs/control.md. The library keeps at most 1024 unread
+ * events; beyond that it drops the oldest, which torpor_events_lost() counts.
  * Return: 0; -ETIMEDOUT none in time; -ECONNRESET when the VM has ended.
  */
 int torpor_next_event(struct torpor *t, int timeout_ms, char **ret_event);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a device type implements, inside its own process (torpor-device). The
+ * The interface of a device type, inside its own process (torpor-device). The
  * vhost-user back end (virtio/vhost_user/backend.c) owns the rings and the
- * socket and calls these slots on the process's only loop thread. Spec:
- * virtio 1.x, chapters 2 and 5.
+ * socket and calls these slots on the process's only loop thread. Spec: virtio
+ * 1.x, chapters 2 and 5.
  *
  * Life of a device: create -> serve { start -> kick* -> stop_queue -> stop }*
- * -> destroy. It starts again after every reset or quiesce of the guest's
- * device, with the same or other features.
+ * -> destroy. The device starts again after every reset or quiesce, with the
+ * same or other features.
  */
 #ifndef TORPOR_VIRTIO_DEVICE_H
 #define TORPOR_VIRTIO_DEVICE_H
@@ -31,23 +31,22 @@ struct virtio_dev;
  */
 struct virtio_dev_ops {
 	const struct virtio_type *type;
-	const char *usage; /* of its words, by hand; NULL: it takes none */
+	const char *usage; /* of its words, for --help; NULL: it has none */
 	bool in_thread;	   /* uses virtio_dev.end_thread */
 
 	/*
 	 * Makes the device from its command line words ("ro", "id=disk0" ...)
-	 * and the fds of its back end, VIRTIO_DEV_MAX_FDS of them, -1 where
-	 * there is none; they are the device's on success. Runs jailed, before
-	 * seccomp.
+	 * and the VIRTIO_DEV_MAX_FDS fds of its back end, -1 for unused ones.
+	 * On success the device owns the fds. Runs jailed, before seccomp.
 	 * Return: 0 and *ret_dev, freed by destroy(); or -errno.
 	 */
 	int (*create)(struct loop *loop, char *const *args, const int *fds,
 		      struct virtio_dev **ret_dev);
-	/* NULL is fine. */
+	/* @dev may be NULL. */
 	void (*destroy)(struct virtio_dev *dev);
 	/*
 	 * First ring started since the last stop: open rings and threads.
-	 * dev->features holds what was negotiated. Optional.
+	 * dev->features holds the negotiated features. Optional.
 	 * Return: 0 or -errno, which breaks every ring (NEEDS_RESET).
 	 */
 	int (*start)(struct virtio_dev *dev);
@@ -60,19 +59,19 @@ struct virtio_dev_ops {
 	 */
 	void (*stop_queue)(struct virtio_dev *dev, unsigned int queue);
 	/*
-	 * No ring runs any more: release what costs while idle (io_uring and
-	 * its workers). Optional.
+	 * No ring runs any more: release resources that cost CPU time while
+	 * idle (io_uring and its workers). Optional.
 	 */
 	void (*stop)(struct virtio_dev *dev);
 	/*
-	 * RESET_DEVICE, after the last ring has stopped: what belongs to the
-	 * driver that was is forgotten. Optional: most types keep nothing over
-	 * a stop that a reset should end.
+	 * RESET_DEVICE, after the last ring has stopped: forget the state of
+	 * the previous driver. Optional: most types keep no such state over a
+	 * stop.
 	 */
 	void (*reset)(struct virtio_dev *dev);
 	/*
-	 * Driver wrote config space. dev->config has the old bytes; apply what
-	 * is writable. Optional: then writes are ignored.
+	 * The driver wrote config space. dev->config has the old bytes; apply
+	 * the writable ones. Optional: without it writes are ignored.
 	 */
 	void (*config_write)(struct virtio_dev *dev, uint32_t offset,
 			     const void *data, uint32_t len);
@@ -82,17 +81,17 @@ struct virtio_dev_ops {
 	 */
 	void (*config_published)(struct virtio_dev *dev);
 	/*
-	 * Watch, or stop watching, for data that should wake the guest, and
-	 * call virtio_dev_wake() once per arming when there is some, also when
-	 * it was there already. Rings may or may not run. Optional: a type
-	 * without it has nothing that wakes.
+	 * Watch, or stop watching, for data that should wake the guest. Call
+	 * virtio_dev_wake() once per arming if there is some, also if it was
+	 * there already. Rings may or may not run. Optional: a type without it
+	 * never wakes the guest.
 	 */
 	void (*wake_arm)(struct virtio_dev *dev, bool armed);
 };
 
 /*
- * What a device asks of whoever runs it: the vhost-user back end, a test, a
- * fuzzer. On the loop. Called by virtio_dev_*() below.
+ * The device's requests to its host: the vhost-user back end, a test or a
+ * fuzzer. Called on the loop, by virtio_dev_*() below.
  */
 struct virtio_dev_host {
 	void (*wake)(struct virtio_dev_host *host);
@@ -104,7 +103,7 @@ struct virtio_dev_host {
 /* Embedded first in each device's own struct. */
 struct virtio_dev {
 	const struct virtio_dev_ops *ops;
-	struct virtio_dev_host *host; /* NULL: nobody runs it */
+	struct virtio_dev_host *host; /* NULL: it has no host */
 	struct loop *loop;
 	uint64_t features_offered; /* device and ring bits, set by create */
 	uint64_t features;	   /* negotiated; valid while started */
@@ -112,19 +111,22 @@ struct virtio_dev {
 	struct virtq queues[VIRTIO_DEV_MAX_QUEUES];
 	struct gmem gmem;
 	uint8_t config[256]; /* config space as the driver reads it */
-	/* No file grows beyond that by this device; 0: as the host limits. */
+	/*
+	 * The device never lets a file grow beyond this; 0: the host's limit
+	 * applies.
+	 */
 	uint64_t max_file_bytes;
 	/*
-	 * The directory below which the device opens files, of those that it
-	 * may open at all; NULL: none.
+	 * The device opens files only below this directory; NULL: it opens
+	 * none.
 	 */
 	const int *files_dir;
 	bool started;
 	/*
-	 * Set by ops->stop: the kernel keeps something for the thread that
-	 * runs the loop until it ends (io_uring's workers, which wake up every
-	 * 5 s). A process that can goes on in another thread, and the stop is
-	 * answered from there; see backend_thread_change().
+	 * Set by ops->stop: the kernel keeps resources for the loop's thread
+	 * until it ends (io_uring's workers, which wake up every 5 s). A
+	 * process that can continues in another thread, which answers the stop;
+	 * see backend_thread_change().
 	 */
 	bool end_thread;
 };
@@ -133,10 +135,10 @@ struct virtio_dev {
 	extern const struct virtio_dev_ops virtio_##name##_ops;
 VIRTIO_TYPES(VIRTIO_TYPE_OPS)
 
-/* As virtio_types[]. */
+/* In the order of virtio_types[]. */
 extern const struct virtio_dev_ops *const virtio_type_ops[VIRTIO_NR_TYPES];
 
-/* For create(): its words say what to open. */
+/* For create(), if its words say what to open. */
 extern const int virtio_no_fds[VIRTIO_DEV_MAX_FDS];
 
 static inline bool virtio_dev_has(const struct virtio_dev *dev,
@@ -145,7 +147,7 @@ static inline bool virtio_dev_has(const struct virtio_dev *dev,
 	return dev->features >> bit & 1;
 }
 
-/* The guest is to wake. Once per arming. */
+/* Wakes the guest. Once per arming. */
 static inline void virtio_dev_wake(struct virtio_dev *dev)
 {
 	if (dev->host)
@@ -160,16 +162,16 @@ static inline void virtio_dev_config_changed(struct virtio_dev *dev)
 }
 
 /*
- * Does the driver read dev->config as it is? False from
- * virtio_dev_config_changed() until ops->config_published(); it may be for
- * long, and a stop does not wait for it. Always true if nobody would say.
+ * Does the driver read the present dev->config? False from
+ * virtio_dev_config_changed() until ops->config_published(); that may take
+ * long, and a stop does not wait for it. Always true without a host.
  */
 static inline bool virtio_dev_config_published(const struct virtio_dev *dev)
 {
 	return !dev->host || dev->host->config_published(dev->host);
 }
 
-/* Something broke that no ring can tell: breaks every ring (NEEDS_RESET). */
+/* A fault that no ring can report: breaks every ring (NEEDS_RESET). */
 static inline void virtio_dev_fail(struct virtio_dev *dev, const char *why)
 {
 	if (dev->host)

@@ -3,9 +3,9 @@
  * The virtio-mmio register page (virtio 1.x, 4.2.2) as memory: the guest reads
  * it without an exit, the VMM writes it. It is output only, with one exception:
  * InterruptStatus has two writers. The device process ORs bit 0 (used buffer)
- * and then signals its call eventfd, always, never only "if it was 0"; the VMM
- * ORs bit 1 (config change) and ANDs away what the driver acknowledges. Both
- * use atomic read-modify-write, nothing else in the page is ever read back.
+ * and then signals its call eventfd, even if the bit was set; the VMM ORs bit 1
+ * (config change) and ANDs away what the driver acknowledges. Both use atomic
+ * read-modify-write, nothing else in the page is ever read back.
  */
 #ifndef TORPOR_VIRTIO_REGPAGE_H
 #define TORPOR_VIRTIO_REGPAGE_H

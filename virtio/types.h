@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The device types, one row each: what a type's process serves and what the
- * VMM offers the guest have to be the same. A new type begins with its row.
+ * The device types, one row each, so that a type's process serves the same as
+ * the VMM offers to the guest. A new type begins with its row.
  */
 #ifndef TORPOR_VIRTIO_TYPES_H
 #define TORPOR_VIRTIO_TYPES_H
@@ -17,7 +17,7 @@ struct virtio_type {
 	uint16_t config_size; /* bytes of config space */
 	/* Linux' driver refuses to sleep unless it can suspend the device. */
 	bool vetoes;
-	/* It keeps nothing but what is in its rings. */
+	/* It keeps no state outside its rings. */
 	bool respawns;
 };
 
@@ -28,8 +28,9 @@ struct virtio_type {
  * virtio/device.h.
  *
  * Queues: console receive, transmit of port 0; fs high priority, requests; net
- * receive, transmit, control; vsock receive, transmit, event. Connections of
- * a vsock device are lost with its process, and the new one says so.
+ * receive, transmit, control; vsock receive, transmit, event. The connections
+ * of a vsock device are lost with its process, and the new process reports
+ * that.
  */
 #define VIRTIO_TYPES(TYPE)                                                   \
 	TYPE(BLK, blk, VIRTIO_ID_BLOCK, 1, 256,                              \

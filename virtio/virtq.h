@@ -18,7 +18,7 @@
 #include "virtio/regpage.h"
 #include "vmm/base/gmem.h"
 
-#define VIRTQ_MAX_SIZE 1024U /* entries; what we offer is at most this */
+#define VIRTQ_MAX_SIZE 1024U /* entries; we offer at most this */
 #define VIRTQ_MAX_CHAIN                                      \
 	1024U /* descriptors of one chain, indirect included \
 	       */
@@ -79,18 +79,18 @@ int virtq_setup_hva(struct virtq *vq, const struct gmem *gm, uint16_t size,
 
 /*
  * Begin at @base (next avail index); used_idx is read from the ring. If another
- * process used its last entries, the next virtq_signal() tells the driver of
- * them, should it want to know.
+ * process used the last entries, the next virtq_signal() signals them to the
+ * driver, if it wants an interrupt.
  */
 void virtq_start(struct virtq *vq, uint16_t base, bool event_idx,
 		 bool indirect);
 /*
- * Stop. No chain may be in flight but those held. Return: the base to restart
- * from: the used index and the number of chains held. Started again from there
- * those are in flight again; from anywhere else they are forgotten.
+ * Stop. Only held chains may be in flight. Return: the base to restart from:
+ * the used index plus the number of held chains. After a restart from there
+ * they are in flight again; after a restart from elsewhere they are forgotten.
  */
 uint16_t virtq_stop(struct virtq *vq);
-/* Before a stop: all @n chains in flight will be answered after it. */
+/* Before a stop: all @n chains in flight will be completed after it. */
 void virtq_hold(struct virtq *vq, unsigned int n);
 
 /**
@@ -98,16 +98,18 @@ void virtq_hold(struct virtq *vq, unsigned int n);
  * @chain: filled in; chain->iov is set to @iov
  * @iov: room for @max_iov entries, at least VIRTQ_MAX_CHAIN for "any chain"
  *
- * Return: 1 one chain taken; 0 none available; -EPROTO the ring is broken (now
- * or before; err_fd has been signalled); -ENOBUFS the chain needs more than
- * @max_iov entries: it was taken, chain->head is valid, the caller pushes it.
+ * Return: 1 a chain was taken; 0 none available; -EPROTO the ring is broken
+ * (now or before; err_fd has been signalled); -ENOBUFS the chain needs more
+ * than
+ * @max_iov entries: it was taken, chain->head is valid, and the caller pushes
+ *	it.
  */
 int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov,
 	      unsigned int max_iov) must_check;
 
 /*
- * The buffers of a chain that has been in flight over a stop: memory and its
- * mapping may have changed since it was taken. Return: as virtq_pop(), not 0.
+ * Fetches the buffers of a chain again that was in flight over a stop: memory
+ * and its mapping may have changed. Return: as virtq_pop(), not 0.
  */
 int virtq_refetch(struct virtq *vq, uint16_t head, struct virtq_chain *chain,
 		  struct iovec *iov, unsigned int max_iov) must_check;
@@ -130,7 +132,9 @@ void virtq_flush(struct virtq *vq, uint16_t n);
  * Return: true if it was raised.
  */
 bool virtq_signal(struct virtq *vq);
-/* A long ring: signals so far, and has itself kicked in the loop's next turn.
+/*
+ * For a long ring: signals the entries used so far, and kicks the ring itself
+ * in the loop's next turn.
  */
 void virtq_later(struct virtq *vq);
 
@@ -143,7 +147,7 @@ void virtq_disable_kick(struct virtq *vq);
 
 bool virtq_has_work(const struct virtq *vq);
 
-/* Declares the ring broken for a reason and signals err_fd, once. */
+/* Marks the ring broken, with the reason, and signals err_fd, once. */
 void virtq_break(struct virtq *vq, const char *why);
 
 /* --- helpers for chain contents; each byte of guest memory is read once --- */

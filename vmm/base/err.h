@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An error a person will read. Functions that parse what a person wrote (the
+ * An error that a person will read. Functions that parse a person's input (the
  * command line, files, control messages, kernel images) take a struct err
  * beside returning -errno. It is set only on failure, names the thing, the
  * value and the remedy, and has no newline.
@@ -12,7 +12,7 @@
 
 struct err {
 	char msg[512];
-	bool usage; /* what the user gave is wrong, see err_usage() */
+	bool usage; /* the user's input is wrong, see err_usage() */
 };
 
 /**
@@ -31,10 +31,10 @@ int err_set_errno(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * The same where the fault lies in what the user gave: an option, its value or
- * the file it names. Whoever finds the fault says so, as no errno tells it. An
- * open of the user's path may also fail because the host has run out of
- * something: -EMFILE, -ENFILE, -ENOBUFS and -EIO are no fault of the user's.
+ * The same for a fault in the user's input: an option, its value or the file it
+ * names. The finder of the fault has to say so, because no errno does. An open
+ * of the user's path may also fail because the host has run out of a resource:
+ * with -EMFILE, -ENFILE, -ENOBUFS and -EIO both act as err_set().
  */
 int err_usage(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

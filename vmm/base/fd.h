@@ -39,7 +39,7 @@ ssize_t fd_sendmsg(int sock, const void *buf, size_t len, const int *fds,
 
 /**
  * fd_recvmsg() - receive bytes and fds
- * @fds: room for @max_fds fds; the caller owns what arrives. Fds beyond
+ * @fds: room for @max_fds fds; the caller owns those that arrive. Fds beyond
  *	 @max_fds, and all fds of a truncated control message, are closed and
  *	 -EMSGSIZE is returned.
  * @ret_n_fds: number received; set also on error, to 0
@@ -55,14 +55,15 @@ int fd_write_all(int fd, const void *buf, size_t len) must_check;
 
 /*
  * Adds 1 to an eventfd. A full counter is as good as one more. The kernel has
- * no write to one that cannot wait, but for O_NONBLOCK; and that is the
- * description's, so whoever was given the fd can take it off and fill the
- * counter. Only for eventfds that no less trusted process has.
+ * no call that writes to an eventfd without waiting, except by O_NONBLOCK. That
+ * flag belongs to the description: every process that was given the fd can
+ * clear it and fill the counter. So use this only for eventfds that no less
+ * trusted process has.
  */
 void fd_event_signal(int efd);
 /*
  * Reads an eventfd to zero without waiting, whatever its flags are. Return: 0
- * and *ret > 0; -EAGAIN if it is zero; -errno: it is no eventfd.
+ * and *ret > 0; -EAGAIN if it is zero; -errno: not an eventfd.
  */
 int fd_event_read(int efd, uint64_t *ret) must_check;
 /* The same. Return: the count, 0 if there is none. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guest memory as a process sees it: a sorted table of regions, each a mapping
- * of a piece of a sealed memfd. Used by the VMM (its own mapping of all RAM)
- * and by every device process (SET_MEM_TABLE). The table changes only while no
- * ring runs, so lookups take no lock.
+ * The guest memory of a process: a sorted table of regions, each a mapping of a
+ * part of a sealed memfd. Used by the VMM (its own mapping of all RAM) and by
+ * every device process (SET_MEM_TABLE). The table changes only while no ring
+ * runs, so lookups take no lock.
  *
  * Every guest address goes through gmem_span() or gmem_iov(). The memory is
  * shared with the guest: fields are read once, with shared_load().
@@ -34,7 +34,7 @@ struct gmem {
 	unsigned int nr;
 };
 
-/* Unmaps and closes what the table owns; zeroed tables are fine. */
+/* Unmaps and closes everything that the table owns; the table may be zeroed. */
 void gmem_finish(struct gmem *gm);
 
 /**

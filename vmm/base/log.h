@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Logging to one fd, a line per call, prefixed by the process's tag ("torpor:",
- * "spawner:"). Lines are written by one write(2), so processes that share the
- * fd do not mix. Thread safe. Formats carry no newline.
+ * Logging to one fd, one line per call, prefixed by the process's tag
+ * ("torpor:", "spawner:"). Each line is one write(2), so the lines of processes
+ * that share the fd do not mix. Thread safe. Formats carry no newline.
  *
- * Nobody waits for who reads the log: a line that finds it full is lost, and
- * the next one that does not is preceded by how many were. No flag of a
- * description that others have is changed.
+ * No process waits for the reader of the log: a line that finds it full is
+ * lost, and the next line that finds room is preceded by the number of lost
+ * lines. No flag of a shared description is changed.
  *
  * Libraries do not log at error level: they return -errno and the caller that
  * knows the purpose logs once, return log_errno(r, "open disk '%s'", path).
- * Whatever a guest or a peer can trigger goes through log_limited().
+ * Every message that a guest or a peer can trigger goes through log_limited().
  */
 #ifndef TORPOR_VMM_BASE_LOG_H
 #define TORPOR_VMM_BASE_LOG_H
@@ -33,16 +33,16 @@ extern const char *const log_level_words[];
 
 /**
  * log_open() - where to log, for a process that must not wait
- * @fd: what the user gave: a file, terminal, pipe, socket
+ * @fd: the user's: a file, terminal, pipe or socket
  *
- * Return: an fd (close-on-exec) with a description of its own, non-blocking,
- * if there can be one; a copy of @fd for a file, a socket and what may not be
- * opened; -errno.
+ * Return: a close-on-exec fd, with its own non-blocking description if
+ * possible; a copy of @fd for a file, a socket and an fd that may not be
+ * reopened; -errno.
  */
 int log_open(int fd) must_check;
 
 /*
- * @tag is copied, at most 15 bytes; empty: somebody else adds it. @fd is
+ * @tag is copied, at most 15 bytes; empty: another process adds the tag. @fd is
  * borrowed for the process's life.
  */
 void log_init(const char *tag, int fd, enum log_level level);
@@ -58,8 +58,8 @@ void log_write(enum log_level level, const char *fmt, ...)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /*
- * Logs a line of another process, after "@tag: ". Of its @len bytes what is not
- * printable ASCII or a tab becomes '?': it must not drive a terminal.
+ * Logs a line of another process, after "@tag: ". Bytes other than printable
+ * ASCII and tabs become '?', so that the line cannot drive a terminal.
  */
 void log_relay(const char *tag, const char *text, size_t len);
 

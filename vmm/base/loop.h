@@ -7,10 +7,10 @@
  * A loop with nothing to do sleeps in epoll_wait() without a timeout, and an
  * unarmed timer costs nothing, so that a sleeping VM has no wake-ups.
  *
- * A loop may be watched: each callback is timed by the clock of the vDSO, no
- * system call and no timer. What held the loop longer than LOOP_STALL_NS is
- * told when it is over, by loop.stalled(); and while it lasts by any thread
- * that waits for the loop and calls loop_look().
+ * A loop may be watched: the vDSO's clock times each callback, without system
+ * calls or timers. If a callback held the loop for longer than LOOP_STALL_NS,
+ * loop.stalled() reports it afterwards. While it lasts, any thread that waits
+ * for the loop can report it by loop_look().
  */
 #ifndef TORPOR_VMM_BASE_LOOP_H
 #define TORPOR_VMM_BASE_LOOP_H
@@ -35,7 +35,7 @@ struct loop_source {
 	uint32_t paced_calls; /* in the window */
 	uint64_t paced_ns;    /* when that began, CLOCK_MONOTONIC */
 	struct loop_source *next_resting;
-	/* Called with the events that are ready; may remove any source. */
+	/* Called with the ready events; may remove any source. */
 	void (*fn)(struct loop_source *src, uint32_t events);
 };
 
@@ -43,9 +43,9 @@ struct loop_timer {
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0 = not armed */
 	const char *name;     /* "file.c:fn" */
 	void (*fn)(struct loop_timer *timer);
-	/* Of the loop's heap, see vmm/base/timer_heap.h. */
+	/* Links of the loop's heap, see vmm/base/timer_heap.h. */
 	struct loop_timer *child, *next, *prev;
-	uint64_t seq; /* of those with one deadline, the first armed is first */
+	uint64_t seq; /* for equal deadlines: the first armed fires first */
 };
 
 struct timer_heap {
@@ -60,12 +60,12 @@ struct loop_watch {
 	/* For loop_look(): CLOCK_MONOTONIC, 0 if no callback runs. */
 	_Atomic uint64_t since_ns;
 	_Atomic(const char *) in; /* name of the source or timer */
-	_Atomic(const char *) of; /* of what it is working on, or NULL */
+	_Atomic(const char *) of; /* name of the object it works on, or NULL */
 	/* The rest is the loop's own. */
 	uint64_t stalls;		/* turns longer than LOOP_STALL_NS */
 	uint64_t longest_ns;		/* turn so far */
-	char longest_in[LOOP_NAME_MAX]; /* what took most of it, "" before */
-	/* Of this turn: all of it, and the longest callback. */
+	char longest_in[LOOP_NAME_MAX]; /* its longest callback; "": none yet */
+	/* This turn: its time, and its longest callback. */
 	uint64_t turn_ns, worst_ns;
 	const char *worst_in, *worst_of;
 };
@@ -76,20 +76,20 @@ struct loop {
 	struct loop_source stop_src;
 	struct loop_source timer_src;
 	int timer_fd;
-	uint64_t timer_set_ns; /* what the timerfd is set to; 0 = disarmed */
+	uint64_t timer_set_ns; /* the timerfd's setting; 0 = disarmed */
 	struct timer_heap timers;
 	struct loop_source *resting;
 	struct loop_timer rest_timer;
 	bool stopped;
 	struct epoll_event batch[LOOP_BATCH];
 	int batch_len;
-	bool watched; /* set by the owner, as the next is; may be NULL */
+	bool watched; /* this and the next: set by the owner; may be NULL */
 	void (*stalled)(struct loop *loop, const char *in, uint64_t ns);
 	struct loop_watch watch;
 };
 
 int loop_init(struct loop *loop) must_check;
-/* Closes the loop's own fds. NULL, zeroed and half-built loops are fine. */
+/* Closes the loop's own fds. @loop may be NULL, zeroed or half-built. */
 void loop_finish(struct loop *loop);
 
 /* Watches @fd. @src must not be in a loop. Return: 0 or -errno. */
@@ -107,9 +107,9 @@ int loop_modify(struct loop *loop, struct loop_source *src,
 void loop_remove(struct loop *loop, struct loop_source *src);
 
 /*
- * A source that another process can keep ready for ever: it has at most
- * LOOP_PACE_CALLS callbacks in LOOP_PACE_NS, then it is not looked at for as
- * long. For one that is in a loop, until it is removed.
+ * Paces a source that another process can keep ready forever: after
+ * LOOP_PACE_CALLS callbacks in LOOP_PACE_NS the loop ignores it for as long.
+ * @src is in a loop; the pacing ends with its removal.
  */
 void loop_pace(struct loop_source *src);
 #define LOOP_PACE_CALLS 32U
@@ -132,13 +132,14 @@ int loop_turn(struct loop *loop, int timeout_ms) must_check;
 void loop_stop(struct loop *loop);
 
 /*
- * What the callback that runs is working on: a command, a device. Borrowed, and
- * for as long as the loop lives. It holds until the callback returns.
+ * Names the object that the running callback works on: a command, a device.
+ * @what is borrowed for the loop's life; the name holds until the callback
+ * returns.
  */
 void loop_doing(struct loop *loop, const char *what);
 /*
  * Any thread: logs, limited, if a callback runs for longer than LOOP_STALL_NS.
- * Return: whether one runs.
+ * Return: whether a callback runs.
  */
 bool loop_look(struct loop *loop);
 

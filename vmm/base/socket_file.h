@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The file of the control socket: how it appears, is taken over from a VM
- * that died, and goes. Used at start and end, on the main thread, by control.c,
- * and by vsock_socket.c for sockets that are made and go in the same way.
+ * The file of the control socket: its creation, its takeover from a VM that
+ * died, and its removal. Used at start and end, on the main thread, by
+ * control.c, and by vsock_socket.c for its sockets.
  *
- * The socket exists under its name only when it answers: it is bound and made
+ * The socket appears under its name only once it answers: it is bound and made
  * to listen under a temporary name, then linked, which fails if the name is
  * taken. A stale socket is removed under a lock of the directory, so that two
  * VMs started at once cannot remove each other's.
@@ -29,7 +29,7 @@ struct control_socket {
 	int dir_fd;	    /* so that it can be removed from inside a jail */
 	char name[CONTROL_SOCKET_PATH_MAX + 1]; /* in that directory */
 	dev_t dev;
-	ino_t ino; /* of the file, to remove no other's */
+	ino_t ino; /* of the file: no other may be removed */
 };
 
 /*
@@ -39,8 +39,8 @@ struct control_socket {
 int control_socket_open(struct control_socket *sock, const char *path,
 			struct err *err) must_check;
 /*
- * One that is not the control socket: of @type, which @option (borrowed) has
- * asked for. Return: the same.
+ * For another socket than the control socket: of @type, requested by @option
+ * (borrowed). Return: the same.
  */
 int control_socket_open_other(struct control_socket *sock, const char *path,
 			      int type, const char *option,

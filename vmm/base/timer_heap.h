@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The armed timers of a loop, ordered by deadline and, if two are equal, by who
- * was armed first. A pairing heap whose links are in the timers: it allocates
- * nothing, the first is known at once, and arming, cancelling and taking the
- * first cost O(log n) on average, whatever the place. No function recurses.
- * Owned by the loop's thread.
+ * The armed timers of a loop, ordered by deadline and, if two are equal, by the
+ * order of arming. It is a pairing heap whose links are in the timers. It
+ * allocates nothing, and the first timer is known at once. Arming, cancelling
+ * and taking the first cost O(log n) on average, at any place in the heap. No
+ * function recurses. Owned by the loop's thread.
  */
 #ifndef TORPOR_VMM_BASE_TIMER_HEAP_H
 #define TORPOR_VMM_BASE_TIMER_HEAP_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whether anybody listens at a path; and listening UNIX sockets of programs
- * that are started by hand. (The VMM's are made by vmm/base/socket_file.c,
- * which is more careful.) Any thread.
+ * Tests whether a process listens at a path; makes listening UNIX sockets for
+ * programs that are started by hand. (vmm/base/socket_file.c makes the VMM's,
+ * with more care.) Any thread.
  */
 #ifndef TORPOR_VMM_BASE_UNIX_SOCKET_H
 #define TORPOR_VMM_BASE_UNIX_SOCKET_H
@@ -10,8 +10,8 @@
 #include "vmm/base/util.h"
 
 /*
- * Does anybody answer at @path? Return: 0 nobody (a dead one's leftover), 1
- * somebody, -ENOENT no such file, -EEXIST not a socket, -ENAMETOOLONG, -errno.
+ * Does a process listen at @path? Return: 1 yes, 0 no (a dead process left it
+ * behind), -ENOENT no such file, -EEXIST not a socket, -ENAMETOOLONG, -errno.
  */
 int unix_probe(const char *path) must_check;
 
@@ -20,9 +20,9 @@ int unix_probe(const char *path) must_check;
  * @type: SOCK_STREAM or SOCK_SEQPACKET, with SOCK_NONBLOCK or without
  * @backlog: connections that wait to be accepted
  *
- * The leftover of a dead server is removed; mode by the umask.
- * Return: fd, close-on-exec; -EADDRINUSE somebody listens there; -EEXIST the
- * file is no socket; -ENAMETOOLONG; -errno.
+ * A socket left behind by a dead server is removed; the umask sets the mode.
+ * Return: fd, close-on-exec; -EADDRINUSE a process listens there; -EEXIST the
+ * file is not a socket; -ENAMETOOLONG; -errno.
  */
 int unix_listen(const char *path, int type, int backlog) must_check;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Small things every file may use: container_of, cleanup attributes and
- * accessors for memory another party may be writing at the same moment.
- * Header only; no state, no threads.
+ * Small helpers for every file: container_of, cleanup attributes, and accessors
+ * for memory that another party may write at the same moment. Header only; no
+ * state, no threads.
  */
 #ifndef TORPOR_VMM_BASE_UTIL_H
 #define TORPOR_VMM_BASE_UTIL_H
@@ -30,7 +30,7 @@
 		a_ > b_ ? a_ : b_;    \
 	})
 
-/* Results a caller may not drop; write (void)f() to drop one on purpose. */
+/* The caller may not drop the result; (void)f() drops it on purpose. */
 #define must_check __attribute__((warn_unused_result))
 
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
@@ -50,9 +50,10 @@ static inline void freep(void *p)
 #define _cleanup_free_ _cleanup_(freep)
 
 /*
- * One load or store of a shared little-endian field. Shared means the guest or
- * another process may change it at any time: read once, then validate the
- * copy. x86-64 and aarch64 run little-endian here, which is asserted.
+ * One load or store of a shared little-endian field. Shared means that the
+ * guest or another process may change it at any time: read it once, then
+ * validate the copy. x86-64 and aarch64 run little-endian here, which is
+ * asserted.
  */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "guest memory is accessed as little-endian");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An interrupt line as a device sees it: the irqchip gives real ones, tests
- * give fakes. Any thread may call; the owner of a level line serialises itself.
+ * An interrupt line as seen by a device: the irqchip supplies real lines, tests
+ * supply fakes. Any thread may call; the owner of a level line serialises its
+ * calls.
  */
 #ifndef TORPOR_VMM_MACHINE_IRQ_LINE_H
 #define TORPOR_VMM_MACHINE_IRQ_LINE_H

@@ -66,7 +66,7 @@ int kvm_set_msrs(int vcpu, const struct kvm_msrs *msrs) must_check;
 int kvm_get_msrs(int vcpu, struct kvm_msrs *msrs) must_check;
 /* -EINVAL: this vCPU uses no kvm-clock. */
 int kvm_kvmclock_ctrl(int vcpu) must_check;
-/* What the guest's TSC is ahead of the host's; -ENXIO: an old KVM. */
+/* The guest's TSC minus the host's; -ENXIO: an old KVM. */
 int kvm_get_tsc_offset(int vcpu, uint64_t *ret) must_check;
 int kvm_set_tsc_offset(int vcpu, uint64_t offset) must_check;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Calls from vCPU threads to the main loop. What only the main loop may touch
- * (vhost-user, transports, the coordinator's devices) is reached by posting an
- * item; mailbox_call() also waits for its completion, which may come later
- * than the item's function returns. Items are owned by the poster.
+ * Calls from vCPU threads to the main loop. A vCPU thread posts an item to
+ * reach state that only the main loop may touch (vhost-user, transports, the
+ * coordinator's devices). mailbox_call() also waits for its completion, which
+ * may come after the item's function returns. The poster owns the item.
  */
 #ifndef TORPOR_VMM_MACHINE_MAILBOX_H
 #define TORPOR_VMM_MACHINE_MAILBOX_H
@@ -19,8 +19,8 @@ struct mailbox_item {
 	void (*fn)(struct mailbox_item *item);
 	struct mailbox_item *next;
 	bool queued;
-	const char *what; /* it is about, for the loop's watchdog; or NULL */
-	sem_t *done; /* of the caller that waits, NULL for mailbox_post() */
+	const char *what; /* its subject, for the loop's watchdog; or NULL */
+	sem_t *done;	  /* of the waiting caller; NULL for mailbox_post() */
 };
 
 struct mailbox {
@@ -39,9 +39,11 @@ void mailbox_finish(struct mailbox *mb);
 void mailbox_post(struct mailbox *mb, struct mailbox_item *item);
 /* Runs item->fn and waits for mailbox_complete(). Not from the main loop. */
 void mailbox_call(struct mailbox *mb, struct mailbox_item *item);
-/* Lets the caller of mailbox_call() go on. Main loop. */
+/* Releases the caller of mailbox_call(). Main loop. */
 void mailbox_complete(struct mailbox_item *item);
-/* From now on calls return at once, undone: the VM is ending. Main loop. */
+/*
+ * From now on calls return at once, not executed: the VM is ending. Main loop.
+ */
 void mailbox_close(struct mailbox *mb);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vCPU threads: one a vCPU, each runs KVM_RUN and answers its exits. The VM's
- * main thread creates, holds and stops them; what an exit means is decided by
- * the callbacks of struct vcpu_ops, on the vCPU's thread.
+ * vCPU threads: one per vCPU; each runs KVM_RUN and answers its exits. The VM's
+ * main thread creates, holds and stops them. The callbacks of struct vcpu_ops,
+ * on the vCPU's thread, decide the meaning of an exit.
  */
 #ifndef TORPOR_VMM_MACHINE_VCPU_H
 #define TORPOR_VMM_MACHINE_VCPU_H
@@ -48,7 +48,7 @@ struct vcpu_ops {
 };
 
 struct vcpu {
-	/* vmm/vm/halt.c: the last look taken part in. */
+	/* vmm/vm/halt.c: the last round that it took part in. */
 	unsigned int halt_round;
 	struct vcpu_set *set;
 	unsigned int index;
@@ -74,19 +74,19 @@ struct vcpu_set {
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* hold ended, or a vCPU left guest mode */
 	unsigned int holds;
-	unsigned int begun; /* threads that are through with ops->begin */
-	int begin_error;    /* of the first that failed */
+	unsigned int begun; /* threads that have done ops->begin */
+	int begin_error;    /* of the first failure */
 	bool stop;
 };
 
 int vcpu_set_init(struct vcpu_set *set, int kvm_fd, int vm_fd, unsigned int nr,
 		  const struct vcpu_ops *ops, void *ctx, const struct bus *pio,
 		  const struct bus *mmio) must_check;
-/* Stops and joins the threads, closes everything. Zeroed sets are fine. */
+/* Stops and joins the threads, closes everything. @set may be zeroed. */
 void vcpu_set_finish(struct vcpu_set *set);
 /* Starts every thread; all have done ops->begin. Return: 0 or -errno. */
 int vcpu_set_start(struct vcpu_set *set) must_check;
-/* Makes the threads end soon; the caller wakes those that wait elsewhere. */
+/* Makes the threads end soon; the caller wakes threads that wait elsewhere. */
 void vcpu_set_stop(struct vcpu_set *set);
 
 /* Makes a vCPU leave KVM_RUN and call ops->kicked. Any thread. */
@@ -99,7 +99,7 @@ void vcpu_kick(struct vcpu *vcpu);
 void vcpu_set_hold(struct vcpu_set *set);
 void vcpu_set_release(struct vcpu_set *set);
 
-/* What a vCPU thread finds when it looks at itself. */
+/* What vcpu_inspect() finds. */
 #define VCPU_OFFLINE (1U << 0) /* local APIC software-disabled */
 #define VCPU_DOWN    (1U << 1) /* never started, or waits for SIPI */
 #define VCPU_HALTED  (1U << 2) /* KVM_MP_STATE_HALTED */
@@ -108,7 +108,7 @@ void vcpu_set_release(struct vcpu_set *set);
 /* The bits above of this vCPU; on its own thread. */
 unsigned int vcpu_inspect(struct vcpu *vcpu);
 /*
- * Will it run no more by itself? It waits in HLT with its interrupts off, or
+ * Will it never run again on its own? It waits in HLT with interrupts off, or
  * for another vCPU to start it. On its own thread, outside KVM_RUN.
  */
 bool vcpu_is_stuck(struct vcpu *vcpu);

@@ -6,20 +6,19 @@
  * port (devices/pmc.h). Such a vCPU thread is parked here. "All parked" counts
  * online vCPUs only and is asleep only if none of them has an interrupt
  * pending: a census makes each vCPU thread, kicked out of KVM_RUN if need be,
- * look at its own local APIC. It is repeated after the devices are quiesced,
- * whose last interrupt may have landed meanwhile.
+ * look at its own local APIC. The census is repeated after the devices are
+ * quiesced, because their last interrupt may have landed meanwhile.
  *
- * What happens when is one table, power_transitions[]; docs/power.md draws it,
- * and a test holds the two together. Beside it there is a pause, of which the
- * guest knows nothing: it stops devices and vCPUs whatever the guest does, and
- * the two nest.
+ * One table holds all transitions, power_transitions[]; docs/power.md draws it,
+ * and a test compares the two. A pause is independent of it and invisible to
+ * the guest: it stops devices and vCPUs whatever the guest does, and the two
+ * nest.
  *
  * Threads: power_c2_read(), power_s1(), power_kicked(), power_ran() and
  * power_lps0() on the vCPU's own thread; the rest on the main loop unless it
- * says otherwise. Files: power.c the way down and up, park.c the vCPU
- * side, wake.c the wake sources, request.c who asks for a sleep,
- * pause.c the pause. The step has one writer at a time: whoever holds
- * the lock.
+ * says otherwise. Files: power.c the way down and up, park.c the vCPU side,
+ * wake.c the wake sources, request.c the requests to sleep, pause.c the pause.
+ * The step has one writer at a time: the holder of the lock.
  */
 #ifndef TORPOR_VMM_POWER_POWER_H
 #define TORPOR_VMM_POWER_POWER_H
@@ -34,7 +33,7 @@
 #include "vmm/power/stats.h"
 #include "vmm/trace/trace.h"
 
-/* What clients are told. */
+/* The states that clients see. */
 enum power_state {
 	POWER_RUNNING,
 	POWER_SUSPENDING,
@@ -42,7 +41,7 @@ enum power_state {
 	POWER_RESUMING,
 };
 
-/* Where the coordinator is; each belongs to one state. */
+/* The coordinator's step; each belongs to one state. */
 enum power_step {
 	POWER_STEP_AWAKE,      /* RUNNING */
 	POWER_STEP_PARKING,    /* SUSPENDING: until all vCPUs are parked */
@@ -55,7 +54,7 @@ enum power_step {
 	POWER_NR_STEPS,
 };
 
-/* What moves it; the table has what each means. */
+/* The events that move it; docs/power.md says what each means. */
 enum power_event {
 	POWER_EVENT_PRESS,
 	POWER_EVENT_SIGN,
@@ -80,7 +79,7 @@ struct power_transition {
 #define POWER_NR_TRANSITIONS 17
 extern const struct power_transition power_transitions[POWER_NR_TRANSITIONS];
 
-/* The pause, which the guest does not know of. */
+/* The pause, which the guest does not see. */
 enum power_pause {
 	POWER_PAUSE_OFF,
 	POWER_PAUSE_STARTING, /* vCPUs are held, devices are being stopped */
@@ -95,21 +94,21 @@ enum power_sleep {
 	POWER_SLEEP_S1,
 };
 
-/* Whose idea the sleep is that SUSPENDING began. */
+/* Who began the sleep of SUSPENDING. */
 enum power_onset {
 	POWER_ONSET_GUEST,  /* the guest's */
 	POWER_ONSET_ASKED,  /* a client's; the guest has given no sign yet */
 	POWER_ONSET_OBEYED, /* a client's; and the guest has */
 };
 
-/* LPS0, as the guest has told it. */
+/* LPS0, by the guest's notices. */
 enum power_lps0_state {
 	POWER_LPS0_OUT,
 	POWER_LPS0_IN,	/* entry came, exit has not */
 	POWER_LPS0_OLD, /* the same, but the exit ends a former sleep */
 };
 
-/* What vCPU threads tell the main loop; bits of struct power's notes. */
+/* Notes of vCPU threads to the main loop; bits of struct power's notes. */
 enum power_note {
 	POWER_NOTE_ENTERED = 1U << 0, /* SUSPENDING began by itself */
 	POWER_NOTE_QUIET = 1U << 1,   /* a census ended quiet */
@@ -123,17 +122,17 @@ enum power_timer {
 	POWER_TIMER_SHALLOW, /* LPS0 entry came, C2 reads have not */
 	POWER_TIMER_RESUME,  /* end of RESUMING without LPS0 exit */
 	POWER_TIMER_REQUEST, /* the first deadline of a request */
-	POWER_TIMER_REFUSED, /* it came back and does not try again */
+	POWER_TIMER_REFUSED, /* the guest came back and does not try again */
 	POWER_TIMER_STORM,   /* a source that stormed may wake again */
 	POWER_TIMER_PRESS,   /* no sign of the guest yet: press again */
 	POWER_NR_TIMERS,
 };
 
-/* An event that may wake the guest. Embedded in whatever produces it. */
+/* An event that may wake the guest. Embedded in its producer. */
 struct wake_source {
 	const char *name;     /* "powerbtn", "net0"; borrowed */
 	uint16_t pm1_bit;     /* fixed event it raises, or 0 */
-	uint32_t gpe_bit;     /* general purpose event it raises, or 0 */
+	uint32_t gpe_bit;     /* general purpose event that it raises, or 0 */
 	bool button;	      /* raises wake_gpe instead while asleep */
 	bool off;	      /* by --wake: does not wake, whatever armed */
 	bool deliberate;      /* a person's or the launcher's: no storm */
@@ -145,8 +144,8 @@ struct wake_source {
 	uint64_t count;	      /* events so far */
 	uint64_t wakes;	      /* times it ended a sleep */
 	uint64_t last_ns;     /* CLOCK_BOOTTIME of the last event */
-	unsigned int short_sleeps; /* it ended in a row, see wake.c */
-	uint64_t storm_ns;	   /* does not wake before that; 0 = does */
+	unsigned int short_sleeps; /* that it ended in a row, see wake.c */
+	uint64_t storm_ns; /* does not wake the guest before; 0: it does */
 	struct wake_source *next;
 };
 
@@ -165,16 +164,16 @@ struct power_ops {
 	void (*post)(struct power *power);
 	/* --- main loop --- */
 	/*
-	 * quiesce: stop every live device and whatever else might touch the
-	 * guest or wake a thread; power_quiesced() is called when done or
-	 * failed, now or later. restart: undo it; then power_restarted().
+	 * quiesce: stop every live device and everything else that might touch
+	 * the guest or wake a thread; then call power_quiesced(), on success or
+	 * failure, now or later. restart: undo it; then power_restarted().
 	 */
 	void (*quiesce)(struct power *power);
 	void (*restart)(struct power *power);
 	/*
 	 * hold: no vCPU runs guest code from the return on. set_clock: after a
-	 * pause, before devices and vCPUs run again: tell the guest that it
-	 * was stopped or, with @freeze, take the pause out of its clocks.
+	 * pause, before devices and vCPUs run again: notify the guest that it
+	 * was stopped or, with @freeze, exclude the pause from its clocks.
 	 */
 	void (*vcpus_hold)(struct power *power);
 	void (*set_clock)(struct power *power, bool freeze);
@@ -186,33 +185,33 @@ struct power_ops {
 	/* The state changed. @source: what woke it, for RESUMING; or NULL. */
 	void (*event)(struct power *power, enum power_state state,
 		      const struct wake_source *source);
-	/* It is paused, or no longer. */
+	/* A pause began, or ended. */
 	void (*paused)(struct power *power, bool paused);
-	/* A pause that did not come about, and was not told of, is over. */
+	/* A pause that never began, and was not reported, is over. */
 	void (*pause_failed)(struct power *power);
-	/* A source woke the guest too often and is off for a while. */
+	/* A source woke the guest too often and may not for a while. */
 	void (*storm)(struct power *power, const struct wake_source *source);
 };
 
 enum power_outcome {
 	POWER_ASLEEP,
-	POWER_REFUSED, /* it began, came back and stayed awake */
+	POWER_REFUSED, /* the guest began, came back and stayed awake */
 	POWER_TIMEOUT,
 	POWER_ABORTED,	 /* by power_request.source */
 	POWER_CANCELLED, /* by power_cancel() */
-	POWER_DEAF,	 /* PM1_EN.SLPBTN_EN clear: it cannot hear the button */
+	POWER_DEAF,	 /* PM1_EN.SLPBTN_EN clear: the button has no effect */
 	POWER_FAILED,	 /* a device did not quiesce: power_request.device */
 	POWER_PAUSED,	 /* as asked */
-	POWER_FORCED,	 /* paused since it did not sleep: .because says why */
+	POWER_FORCED,	 /* paused, as it did not sleep: see .because */
 	POWER_BLOCKED,	 /* paused already, so the guest cannot sleep */
 	POWER_ENDED,	 /* the VM ended */
 	POWER_NR_OUTCOMES,
 };
 
-/* What had become of the presses of a request when it ended. */
+/* The fate of a request's presses when it ended. */
 enum power_heard {
 	POWER_HEARD_BEGUN, /* the guest has given a sign of going to sleep */
-	POWER_HEARD_TAKEN, /* its button driver took them, and nothing came */
+	POWER_HEARD_TAKEN, /* its button driver took them; nothing followed */
 	POWER_HEARD_NOT,   /* the last one's status bit is still set */
 	POWER_HEARD_DEAF,  /* PM1_EN.SLPBTN_EN has been cleared since */
 };
@@ -220,7 +219,9 @@ enum power_heard {
 /* A suspend request; owned by the caller until @done is called, once. */
 struct power_request {
 	void (*done)(struct power_request *req, enum power_outcome outcome);
-	/* power_suspend(): pause it if it does not sleep, whatever the reason
+	/*
+	 * power_suspend(): pause the VM if the guest does not sleep for any
+	 * reason
 	 */
 	bool force;
 	uint64_t start_ns;
@@ -230,7 +231,7 @@ struct power_request {
 	const char *device;
 	enum power_outcome because; /* POWER_FORCED */
 	enum power_sleep kind;	    /* POWER_ASLEEP */
-	bool by_itself;		    /* POWER_ASLEEP: not because it was asked */
+	bool by_itself;		    /* POWER_ASLEEP: without a request */
 	unsigned int presses;	    /* of the sleep button; 0: not needed */
 	enum power_heard heard;	    /* POWER_TIMEOUT, and presses > 0 */
 	uint64_t elapsed_ns;
@@ -267,18 +268,18 @@ struct power {
 	enum power_step step;
 	enum power_pause pause;
 	enum power_sleep kind;
-	uint64_t moves[POWER_NR_TRANSITIONS]; /* times each was made */
+	uint64_t moves[POWER_NR_TRANSITIONS]; /* times each was taken */
 	uint64_t generation;		      /* unparking bumps it */
 	bool stopping;
 
 	unsigned int census_round;
 	unsigned int census_missing; /* reports to come; 0 = none running */
 	bool census_shallow;
-	const char *census_name; /* of the one that runs, in the trace */
-	const char *guest_span;	 /* what the guest does, as the trace has it */
+	const char *census_name; /* the running census, in the trace */
+	const char *guest_span;	 /* the guest's action, in the trace */
 
 	unsigned int notes; /* enum power_note; taken by power_poll() */
-	uint64_t exit_ns;   /* when the guest came to its last exit note */
+	uint64_t exit_ns;   /* time of the last exit note */
 	enum power_lps0_state lps0;
 	enum power_onset onset;
 
@@ -289,25 +290,28 @@ struct power {
 	uint64_t last_wake_ns, slept_at_ns;
 	uint64_t last_wake_latency_ns; /* to its LPS0 exit; 0 = not known yet */
 	uint64_t cycles;
-	unsigned int storm_sleeps; /* short sleeps that are a storm; 0: none */
+	unsigned int storm_sleeps; /* short sleeps of a storm; 0: off */
 	struct power_stats stats;
 	struct power_request *requests;
-	struct power_request *pauses; /* who waits to be told of a pause */
+	struct power_request *pauses; /* requests that wait for a pause */
 	bool pause_wanted;
-	bool pause_forced; /* a device that does not stop does not end it */
+	bool pause_forced; /* a device that does not stop cannot end it */
 	bool freeze_clock;
 	uint64_t paused_at_ns;
-	/* So many sleeps, if begun before that, are not wanted any more. */
+	/*
+	 * The next @unwanted sleeps are brought back, if begun before
+	 * @unwanted_until_ns.
+	 */
 	unsigned int unwanted;
 	uint64_t unwanted_until_ns;
 	enum power_state told; /* the state last given to ops->event */
-	struct wake_source *wake_source; /* fired since the sleep began */
+	struct wake_source *wake_source; /* that fired since the sleep began */
 	unsigned int shallow_tries;
 	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */
-	unsigned int presses;	   /* for the requests there are */
+	unsigned int presses;	   /* for the present requests */
 	uint64_t press_delay_ns;   /* from the last to the next */
-	unsigned int devices_gone; /* since the request, and not back */
+	unsigned int devices_gone; /* since the request, and not yet back */
 };
 
 /* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
@@ -318,13 +322,13 @@ void power_finish(struct power *power);
 /* --- vCPU threads (park.c) --- */
 /* The guest read the C2 port. Returns when the read may return. */
 void power_c2_read(struct power *power, unsigned int cpu);
-/* SLP_EN with S1. Returns when the guest is to go on. */
+/* SLP_EN with S1. Returns when the guest may continue. */
 void power_s1(struct power *power, unsigned int cpu);
 /* KVM_RUN was interrupted by a kick: take part in a census. */
 void power_kicked(struct power *power, unsigned int cpu);
 /* KVM_RUN returned with an exit: this vCPU runs guest code. Cheap. */
 void power_ran(struct power *power, unsigned int cpu);
-/* LPS0 _DSM told entry or exit. Idempotent: their order differs by kernel. */
+/* LPS0 _DSM: entry or exit. Idempotent: their order differs by kernel. */
 void power_lps0(struct power *power, bool entry);
 
 /* --- main loop (power.c) --- */
@@ -337,14 +341,14 @@ void power_restarted(struct power *power);
 
 void power_add_source(struct power *power, struct wake_source *source);
 /*
- * The event happened. Latches, raises, and wakes if the guest wants it. Return:
- * whether the guest notices: false if its enable bits are clear, or if it
- * sleeps and the source may not wake it.
+ * The event happened. Latches and raises it, and wakes the guest if it wants
+ * that. Return: whether the guest notices the event: false if its enable bits
+ * are clear, or if it sleeps and the source may not wake it.
  */
 bool power_wake(struct power *power, struct wake_source *source);
 /*
- * Wakes a guest by wake_gpe, or by whatever button it listens to. Return: 0
- * (also when it is awake), or -EOPNOTSUPP if all enable bits are clear.
+ * Wakes a guest by wake_gpe, or by a button that it listens to. Return: 0 (also
+ * when it is awake), or -EOPNOTSUPP if all enable bits are clear.
  */
 int power_wake_forced(struct power *power) must_check;
 /* The guest took the event while running, or no longer wants it. */
@@ -352,47 +356,49 @@ void power_taken(struct power *power, struct wake_source *source);
 
 /*
  * Asks the guest to sleep and calls req->done() once, now or later. A guest
- * that sleeps already is success at once; one on its way up is asked when it is
- * up; one on its way down is not disturbed. @req->force is set by the caller.
- * A press is an edge that whoever gets it may drop, as logind does while its
- * last sleep is not over: it is repeated while the guest gives no sign.
+ * that sleeps already is success at once; a guest on its way up is asked when
+ * it is up; a guest on its way down is not disturbed. The caller sets
+ * @req->force. A press is an edge that its receiver may drop, as logind does
+ * while its last sleep is not over: it is repeated while the guest gives no
+ * sign.
  */
 void power_suspend(struct power *power, struct power_request *req,
 		   uint64_t timeout_ns);
 /*
- * Takes back every request: each ends as POWER_CANCELLED, a guest that sleeps
- * or is about to because of one comes back, a pause ends. A guest that sleeps
- * by itself stays asleep. Return: 0, or -EOPNOTSUPP as power_wake_forced().
+ * Cancels every request: each ends as POWER_CANCELLED; a guest that sleeps, or
+ * is about to, because of a request comes back; a pause ends. A guest that went
+ * to sleep by itself stays asleep. Return: 0, or -EOPNOTSUPP as
+ * power_wake_forced().
  */
 int power_cancel(struct power *power) must_check;
 
 /*
  * Stops devices and vCPUs, whatever the guest does, and calls req->done() once,
- * now or later. Done already is success at once. With @freeze the guest's
- * clocks will not count it.
+ * now or later. If the VM is paused already, that is success at once. With
+ * @freeze the guest's clocks exclude the pause.
  */
 void power_pause(struct power *power, struct power_request *req,
 		 uint64_t timeout_ns, bool freeze);
-/* Ends it; a guest that sleeps, sleeps on. Not paused: nothing. */
+/* Ends the pause; a sleeping guest stays asleep. No-op if not paused. */
 void power_unpause(struct power *power);
 /* Main loop. */
 bool power_is_paused(const struct power *power);
 
-/* A live device was reset or suspended by its driver; one is live again. */
+/* A driver reset or suspended a live device; a device is live again. */
 void power_device_gone(struct power *power);
 void power_device_live(struct power *power);
 
-/* Lets every vCPU thread go, ends every request. The VM is ending. */
+/* Releases every vCPU thread, ends every request. The VM is ending. */
 void power_stop(struct power *power);
 
 /* Any thread. */
 enum power_state power_get_state(struct power *power);
-/* Of the sleep it is in, or of the last. */
+/* Of the present sleep, or of the last. */
 enum power_sleep power_get_kind(struct power *power);
 /* @ret_up: has started and is not offline; @ret_parked: its thread waits. */
 void power_get_vcpu(struct power *power, unsigned int cpu, bool *ret_up,
 		    bool *ret_parked);
-/* It sleeps, or is about to, and nobody asked it to. */
+/* The guest sleeps, or is about to, without a request. */
 bool power_sleeps_by_itself(struct power *power);
 const char *power_state_name(enum power_state state);
 const char *power_sleep_name(enum power_sleep kind);
