@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A connection of the socket device: its life and its host side. See vsock.h.
+ * A connection of the socket device: its life, and what goes through the host's
+ * socket. See vsock.h.
  *
- * System calls: accept4, recvmsg, sendmsg, shutdown, poll, epoll_ctl, close.
+ * System calls: recvmsg, sendmsg, shutdown, poll, epoll_ctl, close.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 
-/* Ports of the host's side, as Firecracker numbers them. */
-#define FIRST_HOST_PORT (1U << 30)
-#define LAST_HOST_PORT	((1U << 31) - 1)
-#define PORT_ANY	UINT32_MAX
-
 /* ------------------------------------------------------------------- life */
 
-static void touch(struct vsock_conn *conn)
+void vsock_conn_touch(struct vsock_conn *conn)
 {
 	conn->vs->touched[conn->index / 64] |= 1ULL << conn->index % 64;
 }
@@ -33,7 +28,7 @@ static bool pending(enum vsock_state state)
 	       state == VSOCK_REQUESTED;
 }
 
-static void set_state(struct vsock_conn *conn, enum vsock_state state)
+void vsock_conn_set(struct vsock_conn *conn, enum vsock_state state)
 {
 	struct virtio_vsock *vs = conn->vs;
 
@@ -44,7 +39,7 @@ static void set_state(struct vsock_conn *conn, enum vsock_state state)
 	vs->nr_closing += state == VSOCK_CLOSING;
 	vs->nr_closing -= conn->state == VSOCK_CLOSING;
 	conn->state = state;
-	touch(conn);
+	vsock_conn_touch(conn);
 }
 
 static void close_host(struct vsock_conn *conn)
@@ -91,7 +86,7 @@ struct vsock_conn *vsock_conn_new(struct virtio_vsock *vs, uint16_t type,
 	conn->type = type;
 	conn->fd = fd;
 	conn->src.fd = -1;
-	set_state(conn, state);
+	vsock_conn_set(conn, state);
 	return conn;
 }
 
@@ -102,7 +97,7 @@ void vsock_conn_free(struct vsock_conn *conn)
 	if (!conn)
 		return;
 	vs = conn->vs;
-	set_state(conn, VSOCK_GONE);
+	vsock_conn_set(conn, VSOCK_GONE);
 	close_host(conn);
 	if (vs->dial_conn == conn)
 		vs->dial_conn = NULL;
@@ -132,13 +127,13 @@ void vsock_conn_owe(struct vsock_conn *conn, uint8_t what)
 {
 	conn->owe |= what;
 	conn->vs->owing[conn->index / 64] |= 1ULL << conn->index % 64;
-	touch(conn);
+	vsock_conn_touch(conn);
 }
 
 void vsock_conn_reset(struct vsock_conn *conn)
 {
 	close_host(conn);
-	set_state(conn, VSOCK_RESETTING);
+	vsock_conn_set(conn, VSOCK_RESETTING);
 	conn->owe = 0;
 	vsock_conn_owe(conn, VSOCK_OWE_RESET);
 }
@@ -150,20 +145,20 @@ void vsock_conn_orphan(struct vsock_conn *conn)
 	conn->owe = 0;
 	vsock_bytes_free(&conn->part);
 	vsock_bytes_free(&conn->rec);
-	set_state(conn, rest ? VSOCK_ORPHAN : VSOCK_GONE);
+	vsock_conn_set(conn, rest ? VSOCK_ORPHAN : VSOCK_GONE);
 }
 
 void vsock_conn_sent(struct vsock_conn *conn, uint8_t what)
 {
 	if (what == VSOCK_OWE_REQUEST) {
-		set_state(conn, VSOCK_REQUESTED);
+		vsock_conn_set(conn, VSOCK_REQUESTED);
 	} else if (what == VSOCK_OWE_RESET) {
-		set_state(conn, VSOCK_GONE);
+		vsock_conn_set(conn, VSOCK_GONE);
 	} else if (what == VSOCK_OWE_SHUTDOWN &&
 		   conn->host_shut == VSOCK_SHUT_BOTH) {
 		close_host(conn);
 		conn->ticks = 0;
-		set_state(conn, VSOCK_CLOSING);
+		vsock_conn_set(conn, VSOCK_CLOSING);
 	}
 }
 
@@ -176,7 +171,7 @@ void vsock_conn_forget(struct vsock_conn *conn)
 		return;
 	case VSOCK_WAITING:
 	case VSOCK_REQUESTED:
-		set_state(conn, VSOCK_WAITING);
+		vsock_conn_set(conn, VSOCK_WAITING);
 		conn->owe = 0;
 		vsock_conn_owe(conn, VSOCK_OWE_REQUEST);
 		return;
@@ -186,9 +181,39 @@ void vsock_conn_forget(struct vsock_conn *conn)
 	case VSOCK_DIALING:
 	case VSOCK_CLOSING:
 	case VSOCK_RESETTING:
-		set_state(conn, VSOCK_GONE);
+		vsock_conn_set(conn, VSOCK_GONE);
 		return;
 	}
+}
+
+/* ------------------------------------------------------------ of the guest */
+
+uint32_t vsock_credit(const struct vsock_conn *conn)
+{
+	uint32_t used = conn->tx_cnt - conn->peer_fwd_cnt;
+
+	return used < conn->peer_buf_alloc ? conn->peer_buf_alloc - used : 0;
+}
+
+bool vsock_type_ok(const struct virtio_vsock *vs, uint16_t type)
+{
+	switch (type) {
+	case VIRTIO_VSOCK_TYPE_STREAM:
+		return virtio_dev_has(&vs->dev, VSOCK_F_STREAM) ||
+		       !virtio_dev_has(&vs->dev, VSOCK_F_NO_IMPLIED_STREAM);
+	case VIRTIO_VSOCK_TYPE_SEQPACKET:
+		return virtio_dev_has(&vs->dev, VSOCK_F_SEQPACKET);
+	default:
+		return false;
+	}
+}
+
+void vsock_wake(struct virtio_vsock *vs)
+{
+	if (!vs->armed)
+		return;
+	vs->armed = false;
+	virtio_dev_wake(&vs->dev);
 }
 
 /* ---------------------------------------------------------- to the host */
@@ -220,7 +245,7 @@ static void out_lost(struct vsock_conn *conn)
 	vsock_bytes_free(&conn->out);
 	vsock_bytes_free(&conn->part);
 	conn->fwd_cnt = conn->rx_cnt;
-	touch(conn);
+	vsock_conn_touch(conn);
 	host_shut(conn, VSOCK_SHUT_RCV);
 }
 
@@ -243,7 +268,7 @@ static ssize_t host_send(struct vsock_conn *conn, struct iovec *iov,
 			    "vsock: a record is too long for the host's "
 			    "socket buffers; connection reset");
 		if (conn->state == VSOCK_ORPHAN)
-			set_state(conn, VSOCK_GONE);
+			vsock_conn_set(conn, VSOCK_GONE);
 		else
 			vsock_conn_reset(conn);
 		return -EMSGSIZE;
@@ -282,13 +307,13 @@ static ssize_t drain_once(struct vsock_conn *conn)
 	return n;
 }
 
-static void drain(struct vsock_conn *conn)
+void vsock_conn_drain(struct vsock_conn *conn)
 {
 	while (vsock_bytes_len(&conn->out) && drain_once(conn) > 0)
 		continue;
-	touch(conn);
+	vsock_conn_touch(conn);
 	if (conn->state == VSOCK_ORPHAN && !vsock_bytes_len(&conn->out))
-		set_state(conn, VSOCK_GONE);
+		vsock_conn_set(conn, VSOCK_GONE);
 	if (conn->state != VSOCK_OPEN)
 		return;
 	shut_host(conn);
@@ -332,7 +357,7 @@ void vsock_conn_write(struct vsock_conn *conn, struct iovec *iov,
 {
 	struct iovec whole;
 
-	touch(conn);
+	vsock_conn_touch(conn);
 	if (conn->out_dead) {
 		conn->fwd_cnt += len;
 	} else if (conn->type == VIRTIO_VSOCK_TYPE_STREAM ||
@@ -354,7 +379,7 @@ void vsock_conn_write(struct vsock_conn *conn, struct iovec *iov,
 
 void vsock_conn_guest_shut(struct vsock_conn *conn)
 {
-	touch(conn);
+	vsock_conn_touch(conn);
 	if (conn->guest_shut & VSOCK_SHUT_SEND) {
 		/* What was begun of a record is never ended. */
 		vsock_bytes_free(&conn->part);
@@ -373,7 +398,7 @@ void vsock_conn_opened(struct vsock_conn *conn)
 
 	iov.iov_len = (size_t)snprintf(line, sizeof(line), "OK %u\n",
 				       conn->host_port);
-	set_state(conn, VSOCK_OPEN);
+	vsock_conn_set(conn, VSOCK_OPEN);
 	/* A new socket has room; if not, it is the host's who has gone. */
 	if (host_send(conn, &iov, 1) != (ssize_t)iov.iov_len)
 		vsock_conn_reset(conn);
@@ -390,7 +415,7 @@ void vsock_conn_dialled(struct vsock_conn *conn, int fd)
 		return;
 	}
 	conn->fd = fd;
-	set_state(conn, VSOCK_OPEN);
+	vsock_conn_set(conn, VSOCK_OPEN);
 	vsock_conn_owe(conn, VSOCK_OWE_RESPONSE);
 }
 
@@ -414,7 +439,7 @@ void vsock_conn_ended(struct vsock_conn *conn)
 	struct pollfd p = { .fd = conn->fd };
 
 	conn->eof = true;
-	touch(conn);
+	vsock_conn_touch(conn);
 	host_shut(conn, VSOCK_SHUT_SEND);
 	if (poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR))
 		conn->hup = true;
@@ -422,260 +447,11 @@ void vsock_conn_ended(struct vsock_conn *conn)
 		out_lost(conn);
 }
 
-/* "CONNECT <port>", any case, in blanks. Return: 0 or -EINVAL. */
-static int parse_line(struct vsock_conn *conn)
+void vsock_conn_hung_up(struct vsock_conn *conn)
 {
-	static const char word[] = "connect";
-	const char *p = conn->line, *end = conn->line + conn->line_len;
-	uint64_t port = 0;
-	bool digits = false;
-
-	if (conn->line_len <= strlen(word) ||
-	    strncasecmp(p, word, strlen(word)) != 0)
-		return -EINVAL;
-	p += strlen(word);
-	if (*p != ' ')
-		return -EINVAL;
-	while (p < end && *p == ' ')
-		p++;
-	for (; p < end && *p >= '0' && *p <= '9' && port <= UINT32_MAX; p++) {
-		port = port * 10 + (uint64_t)(*p - '0');
-		digits = true;
-	}
-	while (p < end && (*p == ' ' || *p == '\r' || *p == '\n'))
-		p++;
-	if (!digits || p != end || port >= PORT_ANY)
-		return -EINVAL;
-	conn->guest_port = (uint32_t)port;
-	return 0;
-}
-
-static uint32_t new_host_port(struct virtio_vsock *vs,
-			      const struct vsock_conn *c)
-{
-	uint32_t port;
-
-	do {
-		port = vs->next_host_port;
-		vs->next_host_port =
-			port == LAST_HOST_PORT ? FIRST_HOST_PORT : port + 1;
-	} while (vsock_conn_find(vs, c->type, c->guest_port, port));
-	return port;
-}
-
-static void line_over(struct vsock_conn *conn, bool complete)
-{
-	if (!complete || parse_line(conn) < 0) {
-		log_limited(&conn->vs->host_limit,
-			    "vsock: a connection of the host does not begin "
-			    "with 'CONNECT <port>'; closed");
-		set_state(conn, VSOCK_GONE);
-		return;
-	}
-	conn->host_port = new_host_port(conn->vs, conn);
-	set_state(conn, VSOCK_WAITING);
-	vsock_conn_owe(conn, VSOCK_OWE_REQUEST);
-	vsock_wake(conn->vs);
-}
-
-/* Return: bytes of the line taken off the socket; 0 or -errno: none. */
-static ssize_t take_line(struct vsock_conn *conn, bool *ret_complete)
-{
-	char *at = conn->line + conn->line_len;
-	size_t room = VSOCK_LINE_MAX - conn->line_len;
-	const char *newline;
-	ssize_t n;
-
-	if (conn->type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
-		*ret_complete = true;
-		n = vsock_host_recv(conn, at, room, MSG_TRUNC);
-		return n > (ssize_t)room ? -EMSGSIZE : n;
-	}
-	/* Not a byte beyond the line: that is for the guest. */
-	n = vsock_host_recv(conn, at, room, MSG_PEEK);
-	if (n <= 0)
-		return n;
-	newline = memchr(at, '\n', (size_t)n);
-	*ret_complete = newline != NULL;
-	return vsock_host_recv(
-		conn, at, newline ? (size_t)(newline + 1 - at) : (size_t)n, 0);
-}
-
-static void hello(struct vsock_conn *conn)
-{
-	bool complete = false;
-	ssize_t n = take_line(conn, &complete);
-
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		set_state(conn, VSOCK_GONE);
-		return;
-	}
-	conn->line_len += (uint8_t)n;
-	if (complete || conn->line_len == VSOCK_LINE_MAX)
-		line_over(conn, complete);
-}
-
-/* ----------------------------------------------------------------- polling */
-
-static bool takes_input(const struct vsock_conn *conn)
-{
-	return conn->state == VSOCK_OPEN && !conn->eof &&
-	       !(conn->guest_shut & VSOCK_SHUT_RCV) &&
-	       !vsock_bytes_len(&conn->rec) && vsock_credit(conn) > 0;
-}
-
-/* Return: events, or -1: not even the end. */
-static int64_t wanted(const struct vsock_conn *conn)
-{
-	const struct virtio_vsock *vs = conn->vs;
-	bool live = vsock_live(vs);
-	bool watch = live || vs->armed;
-	uint32_t events = 0;
-
-	switch (conn->state) {
-	case VSOCK_HELLO:
-		return watch ? EPOLLIN : -1;
-	case VSOCK_WAITING:
-	case VSOCK_REQUESTED:
-		return live ? 0 : -1;
-	case VSOCK_ORPHAN:
-		return EPOLLOUT;
-	case VSOCK_OPEN:
-		break;
-	default:
-		return -1;
-	}
-	if (watch && takes_input(conn) && !(live && vs->rx_starved))
-		events |= EPOLLIN;
-	if (vsock_bytes_len(&conn->out))
-		events |= EPOLLOUT;
-	return events || (watch && !conn->hup) ? (int64_t)events : -1;
-}
-
-static void on_open(struct vsock_conn *conn, uint32_t events)
-{
-	bool end = events & (EPOLLHUP | EPOLLERR);
-
-	if (events & EPOLLOUT)
-		drain(conn);
-	if (conn->state != VSOCK_OPEN)
-		return;
-	if (end) {
-		conn->hup = true;
-		out_lost(conn);
-		/* Nothing that is left would be taken. */
-		if (conn->eof || conn->guest_shut & VSOCK_SHUT_RCV)
-			vsock_conn_ended(conn);
-	}
-	if (vsock_live(conn->vs)) {
-		if (events & EPOLLIN || end)
-			vsock_rx_read(conn);
-	} else if (events & EPOLLIN || end) {
-		vsock_wake(conn->vs);
-	}
-}
-
-static void on_conn(struct loop_source *src, uint32_t events)
-{
-	struct vsock_conn *conn = container_of(src, struct vsock_conn, src);
-	struct virtio_vsock *vs = conn->vs;
-
-	touch(conn);
-	switch (conn->state) {
-	case VSOCK_HELLO:
-		hello(conn);
-		break;
-	case VSOCK_WAITING:
-		set_state(conn, VSOCK_GONE);
-		break;
-	case VSOCK_REQUESTED:
-		vsock_conn_reset(conn);
-		break;
-	case VSOCK_OPEN:
-		on_open(conn, events);
-		break;
-	case VSOCK_ORPHAN:
-		drain(conn);
-		if (events & (EPOLLHUP | EPOLLERR))
-			set_state(conn, VSOCK_GONE);
-		break;
-	default:
-		break;
-	}
-	vsock_settle(vs);
-}
-
-void vsock_conn_poll(struct vsock_conn *conn)
-{
-	struct loop *loop = conn->vs->dev.loop;
-	int64_t events = conn->fd < 0 ? -1 : wanted(conn);
-	int r = 0;
-
-	if (events < 0)
-		loop_remove(loop, &conn->src);
-	else if (conn->src.fd < 0)
-		r = loop_add(loop, &conn->src, conn->fd, (uint32_t)events,
-			     on_conn);
-	else
-		r = loop_modify(loop, &conn->src, (uint32_t)events);
-	/* Out of kernel memory: rather an end than a silence. */
-	if (r < 0)
-		vsock_conn_reset(conn);
-}
-
-bool vsock_conn_wakes(struct vsock_conn *conn)
-{
-	struct pollfd p = { .fd = conn->fd };
-
-	switch (conn->state) {
-	case VSOCK_WAITING:
-	case VSOCK_REQUESTED:
-		return true;
-	case VSOCK_OPEN:
-		break;
-	default:
-		return false;
-	}
-	if (conn->owe & VSOCK_OWE_SHUTDOWN ||
-	    (vsock_bytes_len(&conn->rec) && vsock_credit(conn)))
-		return true;
-	if (takes_input(conn))
-		p.events = POLLIN;
-	return !conn->hup && poll(&p, 1, 0) == 1;
-}
-
-/* --------------------------------------------------------------- accepting */
-
-bool vsock_has_room(const struct virtio_vsock *vs)
-{
-	return vs->nr_pending < VSOCK_MAX_PENDING && !vs->accept_failed &&
-	       vs->nr_conns - vs->nr_orphans < VSOCK_MAX_CONNS;
-}
-
-void vsock_accept(struct vsock_listener *l)
-{
-	struct virtio_vsock *vs = l->vs;
-
-	while (vsock_has_room(vs)) {
-		int fd = accept4(l->fd, NULL, NULL,
-				 SOCK_CLOEXEC | SOCK_NONBLOCK);
-		struct vsock_conn *conn;
-
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0) {
-			/* Out of fds: again when one is free. */
-			vs->accept_failed = errno != EAGAIN;
-			return;
-		}
-		conn = vsock_conn_new(vs, l->type, VSOCK_HELLO, fd);
-		if (!conn) {
-			fd_close(&fd);
-			return;
-		}
-		/* Mostly the line is there already. */
-		hello(conn);
-	}
+	conn->hup = true;
+	out_lost(conn);
+	/* Nothing that is left would be taken. */
+	if (conn->eof || conn->guest_shut & VSOCK_SHUT_RCV)
+		vsock_conn_ended(conn);
 }

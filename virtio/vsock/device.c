@@ -27,39 +27,18 @@
 #define BIT(n) (1ULL << (n))
 
 /* A guest that does not end a closed connection: two of these at most. */
-#define CLOSE_TICK_NS	(4000000000ULL)
-#define CLOSE_TICKS	2U
-#define FIRST_HOST_PORT (1U << 30)
+#define CLOSE_TICK_NS (4000000000ULL)
+#define CLOSE_TICKS   2U
 
 static struct virtio_vsock *vsock_of(struct virtio_dev *dev)
 {
 	return container_of(dev, struct virtio_vsock, dev);
 }
 
-bool vsock_type_ok(const struct virtio_vsock *vs, uint16_t type)
-{
-	switch (type) {
-	case VIRTIO_VSOCK_TYPE_STREAM:
-		return virtio_dev_has(&vs->dev, VSOCK_F_STREAM) ||
-		       !virtio_dev_has(&vs->dev, VSOCK_F_NO_IMPLIED_STREAM);
-	case VIRTIO_VSOCK_TYPE_SEQPACKET:
-		return virtio_dev_has(&vs->dev, VSOCK_F_SEQPACKET);
-	default:
-		return false;
-	}
-}
-
-void vsock_wake(struct virtio_vsock *vs)
-{
-	if (!vs->armed)
-		return;
-	vs->armed = false;
-	virtio_dev_wake(&vs->dev);
-}
-
 /* ----------------------------------------------------------------- dialling */
 
-static void on_dialled(struct loop_source *src, uint32_t events);
+/* The last thing every entry does: sends, frees, polls anew. */
+static void settle(struct virtio_vsock *vs);
 
 /* Asks for the next connection of the guest. */
 static void dial_next(struct virtio_vsock *vs)
@@ -105,7 +84,7 @@ static void on_dialled(struct loop_source *src, uint32_t events)
 		vsock_conn_dialled(conn, fd);
 	else
 		fd_close(&fd);
-	vsock_settle(vs);
+	settle(vs);
 }
 
 /* --------------------------------------------------------------- settling */
@@ -116,7 +95,35 @@ static void on_listen(struct loop_source *src, uint32_t events)
 		container_of(src, struct vsock_listener, src);
 
 	vsock_accept(l);
-	vsock_settle(l->vs);
+	settle(l->vs);
+}
+
+static void on_conn(struct loop_source *src, uint32_t events)
+{
+	struct vsock_conn *conn = container_of(src, struct vsock_conn, src);
+	struct virtio_vsock *vs = conn->vs;
+
+	vsock_host_event(conn, events);
+	settle(vs);
+}
+
+/* Polls what it should be polled for, in the state that things are in. */
+static void conn_poll(struct vsock_conn *conn)
+{
+	struct loop *loop = conn->vs->dev.loop;
+	int64_t events = conn->fd < 0 ? -1 : vsock_host_wanted(conn);
+	int r = 0;
+
+	if (events < 0)
+		loop_remove(loop, &conn->src);
+	else if (conn->src.fd < 0)
+		r = loop_add(loop, &conn->src, conn->fd, (uint32_t)events,
+			     on_conn);
+	else
+		r = loop_modify(loop, &conn->src, (uint32_t)events);
+	/* Out of kernel memory: rather an end than a silence. */
+	if (r < 0)
+		vsock_conn_reset(conn);
 }
 
 static void listener_poll(struct vsock_listener *l)
@@ -156,7 +163,7 @@ static void on_close_timer(struct loop_timer *timer)
 		if (c && c->state == VSOCK_CLOSING && ++c->ticks >= CLOSE_TICKS)
 			vsock_conn_reset(c);
 	}
-	vsock_settle(vs);
+	settle(vs);
 }
 
 /* It stands still while the rings do: a guest asleep does not answer. */
@@ -169,7 +176,7 @@ static void close_timer_update(struct virtio_vsock *vs)
 			       on_close_timer);
 }
 
-void vsock_settle(struct virtio_vsock *vs)
+static void settle(struct virtio_vsock *vs)
 {
 	dial_next(vs);
 	vsock_rx_run(vs);
@@ -182,7 +189,7 @@ void vsock_settle(struct virtio_vsock *vs)
 			continue;
 		vs->touched[i / 64] &= ~(1ULL << i % 64);
 		if (conn->state != VSOCK_GONE)
-			vsock_conn_poll(conn);
+			conn_poll(conn);
 		if (conn->state == VSOCK_GONE)
 			vsock_conn_free(conn);
 	}
@@ -225,7 +232,7 @@ static void vsock_kick(struct virtio_dev *dev, unsigned int queue)
 	}
 	if (queue == VSOCK_EVENT || vs->event_owed)
 		vsock_rx_event(vs);
-	vsock_settle(vs);
+	settle(vs);
 }
 
 static void vsock_stop_queue(struct virtio_dev *dev, unsigned int queue)
@@ -237,7 +244,7 @@ static void vsock_stop_queue(struct virtio_dev *dev, unsigned int queue)
 		vs->rx_starved = false;
 	if (queue == VSOCK_TX)
 		vs->tx_blocked = false;
-	vsock_settle(vs);
+	settle(vs);
 }
 
 static void vsock_reset(struct virtio_dev *dev)
@@ -250,7 +257,7 @@ static void vsock_reset(struct virtio_dev *dev)
 		if (vs->conns[i])
 			vsock_conn_forget(vs->conns[i]);
 	}
-	vsock_settle(vs);
+	settle(vs);
 }
 
 static void vsock_wake_arm(struct virtio_dev *dev, bool armed)
@@ -260,19 +267,20 @@ static void vsock_wake_arm(struct virtio_dev *dev, bool armed)
 	vs->armed = armed;
 	/* What is there already wakes at once, before the acknowledgement. */
 	for (unsigned int i = 0; i < VSOCK_MAX_CONNS && vs->armed; i++) {
-		if (vs->conns[i] && vsock_conn_wakes(vs->conns[i]))
+		if (vs->conns[i] && vsock_host_wakes(vs->conns[i]))
 			vsock_wake(vs);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(vs->listeners); i++) {
 		if (vs->armed && vs->listeners[i].fd >= 0)
 			vsock_accept(&vs->listeners[i]);
 	}
-	vsock_settle(vs);
+	settle(vs);
 }
 
 /* ------------------------------------------------------------------ create */
 
-bool vsock_cid_ok(uint64_t cid)
+/* May be a guest's (5.10.4). */
+static bool cid_ok(uint64_t cid)
 {
 	return cid > VSOCK_HOST_CID && cid < UINT32_MAX;
 }
@@ -294,7 +302,7 @@ static int words_parse(struct virtio_vsock *vs, const char **ret_path,
 			return -EINVAL;
 		}
 	}
-	return vsock_cid_ok(vs->cid) ? 0 : -EINVAL;
+	return cid_ok(vs->cid) ? 0 : -EINVAL;
 }
 
 static int open_path(struct virtio_vsock *vs, const char *path)
@@ -371,7 +379,7 @@ static void vsock_init(struct virtio_vsock *vs, struct loop *loop)
 		BIT(VSOCK_F_SEQPACKET) | BIT(VSOCK_F_NO_IMPLIED_STREAM);
 	vs->dial_fd = -1;
 	vs->dial_src.fd = -1;
-	vs->next_host_port = FIRST_HOST_PORT;
+	vs->next_host_port = VSOCK_FIRST_HOST_PORT;
 	for (unsigned int i = 0; i < ARRAY_SIZE(vs->listeners); i++) {
 		vs->listeners[i] = (struct vsock_listener){
 			.vs = vs, .src.fd = -1, .fd = -1, .type = types[i]

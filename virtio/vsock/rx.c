@@ -27,13 +27,6 @@ struct rx_buf {
 	struct iovec iov[VIRTQ_MAX_CHAIN];
 };
 
-uint32_t vsock_credit(const struct vsock_conn *conn)
-{
-	uint32_t used = conn->tx_cnt - conn->peer_fwd_cnt;
-
-	return used < conn->peer_buf_alloc ? conn->peer_buf_alloc - used : 0;
-}
-
 /* Return: false if there is no buffer; the driver's kick will tell. */
 static bool take(struct virtio_vsock *vs, struct rx_buf *b)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Socket device (virtio 1.x, 5.10): connections between programs of the guest
- * and UNIX sockets of the host. The inside, shared by its parts:
+ * and UNIX sockets of the host. The inside, shared by its parts; one calls
+ * those below it:
  *
  *	device.c	role, slots of the device, wake-up, what is polled
- *	conn.c		a connection: its life and its host side
+ *	host.c		what the host does with its sockets
  *	rx.c		packets to the guest
  *	tx.c		packets from the guest
+ *	conn.c		a connection: its life, and the host's socket
  *	bytes.c		what waits for one side or the other
  *	dial.c		who connects to the host's sockets for us
  *
@@ -50,15 +52,17 @@
 #include "virtio/vsock/dial.h"
 #include "vmm/base/log.h"
 
-#define VSOCK_HOST_CID	   2ULL
-#define VSOCK_MAX_CONNS	   128U /* fds are limited too, see sandbox/launch.c */
-#define VSOCK_MAX_PENDING  64U	/* of them not open yet, the host's */
-#define VSOCK_BUF_BYTES	   (128U << 10) /* buf_alloc of each connection */
-#define VSOCK_RECORD_MAX   VSOCK_BUF_BYTES
-#define VSOCK_PACKET_BYTES (64U << 10) /* payload of one to the guest */
-#define VSOCK_MAX_RESETS   64U	       /* RST for no connection, not sent yet */
-#define VSOCK_LINE_MAX	   32U	       /* "CONNECT 4294967295\n" and spaces */
-#define VSOCK_HDR_BYTES	   ((uint32_t)sizeof(struct virtio_vsock_hdr))
+#define VSOCK_HOST_CID 2ULL
+/* Ports of the host's side, as Firecracker numbers them. */
+#define VSOCK_FIRST_HOST_PORT (1U << 30)
+#define VSOCK_MAX_CONNS	      128U /* fds are limited too, see sandbox/launch.c */
+#define VSOCK_MAX_PENDING     64U /* of them not open yet, the host's */
+#define VSOCK_BUF_BYTES	      (128U << 10) /* buf_alloc of each connection */
+#define VSOCK_RECORD_MAX      VSOCK_BUF_BYTES
+#define VSOCK_PACKET_BYTES    (64U << 10) /* payload of one to the guest */
+#define VSOCK_MAX_RESETS      64U /* RST for no connection, not sent yet */
+#define VSOCK_LINE_MAX	      32U /* "CONNECT 4294967295\n" and spaces */
+#define VSOCK_HDR_BYTES	      ((uint32_t)sizeof(struct virtio_vsock_hdr))
 
 /* Newer than the kernel headers we may be built with (virtio 1.2, 1.3). */
 #define VSOCK_F_STREAM		  0
@@ -76,7 +80,7 @@
 _Static_assert(sizeof(struct virtio_vsock_hdr) == 44, "wire format");
 
 enum vsock_state {
-	VSOCK_GONE, /* freed by the next vsock_settle() */
+	VSOCK_GONE, /* freed when the entry ends */
 	VSOCK_HELLO,
 	VSOCK_WAITING,
 	VSOCK_REQUESTED,
@@ -161,7 +165,7 @@ struct virtio_vsock {
 	struct vsock_conn *conns[VSOCK_MAX_CONNS];
 	unsigned int nr_conns, nr_pending, nr_orphans, nr_closing;
 	uint64_t owing[VSOCK_MAX_CONNS / 64];	/* have something to send */
-	uint64_t touched[VSOCK_MAX_CONNS / 64]; /* for vsock_settle() */
+	uint64_t touched[VSOCK_MAX_CONNS / 64]; /* polled anew by settle() */
 	unsigned int next_send;			/* fair: who is first */
 	uint32_t next_host_port;
 
@@ -175,13 +179,11 @@ struct virtio_vsock {
 	bool event_owed;    /* TRANSPORT_RESET */
 	bool accept_failed; /* no fd was left; until a connection ends */
 	bool armed;	    /* shall wake the guest, once */
-	uint8_t polled;	    /* in which state of things; see vsock_settle() */
+	uint8_t polled;	    /* in which state of things; see settle() */
 	struct loop_timer close_timer;
 	struct log_limit limit; /* what a guest does wrong */
 	struct log_limit host_limit;
 };
-
-/* --- device.c --- */
 
 /* Rings run: packets go both ways. */
 static inline bool vsock_live(const struct virtio_vsock *vs)
@@ -190,15 +192,6 @@ static inline bool vsock_live(const struct virtio_vsock *vs)
 	       !vs->dev.queues[VSOCK_RX].broken &&
 	       !vs->dev.queues[VSOCK_TX].broken;
 }
-
-/* The last thing every entry point does: sends, frees, polls anew. */
-void vsock_settle(struct virtio_vsock *vs);
-/* Something has come that may wake the guest. */
-void vsock_wake(struct virtio_vsock *vs);
-/* May be a guest's (5.10.4). */
-bool vsock_cid_ok(uint64_t cid);
-/* The type was negotiated. */
-bool vsock_type_ok(const struct virtio_vsock *vs, uint16_t type);
 
 /* --- conn.c --- */
 
@@ -209,6 +202,9 @@ struct vsock_conn *vsock_conn_new(struct virtio_vsock *vs, uint16_t type,
 void vsock_conn_free(struct vsock_conn *conn);
 struct vsock_conn *vsock_conn_find(const struct virtio_vsock *vs, uint16_t type,
 				   uint32_t guest_port, uint32_t host_port);
+/* What is polled of it has to be looked at again. */
+void vsock_conn_touch(struct vsock_conn *conn);
+void vsock_conn_set(struct vsock_conn *conn, enum vsock_state state);
 /* @what: enum vsock_owe; 0: look whether there is something to send. */
 void vsock_conn_owe(struct vsock_conn *conn, uint8_t what);
 /* One of those has been sent. */
@@ -226,21 +222,23 @@ void vsock_conn_guest_shut(struct vsock_conn *conn);
 void vsock_conn_opened(struct vsock_conn *conn);
 /* Its question is answered: @fd is its socket, taken, or -1. */
 void vsock_conn_dialled(struct vsock_conn *conn, int fd);
-/* Polls what it should be polled for, in the state that things are in. */
-void vsock_conn_poll(struct vsock_conn *conn);
-/* Whether there is something of it that should wake the guest. */
-bool vsock_conn_wakes(struct vsock_conn *conn);
+/* The host takes bytes again. */
+void vsock_conn_drain(struct vsock_conn *conn);
 /* The end of what the host sends has been read. */
 void vsock_conn_ended(struct vsock_conn *conn);
+/* The host has closed. */
+void vsock_conn_hung_up(struct vsock_conn *conn);
 /* recvmsg() of the host's socket, without waiting. Return: bytes or -errno. */
 ssize_t vsock_host_recv(struct vsock_conn *conn, void *buf, size_t len,
 			int flags) must_check;
 /* After a device reset. */
 void vsock_conn_forget(struct vsock_conn *conn);
-/* For one more connection of the host. */
-bool vsock_has_room(const struct virtio_vsock *vs);
-/* Takes connections while there is room. */
-void vsock_accept(struct vsock_listener *l);
+/* What the guest lets us send. */
+uint32_t vsock_credit(const struct vsock_conn *conn);
+/* The type was negotiated. */
+bool vsock_type_ok(const struct virtio_vsock *vs, uint16_t type);
+/* Something has come that may wake the guest. */
+void vsock_wake(struct virtio_vsock *vs);
 
 /* --- bytes.c --- */
 
@@ -260,7 +258,6 @@ uint32_t vsock_record_front(const struct vsock_bytes *b, uint32_t *ret_head);
 
 /* --- rx.c --- */
 
-uint32_t vsock_credit(const struct vsock_conn *conn);
 /* Sends what the guest is owed, while it has buffers. */
 void vsock_rx_run(struct virtio_vsock *vs);
 /*
@@ -274,5 +271,18 @@ void vsock_rx_event(struct virtio_vsock *vs);
 /* --- tx.c --- */
 
 void vsock_tx_run(struct virtio_vsock *vs);
+
+/* --- host.c --- */
+
+/* For one more connection of the host. */
+bool vsock_has_room(const struct virtio_vsock *vs);
+/* Takes connections while there is room. */
+void vsock_accept(struct vsock_listener *l);
+/* The events that its socket shall be polled for; -1: not even its end. */
+int64_t vsock_host_wanted(const struct vsock_conn *conn);
+/* They have come. */
+void vsock_host_event(struct vsock_conn *conn, uint32_t events);
+/* Whether there is something of it that should wake the guest. */
+bool vsock_host_wakes(const struct vsock_conn *conn);
 
 #endif
