@@ -5,15 +5,25 @@
  * afterwards.
  */
 #define _GNU_SOURCE
+#include <asm/bootparam.h>
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <errno.h>
 #include <glob.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "arch/x86_64/layout.h"
 #include "tests/lib/loader_fixture.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/gmem.h"
 
 #define PREF 0x1000000ULL /* 16 MiB, as Linux has it */
 
-TestSuite(loader, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(loader, .init = loader_setup, .fini = loader_teardown,
+	  .timeout = 240);
 
 /* --- bzImage --- */
 
@@ -22,14 +32,14 @@ TestSuite(loader, .init = setup, .fini = teardown, .timeout = 240);
 
 static struct setup_header *bz_header(void)
 {
-	return (struct setup_header *)(kernel.data + 0x1f1);
+	return (struct setup_header *)(loader.kernel.data + 0x1f1);
 }
 
 static void make_bzimage(void)
 {
 	struct setup_header *h = bz_header();
 
-	memset(kernel.data, 0, sizeof(kernel.data));
+	memset(loader.kernel.data, 0, sizeof(loader.kernel.data));
 	*h = (struct setup_header){
 		.setup_sects = 1,
 		.boot_flag = 0xaa55,
@@ -47,19 +57,19 @@ static void make_bzimage(void)
 		.init_size = 8 * MIB,
 	};
 	for (size_t i = 0; i < CODE_BYTES; i++)
-		kernel.data[CODE_OFFSET + i] = (uint8_t)(i * 7 + 1);
-	kernel.len = CODE_OFFSET + CODE_BYTES;
+		loader.kernel.data[CODE_OFFSET + i] = (uint8_t)(i * 7 + 1);
+	loader.kernel.len = CODE_OFFSET + CODE_BYTES;
 }
 
 Test(loader, bzimage_goes_to_its_preferred_address)
 {
 	make_bzimage();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(int, (int)entry.mode, ARCH_ENTRY_LINUX64));
-	cr_assert(eq(u64, entry.rip, PREF + 0x200));
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(int, (int)loader.entry.mode, ARCH_ENTRY_LINUX64));
+	cr_assert(eq(u64, loader.entry.rip, PREF + 0x200));
 	cr_assert(eq(int,
-		     memcmp(at(PREF, CODE_BYTES), kernel.data + CODE_OFFSET,
-			    CODE_BYTES),
+		     memcmp(ram_at(PREF, CODE_BYTES),
+			    loader.kernel.data + CODE_OFFSET, CODE_BYTES),
 		     0));
 }
 
@@ -68,13 +78,15 @@ Test(loader, zero_page_says_what_the_kernel_needs)
 	const struct boot_params *bp;
 
 	make_bzimage();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
 	bp = zero_page();
 	cr_assert(eq(u8, bp->hdr.type_of_loader, 0xff));
 	cr_assert(eq(u32, bp->hdr.cmd_line_ptr, LAYOUT_CMDLINE));
-	cr_assert(eq(int, strcmp(at(LAYOUT_CMDLINE, 16), "console=ttyS0"), 0));
+	cr_assert(eq(int, strcmp(ram_at(LAYOUT_CMDLINE, 16), "console=ttyS0"),
+		     0));
 	cr_assert(eq(u64, bp->acpi_rsdp_addr, LAYOUT_ACPI_BASE));
-	cr_assert(eq(int, memcmp(at(LAYOUT_ACPI_BASE, 8), "RSD PTR ", 8), 0));
+	cr_assert(
+		eq(int, memcmp(ram_at(LAYOUT_ACPI_BASE, 8), "RSD PTR ", 8), 0));
 	cr_assert(eq(u32, bp->hdr.ramdisk_size, 0));
 	cr_assert(eq(u32, bp->hdr.code32_start, PREF));
 	cr_assert(eq(u64, bp->hdr.pref_address, PREF));
@@ -91,14 +103,14 @@ Test(loader, cpu_tables_map_the_first_4_gib)
 	const uint64_t *pml4, *pdpt, *pd, *gdt;
 
 	make_bzimage();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	pml4 = at(LAYOUT_PAGE_TABLES, 6 * 4096);
-	pdpt = at(pml4[0] & ~0xfffULL, 4096);
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	pml4 = ram_at(LAYOUT_PAGE_TABLES, 6 * 4096);
+	pdpt = ram_at(pml4[0] & ~0xfffULL, 4096);
 	for (uint64_t i = 0; i < 2048; i++) {
-		pd = at(pdpt[i / 512] & ~0xfffULL, 4096);
+		pd = ram_at(pdpt[i / 512] & ~0xfffULL, 4096);
 		cr_assert(eq(u64, pd[i % 512], i << 21 | 0x83));
 	}
-	gdt = at(LAYOUT_BOOT_GDT, 0x38);
+	gdt = ram_at(LAYOUT_BOOT_GDT, 0x38);
 	cr_assert(eq(u64, gdt[0], 0));
 	cr_assert(eq(u64, gdt[2], 0x00af9b000000ffff));
 	cr_assert(eq(u64, gdt[3], 0x00cf93000000ffff));
@@ -108,21 +120,22 @@ Test(loader, relocatable_bzimage_without_a_preference_goes_low)
 {
 	make_bzimage();
 	bz_header()->pref_address = 0;
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(u64, entry.rip, 2 * MIB + 0x200));
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(u64, loader.entry.rip, 2 * MIB + 0x200));
 }
 
 Test(loader, setup_sects_zero_means_four)
 {
 	make_bzimage();
 	bz_header()->setup_sects = 0;
-	memmove(kernel.data + 5 * 512, kernel.data + CODE_OFFSET, CODE_BYTES);
-	kernel.len = 5 * 512 + CODE_BYTES;
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(
-		int,
-		memcmp(at(PREF, CODE_BYTES), kernel.data + 5 * 512, CODE_BYTES),
-		0));
+	memmove(loader.kernel.data + 5 * 512, loader.kernel.data + CODE_OFFSET,
+		CODE_BYTES);
+	loader.kernel.len = 5 * 512 + CODE_BYTES;
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(int,
+		     memcmp(ram_at(PREF, CODE_BYTES),
+			    loader.kernel.data + 5 * 512, CODE_BYTES),
+		     0));
 }
 
 Test(loader, bzimage_truncated_anywhere_is_refused)
@@ -132,19 +145,20 @@ Test(loader, bzimage_truncated_anywhere_is_refused)
 	for (size_t len = 0; len <= CODE_OFFSET + CODE_BYTES - 16; len++) {
 		int r;
 
-		kernel.len = len;
+		loader.kernel.len = len;
 		r = load();
 		cr_assert(lt(int, r, 0), "length %zu", len);
-		cr_assert(ne(ptr, strstr(err.msg, kernel.path), NULL), "%s",
-			  err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, loader.kernel.path),
+			     NULL),
+			  "%s", loader.err.msg);
 	}
 }
 
 Test(loader, bzimage_may_lack_its_padding)
 {
 	make_bzimage();
-	kernel.len -= 15;
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
+	loader.kernel.len -= 15;
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
 }
 
 struct bz_case {
@@ -260,9 +274,10 @@ Test(loader, bad_bzimage_is_refused_with_its_reason)
 		make_bzimage();
 		c->spoil(bz_header());
 		r = load();
-		cr_assert(eq(int, r, c->code), "%s: %s", c->name, err.msg);
-		cr_assert(ne(ptr, strstr(err.msg, c->text), NULL), "%s: %s",
-			  c->name, err.msg);
+		cr_assert(eq(int, r, c->code), "%s: %s", c->name,
+			  loader.err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, c->text), NULL),
+			  "%s: %s", c->name, loader.err.msg);
 	}
 }
 
@@ -273,16 +288,18 @@ Test(loader, initrd_goes_as_high_as_it_can)
 	const struct boot_params *bp;
 
 	make_bzimage();
-	file_write(&kernel);
-	initrd.len = 4097;
-	memset(initrd.data, 0xa5, initrd.len);
-	file_write(&initrd);
-	cr_assert(eq(int, load_with(initrd.path, NULL), 0), "%s", err.msg);
+	file_write(&loader.kernel);
+	loader.initrd.len = 4097;
+	memset(loader.initrd.data, 0xa5, loader.initrd.len);
+	file_write(&loader.initrd);
+	cr_assert(eq(int, load_with(loader.initrd.path, NULL), 0), "%s",
+		  loader.err.msg);
 	bp = zero_page();
 	cr_assert(eq(u32, bp->hdr.ramdisk_image, RAM_BYTES - 0x2000));
 	cr_assert(eq(u32, bp->hdr.ramdisk_size, 4097));
 	cr_assert(eq(int,
-		     memcmp(at(RAM_BYTES - 0x2000, 4097), initrd.data, 4097),
+		     memcmp(ram_at(RAM_BYTES - 0x2000, 4097),
+			    loader.initrd.data, 4097),
 		     0));
 }
 
@@ -290,10 +307,11 @@ Test(loader, initrd_respects_the_kernels_limit)
 {
 	make_bzimage();
 	bz_header()->initrd_addr_max = 0x1ffffff;
-	file_write(&kernel);
-	initrd.len = 100;
-	file_write(&initrd);
-	cr_assert(eq(int, load_with(initrd.path, NULL), 0), "%s", err.msg);
+	file_write(&loader.kernel);
+	loader.initrd.len = 100;
+	file_write(&loader.initrd);
+	cr_assert(eq(int, load_with(loader.initrd.path, NULL), 0), "%s",
+		  loader.err.msg);
 	cr_assert(eq(u32, zero_page()->hdr.ramdisk_image, 0x1fff000));
 }
 
@@ -308,29 +326,31 @@ Test(loader, initrd_that_meets_the_kernel_is_refused)
 
 		make_bzimage();
 		bz_header()->initrd_addr_max = limits[i];
-		file_write(&kernel);
-		initrd.len = 8192;
-		file_write(&initrd);
-		r = load_with(initrd.path, NULL);
+		file_write(&loader.kernel);
+		loader.initrd.len = 8192;
+		file_write(&loader.initrd);
+		r = load_with(loader.initrd.path, NULL);
 		cr_assert(eq(int, r, i == 4 ? 0 : -ENOMEM), "case %zu", i);
-		cr_assert(eq(int, err.usage, r < 0));
+		cr_assert(eq(int, loader.err.usage, r < 0));
 		if (r < 0)
-			cr_assert(
-				ne(ptr, strstr(err.msg, "does not fit"), NULL));
+			cr_assert(ne(ptr,
+				     strstr(loader.err.msg, "does not fit"),
+				     NULL));
 	}
 }
 
 Test(loader, initrd_problems_name_the_initrd)
 {
 	make_bzimage();
-	file_write(&kernel);
+	file_write(&loader.kernel);
 	cr_assert(eq(int, load_with("/nonexistent/initrd", NULL), -ENOENT));
-	cr_assert(
-		ne(ptr, strstr(err.msg, "initrd '/nonexistent/initrd'"), NULL));
-	initrd.len = 0;
-	file_write(&initrd);
-	cr_assert(eq(int, load_with(initrd.path, NULL), -EINVAL));
-	cr_assert(ne(ptr, strstr(err.msg, "is empty"), NULL));
+	cr_assert(ne(ptr,
+		     strstr(loader.err.msg, "initrd '/nonexistent/initrd'"),
+		     NULL));
+	loader.initrd.len = 0;
+	file_write(&loader.initrd);
+	cr_assert(eq(int, load_with(loader.initrd.path, NULL), -EINVAL));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "is empty"), NULL));
 }
 
 Test(loader, command_line_of_exactly_the_limit_fits)
@@ -338,20 +358,21 @@ Test(loader, command_line_of_exactly_the_limit_fits)
 	static char line[ARCH_CMDLINE_MAX + 2];
 
 	make_bzimage();
-	file_write(&kernel);
+	file_write(&loader.kernel);
 	memset(line, 'x', 2047);
-	cr_assert(eq(int, load_with(NULL, line), 0), "%s", err.msg);
+	cr_assert(eq(int, load_with(NULL, line), 0), "%s", loader.err.msg);
 	line[2047] = 'x';
 	cr_assert(eq(int, load_with(NULL, line), -E2BIG));
-	cr_assert(ne(ptr, strstr(err.msg, "2048 bytes"), NULL), "%s", err.msg);
+	cr_assert(ne(ptr, strstr(loader.err.msg, "2048 bytes"), NULL), "%s",
+		  loader.err.msg);
 
 	/* What a kernel claims does not make our own buffer longer. */
 	bz_header()->cmdline_size = UINT32_MAX;
-	file_write(&kernel);
+	file_write(&loader.kernel);
 	memset(line, 'x', ARCH_CMDLINE_MAX);
 	cr_assert(eq(int, load_with(NULL, line), -E2BIG));
 	line[ARCH_CMDLINE_MAX - 1] = '\0';
-	cr_assert(eq(int, load_with(NULL, line), 0), "%s", err.msg);
+	cr_assert(eq(int, load_with(NULL, line), 0), "%s", loader.err.msg);
 }
 
 Test(loader, kernel_file_problems_are_told_apart)
@@ -359,29 +380,33 @@ Test(loader, kernel_file_problems_are_told_apart)
 	char path[] = "/tmp/torpor-loader-XXXXXX";
 
 	cr_assert(ne(ptr, mkdtemp(path), NULL));
-	(void)snprintf(kernel.path, sizeof(kernel.path), "%s", path);
+	(void)snprintf(loader.kernel.path, sizeof(loader.kernel.path), "%s",
+		       path);
 	cr_assert(eq(int, load_with(NULL, NULL), -EISDIR));
-	cr_assert(ne(ptr, strstr(err.msg, "regular file"), NULL));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "regular file"), NULL));
 
-	(void)snprintf(kernel.path, sizeof(kernel.path), "%s/k", path);
+	(void)snprintf(loader.kernel.path, sizeof(loader.kernel.path), "%s/k",
+		       path);
 	cr_assert(eq(int, load_with(NULL, NULL), -ENOENT));
-	cr_assert(ne(ptr, strstr(err.msg, "cannot be opened"), NULL));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "cannot be opened"), NULL));
 
 	/* Nobody writes to the FIFO, and nobody waits for it. */
-	cr_assert(eq(int, mkfifo(kernel.path, 0600), 0));
+	cr_assert(eq(int, mkfifo(loader.kernel.path, 0600), 0));
 	cr_assert(eq(int, load_with(NULL, NULL), -EINVAL));
-	cr_assert(ne(ptr, strstr(err.msg, "regular file"), NULL));
-	cr_assert(eq(int, unlink(kernel.path), 0));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "regular file"), NULL));
+	cr_assert(eq(int, unlink(loader.kernel.path), 0));
 	cr_assert(eq(int, rmdir(path), 0));
 }
 
 Test(loader, text_is_not_a_kernel)
 {
-	kernel.len = (size_t)snprintf((char *)kernel.data, sizeof(kernel.data),
-				      "#!/bin/sh\necho hello\n");
+	loader.kernel.len = (size_t)snprintf((char *)loader.kernel.data,
+					     sizeof(loader.kernel.data),
+					     "#!/bin/sh\necho hello\n");
 	cr_assert(eq(int, load(), -ENOEXEC));
-	cr_assert(
-		ne(ptr, strstr(err.msg, "neither a bzImage nor an ELF"), NULL));
+	cr_assert(ne(ptr,
+		     strstr(loader.err.msg, "neither a bzImage nor an ELF"),
+		     NULL));
 }
 
 Test(loader, memory_too_small_to_boot_is_refused)
@@ -392,8 +417,10 @@ Test(loader, memory_too_small_to_boot_is_refused)
 		.nr_vcpus = 1,
 	};
 
-	cr_assert(eq(int, arch_load(&cfg, &gm, &entry, &err), -ENOMEM));
-	cr_assert(ne(ptr, strstr(err.msg, "--mem"), NULL));
+	cr_assert(eq(int,
+		     arch_load(&cfg, &loader.gm, &loader.entry, &loader.err),
+		     -ENOMEM));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "--mem"), NULL));
 }
 
 /* The kernels of this distribution, where they are installed. */
@@ -416,9 +443,11 @@ Test(loader, distribution_kernels_load)
 		region.fd = fd_memfd_sealed("ram", region.size, 0);
 		cr_assert(ge(int, region.fd, 0));
 		cr_assert(eq(int, gmem_add(&big, &region), 0));
-		cr_assert(eq(int, arch_load(&cfg, &big, &entry, &err), 0), "%s",
-			  err.msg);
-		cr_assert(eq(u64, entry.rip % 0x200, 0));
+		cr_assert(eq(int,
+			     arch_load(&cfg, &big, &loader.entry, &loader.err),
+			     0),
+			  "%s", loader.err.msg);
+		cr_assert(eq(u64, loader.entry.rip % 0x200, 0));
 		gmem_finish(&big);
 	}
 	globfree(&found);

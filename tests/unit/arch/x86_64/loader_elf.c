@@ -4,12 +4,17 @@
  * truncation at every length, and what a guest finds in its memory afterwards.
  */
 #define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 #include <elf.h>
 #include <errno.h>
+#include <string.h>
 
+#include "arch/x86_64/layout.h"
 #include "tests/lib/loader_fixture.h"
 
-TestSuite(loader_elf, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(loader_elf, .init = loader_setup, .fini = loader_teardown,
+	  .timeout = 240);
 
 #define ELF_GPA	   (2 * MIB)
 #define SEG_BYTES  64
@@ -17,16 +22,16 @@ TestSuite(loader_elf, .init = setup, .fini = teardown, .timeout = 240);
 
 static Elf64_Phdr *phdr64(unsigned int i)
 {
-	return (Elf64_Phdr *)(kernel.data + sizeof(Elf64_Ehdr)) + i;
+	return (Elf64_Phdr *)(loader.kernel.data + sizeof(Elf64_Ehdr)) + i;
 }
 
 /* One segment of 64 bytes (256 in memory) at the end of the file. */
 static void make_elf64(void)
 {
-	Elf64_Ehdr *eh = (Elf64_Ehdr *)kernel.data;
+	Elf64_Ehdr *eh = (Elf64_Ehdr *)loader.kernel.data;
 	size_t offset = sizeof(*eh) + 2 * sizeof(Elf64_Phdr) + NOTE_BYTES;
 
-	memset(kernel.data, 0, sizeof(kernel.data));
+	memset(loader.kernel.data, 0, sizeof(loader.kernel.data));
 	*eh = (Elf64_Ehdr){
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
 			     ELFDATA2LSB, EV_CURRENT },
@@ -51,8 +56,8 @@ static void make_elf64(void)
 		.p_filesz = NOTE_BYTES,
 		.p_align = 4,
 	};
-	memset(kernel.data + offset, 0x90, SEG_BYTES);
-	kernel.len = offset + SEG_BYTES;
+	memset(loader.kernel.data + offset, 0x90, SEG_BYTES);
+	loader.kernel.len = offset + SEG_BYTES;
 }
 
 /* Header, "Xen", and a 32-bit entry. */
@@ -67,7 +72,7 @@ static void put_note(uint8_t *p, uint32_t pvh_entry)
 
 static uint8_t *note(void)
 {
-	return kernel.data + phdr64(1)->p_offset;
+	return loader.kernel.data + phdr64(1)->p_offset;
 }
 
 static void make_pvh64(void)
@@ -79,11 +84,11 @@ static void make_pvh64(void)
 
 static void make_pvh32(void)
 {
-	Elf32_Ehdr *eh = (Elf32_Ehdr *)kernel.data;
+	Elf32_Ehdr *eh = (Elf32_Ehdr *)loader.kernel.data;
 	Elf32_Phdr *ph = (Elf32_Phdr *)(eh + 1);
 	uint32_t offset = sizeof(*eh) + 2 * sizeof(*ph) + NOTE_BYTES;
 
-	memset(kernel.data, 0, sizeof(kernel.data));
+	memset(loader.kernel.data, 0, sizeof(loader.kernel.data));
 	*eh = (Elf32_Ehdr){
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32,
 			     ELFDATA2LSB, EV_CURRENT },
@@ -107,9 +112,9 @@ static void make_pvh32(void)
 		.p_filesz = NOTE_BYTES,
 		.p_align = 4,
 	};
-	put_note(kernel.data + offset - NOTE_BYTES, ELF_GPA + 48);
-	memset(kernel.data + offset, 0x90, SEG_BYTES);
-	kernel.len = offset + SEG_BYTES;
+	put_note(loader.kernel.data + offset - NOTE_BYTES, ELF_GPA + 48);
+	memset(loader.kernel.data + offset, 0x90, SEG_BYTES);
+	loader.kernel.len = offset + SEG_BYTES;
 }
 
 Test(loader_elf, elf64_without_a_note_is_entered_as_linux)
@@ -117,10 +122,10 @@ Test(loader_elf, elf64_without_a_note_is_entered_as_linux)
 	const uint8_t *p;
 
 	make_elf64();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(int, (int)entry.mode, ARCH_ENTRY_LINUX64));
-	cr_assert(eq(u64, entry.rip, ELF_GPA + 16));
-	p = at(ELF_GPA, 256);
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(int, (int)loader.entry.mode, ARCH_ENTRY_LINUX64));
+	cr_assert(eq(u64, loader.entry.rip, ELF_GPA + 16));
+	p = ram_at(ELF_GPA, 256);
 	for (size_t i = 0; i < 256; i++)
 		cr_assert(eq(u8, p[i], i < SEG_BYTES ? 0x90 : 0));
 	cr_assert(eq(u32, zero_page()->hdr.header, 0x53726448));
@@ -136,12 +141,13 @@ Test(loader_elf, a_command_line_that_linux_cuts_is_refused)
 
 	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
 		makers[i]();
-		file_write(&kernel);
+		file_write(&loader.kernel);
 		memset(line, 'x', 2048);
 		cr_assert(eq(int, load_with(NULL, line), -E2BIG));
-		cr_assert(err.usage);
+		cr_assert(loader.err.usage);
 		line[2047] = '\0';
-		cr_assert(eq(int, load_with(NULL, line), 0), "%s", err.msg);
+		cr_assert(eq(int, load_with(NULL, line), 0), "%s",
+			  loader.err.msg);
 	}
 }
 
@@ -151,9 +157,9 @@ Test(loader_elf, a_reset_by_firmware_is_a_reset)
 	static const uint8_t reset[] = { 0xb0, 0xfe, 0xe6, 0x64 };
 
 	make_elf64();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(zero(
-		int, memcmp(at(0xffff0, sizeof(reset)), reset, sizeof(reset))));
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(zero(int, memcmp(ram_at(0xffff0, sizeof(reset)), reset,
+				   sizeof(reset))));
 }
 
 Test(loader_elf, pvh_elf64_is_entered_at_its_note)
@@ -163,10 +169,10 @@ Test(loader_elf, pvh_elf64_is_entered_at_its_note)
 	uint32_t magic;
 
 	make_pvh64();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(int, (int)entry.mode, ARCH_ENTRY_PVH));
-	cr_assert(eq(u64, entry.rip, ELF_GPA + 32));
-	info = at(LAYOUT_PVH_INFO, 56);
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(int, (int)loader.entry.mode, ARCH_ENTRY_PVH));
+	cr_assert(eq(u64, loader.entry.rip, ELF_GPA + 32));
+	info = ram_at(LAYOUT_PVH_INFO, 56);
 	memcpy(&magic, info, 4);
 	cr_assert(eq(u32, magic, 0x336ec578));
 	memcpy(&value, info + 24, 8);
@@ -181,9 +187,9 @@ Test(loader_elf, pvh_elf64_is_entered_at_its_note)
 Test(loader_elf, pvh_elf32_is_entered_at_its_note)
 {
 	make_pvh32();
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(int, (int)entry.mode, ARCH_ENTRY_PVH));
-	cr_assert(eq(u64, entry.rip, ELF_GPA + 48));
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(int, (int)loader.entry.mode, ARCH_ENTRY_PVH));
+	cr_assert(eq(u64, loader.entry.rip, ELF_GPA + 48));
 }
 
 Test(loader_elf, pvh_note_may_be_64_bits_and_come_second)
@@ -195,17 +201,17 @@ Test(loader_elf, pvh_note_may_be_64_bits_and_come_second)
 
 	make_pvh64();
 	/* After the segment: there is room. */
-	phdr64(1)->p_offset = kernel.len;
+	phdr64(1)->p_offset = loader.kernel.len;
 	phdr64(1)->p_filesz = 20 + 24;
-	p = kernel.data + kernel.len;
+	p = loader.kernel.data + loader.kernel.len;
 	memcpy(p, &other, sizeof(other));
 	memcpy(p + 12, "GNU", 4);
 	memcpy(p + 20, &pvh, sizeof(pvh));
 	memcpy(p + 32, "Xen", 4);
 	memcpy(p + 36, &address, 8);
-	kernel.len += 20 + 24;
-	cr_assert(eq(int, load(), 0), "%s", err.msg);
-	cr_assert(eq(u64, entry.rip, address));
+	loader.kernel.len += 20 + 24;
+	cr_assert(eq(int, load(), 0), "%s", loader.err.msg);
+	cr_assert(eq(u64, loader.entry.rip, address));
 }
 
 Test(loader_elf, initrd_of_a_pvh_kernel_is_a_module)
@@ -214,30 +220,33 @@ Test(loader_elf, initrd_of_a_pvh_kernel_is_a_module)
 	uint64_t modlist, gpa, size;
 
 	make_pvh32();
-	file_write(&kernel);
-	initrd.len = 5000;
-	memset(initrd.data, 0x5a, initrd.len);
-	file_write(&initrd);
-	cr_assert(eq(int, load_with(initrd.path, ""), 0), "%s", err.msg);
-	info = at(LAYOUT_PVH_INFO, 56);
+	file_write(&loader.kernel);
+	loader.initrd.len = 5000;
+	memset(loader.initrd.data, 0x5a, loader.initrd.len);
+	file_write(&loader.initrd);
+	cr_assert(eq(int, load_with(loader.initrd.path, ""), 0), "%s",
+		  loader.err.msg);
+	info = ram_at(LAYOUT_PVH_INFO, 56);
 	cr_assert(eq(u8, info[12], 1));
 	memcpy(&modlist, info + 16, 8);
-	memcpy(&gpa, at(modlist, 16), 8);
-	memcpy(&size, (uint8_t *)at(modlist, 16) + 8, 8);
+	memcpy(&gpa, ram_at(modlist, 16), 8);
+	memcpy(&size, (uint8_t *)ram_at(modlist, 16) + 8, 8);
 	cr_assert(eq(u64, gpa, RAM_BYTES - 0x2000));
 	cr_assert(eq(u64, size, 5000));
-	cr_assert(eq(int, memcmp(at(gpa, size), initrd.data, size), 0));
+	cr_assert(eq(int, memcmp(ram_at(gpa, size), loader.initrd.data, size),
+		     0));
 }
 
 static void check_truncations(void)
 {
-	size_t full = kernel.len;
+	size_t full = loader.kernel.len;
 
 	for (size_t len = 0; len < full; len++) {
-		kernel.len = len;
+		loader.kernel.len = len;
 		cr_assert(lt(int, load(), 0), "length %zu", len);
-		cr_assert(ne(ptr, strstr(err.msg, kernel.path), NULL), "%s",
-			  err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, loader.kernel.path),
+			     NULL),
+			  "%s", loader.err.msg);
 	}
 }
 
@@ -379,10 +388,10 @@ Test(loader_elf, bad_elf_is_refused_with_its_reason)
 		const struct elf_case *c = &elf_cases[i];
 
 		make_elf64();
-		c->spoil((Elf64_Ehdr *)kernel.data, phdr64(0));
+		c->spoil((Elf64_Ehdr *)loader.kernel.data, phdr64(0));
 		cr_assert(lt(int, load(), 0), "%s", c->name);
-		cr_assert(ne(ptr, strstr(err.msg, c->text), NULL), "%s: %s",
-			  c->name, err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, c->text), NULL),
+			  "%s: %s", c->name, loader.err.msg);
 	}
 }
 
@@ -411,8 +420,8 @@ Test(loader_elf, bad_notes_are_refused_with_their_reason)
 		memcpy(note() + 4, &c->descsz, 4);
 		phdr64(1)->p_filesz = c->filesz;
 		cr_assert(eq(int, load(), -EINVAL), "case %zu", i);
-		cr_assert(ne(ptr, strstr(err.msg, c->text), NULL), "%zu: %s", i,
-			  err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, c->text), NULL),
+			  "%zu: %s", i, loader.err.msg);
 	}
 }
 
@@ -421,15 +430,16 @@ Test(loader_elf, pvh_entry_outside_the_segments_is_refused)
 	make_pvh64();
 	put_note(note(), ELF_GPA - 1);
 	cr_assert(eq(int, load(), -EINVAL));
-	cr_assert(ne(ptr, strstr(err.msg, "in no segment"), NULL));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "in no segment"), NULL));
 }
 
 Test(loader_elf, elf32_without_a_note_is_refused)
 {
 	make_pvh32();
-	((Elf32_Phdr *)(kernel.data + sizeof(Elf32_Ehdr)))[1].p_type = PT_NULL;
+	((Elf32_Phdr *)(loader.kernel.data + sizeof(Elf32_Ehdr)))[1].p_type =
+		PT_NULL;
 	cr_assert(eq(int, load(), -EINVAL));
-	cr_assert(ne(ptr, strstr(err.msg, "no PVH entry note"), NULL));
+	cr_assert(ne(ptr, strstr(loader.err.msg, "no PVH entry note"), NULL));
 }
 
 struct elf32_case {
@@ -450,9 +460,9 @@ Test(loader_elf, bad_elf32_header_is_refused_with_its_reason)
 		const struct elf32_case *c = &elf32_cases[i];
 
 		make_pvh32();
-		memcpy(kernel.data + c->offset, &c->value, 2);
+		memcpy(loader.kernel.data + c->offset, &c->value, 2);
 		cr_assert(eq(int, load(), -EINVAL));
-		cr_assert(ne(ptr, strstr(err.msg, c->text), NULL), "%zu: %s", i,
-			  err.msg);
+		cr_assert(ne(ptr, strstr(loader.err.msg, c->text), NULL),
+			  "%zu: %s", i, loader.err.msg);
 	}
 }

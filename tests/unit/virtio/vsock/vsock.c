@@ -4,10 +4,21 @@
  * offers (virtio 1.x, 5.10), in both directions.
  */
 #define _GNU_SOURCE
-#include "tests/lib/vsock_test.h"
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 
-TestSuite(vsock, .init = setup_started, .fini = teardown, .timeout = 240);
-TestSuite(vsock_empty, .init = setup, .fini = teardown, .timeout = 240);
+#include "tests/lib/vsock_test.h"
+#include "vmm/base/fd.h"
+
+TestSuite(vsock, .init = vsock_test_setup_started, .fini = vsock_test_teardown,
+	  .timeout = 240);
+TestSuite(vsock_empty, .init = vsock_test_setup, .fini = vsock_test_teardown,
+	  .timeout = 240);
 
 /* ------------------------------------------------------- config and features
  */
@@ -16,13 +27,13 @@ Test(vsock, config_has_the_cid)
 {
 	uint64_t cid = 0;
 
-	cr_assert(front_get_config(&f, 0, &cid, sizeof(cid)));
+	cr_assert(front_get_config(&vsock.f, 0, &cid, sizeof(cid)));
 	cr_assert(eq(u64, cid, CID));
 	cid = 77;
-	cr_assert(front_set_config(&f, 0, &cid, sizeof(cid)));
-	cr_assert(front_get_config(&f, 0, &cid, sizeof(cid)));
+	cr_assert(front_set_config(&vsock.f, 0, &cid, sizeof(cid)));
+	cr_assert(front_get_config(&vsock.f, 0, &cid, sizeof(cid)));
 	cr_assert(eq(u64, cid, CID));
-	cr_assert(eq(u64, f.features & 7, 7));
+	cr_assert(eq(u64, vsock.f.features & 7, 7));
 }
 
 Test(vsock_create, refuses_reserved_cids_and_bad_words, .timeout = 240)
@@ -58,8 +69,8 @@ Test(vsock_empty, without_a_feature_bit_it_is_a_stream)
 	int fd;
 	uint32_t hport;
 
-	front_negotiate(&f, BIT(VIRTIO_F_VERSION_1));
-	start();
+	front_negotiate(&vsock.f, BIT(VIRTIO_F_VERSION_1));
+	start_rings();
 	fill_rx(NR_RX);
 	fd = open_from_host(STREAM, 7, &hport);
 	fd_close(&fd);
@@ -70,7 +81,7 @@ Test(vsock_empty, without_a_feature_bit_it_is_a_stream)
 	/* And the host learns that there are no such sockets. */
 	fd = host_connect(SEQPACKET);
 	host_send(fd, "CONNECT 7\n", 10);
-	front_settle(&f);
+	front_settle(&vsock.f);
 	host_sees_end(fd);
 	fd_close(&fd);
 }
@@ -80,9 +91,10 @@ Test(vsock_empty, no_implied_stream_means_it)
 	struct packet p;
 	int fd;
 
-	front_negotiate(&f, BIT(VIRTIO_F_VERSION_1) | BIT(VSOCK_F_SEQPACKET) |
-				    BIT(VSOCK_F_NO_IMPLIED_STREAM));
-	start();
+	front_negotiate(&vsock.f, BIT(VIRTIO_F_VERSION_1) |
+					  BIT(VSOCK_F_SEQPACKET) |
+					  BIT(VSOCK_F_NO_IMPLIED_STREAM));
+	start_rings();
 	fill_rx(NR_RX);
 	tx_op(STREAM, VIRTIO_VSOCK_OP_REQUEST, 1, 2);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
@@ -112,7 +124,7 @@ Test(vsock, host_connects_and_both_talk)
 	cr_assert(eq(u32, p.h.flags, VSOCK_SHUT_BOTH));
 	tx_op(STREAM, VIRTIO_VSOCK_OP_RST, 1024, hport);
 	rx_nothing();
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	assert_idle();
 }
 
@@ -159,7 +171,7 @@ Test(vsock, wrong_first_lines_are_closed)
 		host_sees_end(fd);
 		fd_close(&fd);
 	}
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 }
 
 Test(vsock, refused_by_the_guest)
@@ -184,7 +196,7 @@ Test(vsock, host_gives_up_before_the_answer)
 	rx_op(&p, VIRTIO_VSOCK_OP_REQUEST);
 	fd_close(&fd);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	/* A late answer finds nobody. */
 	tx_op(STREAM, VIRTIO_VSOCK_OP_RESPONSE, 5, p.h.src_port);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
@@ -222,7 +234,7 @@ Test(vsock, nobody_listens_on_the_host)
 	dialled();
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
 	fd_close(&fd);
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 }
 
 Test(vsock, half_close_by_the_host)
@@ -262,7 +274,7 @@ Test(vsock, half_closes_by_the_guest_are_sticky)
 	rx_nothing();
 	tx_shutdown(STREAM, 8, hport, VSOCK_SHUT_RCV);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	fd_close(&fd);
 }
 
@@ -290,22 +302,23 @@ Test(vsock, both_ends_of_the_guest_with_bytes_left_for_the_host)
 
 	fill_big();
 	/* Until the host's socket is full and our buffer has some. */
-	while (!vsock_bytes_len(&vs->conns[0]->out)) {
-		tx_data(STREAM, 8, hport, big, 65536, 0);
+	while (!vsock_bytes_len(&vsock.vs->conns[0]->out)) {
+		tx_data(STREAM, 8, hport, vsock.big, 65536, 0);
 		sent += 65536;
-		cr_assert(le(u32, sent, sizeof(big)));
-		memmove(big, big + 65536, sizeof(big) - 65536);
+		cr_assert(le(u32, sent, sizeof(vsock.big)));
+		memmove(vsock.big, vsock.big + 65536,
+			sizeof(vsock.big) - 65536);
 	}
 	tx_shutdown(STREAM, 8, hport, VSOCK_SHUT_BOTH);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
-	cr_assert(eq(u32, vs->nr_orphans, 1));
+	cr_assert(eq(u32, vsock.vs->nr_orphans, 1));
 	/* The guest may have the same ports at once. */
 	while ((more = host_recv(fd, got, sizeof(got))) > 0) {
 		check_at(got, (size_t)more, n);
 		n += (size_t)more;
 	}
 	cr_assert(eq(sz, n, sent));
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	fd_close(&fd);
 }
 
@@ -313,26 +326,26 @@ Test(vsock, a_guest_that_does_not_end_is_reset_after_a_time)
 {
 	struct packet p;
 	uint32_t hport;
-	struct pollfd pfd = { .fd = f.loop.epoll_fd, .events = POLLIN };
+	struct pollfd pfd = { .fd = vsock.f.loop.epoll_fd, .events = POLLIN };
 	int fd = open_from_host(STREAM, 8, &hport);
 
 	fd_close(&fd);
 	rx_op(&p, VIRTIO_VSOCK_OP_SHUTDOWN);
-	cr_assert(eq(u32, vs->nr_conns, 1));
+	cr_assert(eq(u32, vsock.vs->nr_conns, 1));
 	/* Stopped, its time stands still. */
-	(void)front_stop(&f, VSOCK_RX);
-	(void)front_stop(&f, VSOCK_TX);
-	cr_assert(zero(u64, vs->close_timer.deadline_ns));
-	front_start(&f, VSOCK_RX);
-	front_start(&f, VSOCK_TX);
-	front_settle(&f);
-	cr_assert(vs->close_timer.deadline_ns != 0);
+	(void)front_stop(&vsock.f, VSOCK_RX);
+	(void)front_stop(&vsock.f, VSOCK_TX);
+	cr_assert(zero(u64, vsock.vs->close_timer.deadline_ns));
+	front_start(&vsock.f, VSOCK_RX);
+	front_start(&vsock.f, VSOCK_TX);
+	front_settle(&vsock.f);
+	cr_assert(vsock.vs->close_timer.deadline_ns != 0);
 	for (int i = 0; i < 2; i++) {
 		cr_assert(eq(int, poll(&pfd, 1, 30000), 1));
-		front_settle(&f);
+		front_settle(&vsock.f);
 	}
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	assert_idle();
 }
 
@@ -365,7 +378,7 @@ Test(vsock, no_more_than_the_guest_has_credit_for)
 	h.buf_alloc = 10000;
 	tx(&h, NULL, 0);
 	fill_big();
-	host_send(fd, big, 30000);
+	host_send(fd, vsock.big, 30000);
 	while (rx_maybe(&p) && p.h.op == VIRTIO_VSOCK_OP_RW) {
 		check_at(p.data, p.h.len, got);
 		got += p.h.len;
@@ -396,7 +409,7 @@ Test(vsock, counters_wrap)
 	uint32_t hport;
 	char got[8];
 	int fd = open_from_host(STREAM, 8, &hport);
-	struct vsock_conn *c = vs->conns[0];
+	struct vsock_conn *c = vsock.vs->conns[0];
 
 	c->rx_cnt = c->fwd_cnt = c->told_fwd_cnt = UINT32_MAX - 1;
 	c->tx_cnt = UINT32_MAX - 2;
@@ -423,23 +436,23 @@ static void overrun(uint16_t type)
 	int fd = open_from_host(type, 8, &hport);
 
 	fill_big();
-	while (vs->nr_conns && sent - fwd < VSOCK_BUF_BYTES) {
+	while (vsock.vs->nr_conns && sent - fwd < VSOCK_BUF_BYTES) {
 		uint32_t n = MIN(VSOCK_BUF_BYTES - (sent - fwd), 50000U);
 
-		tx_data(type, 8, hport, big, n, VIRTIO_VSOCK_SEQ_EOM);
+		tx_data(type, 8, hport, vsock.big, n, VIRTIO_VSOCK_SEQ_EOM);
 		sent += n;
 		while (rx_maybe(&p))
 			cr_assert(
 				eq(u16, p.h.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE));
 		/* What it knows may be less than it has. */
-		fwd = vs->conns[0]->fwd_cnt;
+		fwd = vsock.vs->conns[0]->fwd_cnt;
 	}
 	assert_idle();
-	cr_assert(le(u32, vsock_bytes_len(&vs->conns[0]->out),
+	cr_assert(le(u32, vsock_bytes_len(&vsock.vs->conns[0]->out),
 		     2 * VSOCK_BUF_BYTES));
-	tx_data(type, 8, hport, big, 1, VIRTIO_VSOCK_SEQ_EOM);
+	tx_data(type, 8, hport, vsock.big, 1, VIRTIO_VSOCK_SEQ_EOM);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
-	cr_assert(zero(u32, vs->nr_conns));
+	cr_assert(zero(u32, vsock.vs->nr_conns));
 	fd_close(&fd);
 }
 
@@ -462,7 +475,7 @@ Test(vsock, tiny_records_stay_within_twice_their_bytes)
 	unsigned int n = 0, m = 0;
 	char byte;
 
-	c = vs->conns[0];
+	c = vsock.vs->conns[0];
 	/* More than a socket takes; a part of the credit is enough. */
 	while (c->rx_cnt - c->fwd_cnt < 3000) {
 		byte = (char)n++;
@@ -487,17 +500,17 @@ Test(vsock, stream_to_a_slow_host_is_whole)
 	size_t n = 0;
 	static uint8_t got[4096];
 	int fd = open_from_host(STREAM, 8, &hport);
-	struct vsock_conn *c = vs->conns[0];
+	struct vsock_conn *c = vsock.vs->conns[0];
 
 	fill_big();
-	while (n < sizeof(big)) {
+	while (n < sizeof(vsock.big)) {
 		uint32_t room = VSOCK_BUF_BYTES - (c->rx_cnt - c->told_fwd_cnt);
 		uint32_t len = MIN(room, 60000U);
 		ssize_t r;
 
-		len = MIN(len, (uint32_t)sizeof(big) - sent);
+		len = MIN(len, (uint32_t)sizeof(vsock.big) - sent);
 		if (len)
-			tx_data(STREAM, 8, hport, big + sent, len, 0);
+			tx_data(STREAM, 8, hport, vsock.big + sent, len, 0);
 		sent += len;
 		r = host_recv(fd, got, sizeof(got));
 		cr_assert(gt(int, (int)r, 0), "stuck at %zu of %u", n, sent);
@@ -522,9 +535,9 @@ Test(vsock, stream_to_a_slow_guest_is_whole)
 	h = hdr(STREAM, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 8, hport);
 	h.buf_alloc = 20000;
 	tx(&h, NULL, 0);
-	while (got < sizeof(big)) {
-		ssize_t n =
-			send(fd, big + sent, sizeof(big) - sent, MSG_NOSIGNAL);
+	while (got < sizeof(vsock.big)) {
+		ssize_t n = send(fd, vsock.big + sent, sizeof(vsock.big) - sent,
+				 MSG_NOSIGNAL);
 
 		sent += n > 0 ? (size_t)n : 0;
 		while (rx_maybe(&p)) {
@@ -561,7 +574,7 @@ Test(vsock, records_keep_their_bounds)
 	/* An empty one is dropped either way, and ends nothing. */
 	tx_data(SEQPACKET, 8, hport, "", 0, VIRTIO_VSOCK_SEQ_EOM);
 	host_send(fd, "", 0);
-	front_settle(&f);
+	front_settle(&vsock.f);
 	host_send(fd, "", 0);
 	host_send(fd, "three", 5);
 	rx_op(&p, VIRTIO_VSOCK_OP_RW);
@@ -569,7 +582,7 @@ Test(vsock, records_keep_their_bounds)
 	cr_assert(eq(u32, p.h.flags, VIRTIO_VSOCK_SEQ_EOM));
 	/* In many packets, the last of which says so. */
 	fill_big();
-	host_send(fd, big, 20000);
+	host_send(fd, vsock.big, 20000);
 	do {
 		rx_op(&p, VIRTIO_VSOCK_OP_RW);
 		check_at(p.data, p.h.len, got);
@@ -593,8 +606,8 @@ Test(vsock, a_record_waits_for_credit_and_is_whole)
 	h = hdr(SEQPACKET, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 8, hport);
 	h.buf_alloc = 50000;
 	tx(&h, NULL, 0);
-	host_send(fd, big, 30000);
-	host_send(fd, big + 30000, 30000);
+	host_send(fd, vsock.big, 30000);
+	host_send(fd, vsock.big + 30000, 30000);
 	(void)shutdown(fd, SHUT_WR);
 	while (rx_maybe(&p)) {
 		cr_assert(eq(u16, p.h.op, VIRTIO_VSOCK_OP_RW));
@@ -622,7 +635,7 @@ Test(vsock, records_beyond_the_limits_are_reset)
 	uint32_t hport;
 	int fd = open_from_host(SEQPACKET, 8, &hport);
 
-	host_send(fd, big, VSOCK_RECORD_MAX + 1);
+	host_send(fd, vsock.big, VSOCK_RECORD_MAX + 1);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
 	host_sees_end(fd);
 	fd_close(&fd);
@@ -631,7 +644,7 @@ Test(vsock, records_beyond_the_limits_are_reset)
 	h = hdr(SEQPACKET, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 8, hport);
 	h.buf_alloc = 100;
 	tx(&h, NULL, 0);
-	host_send(fd, big, 101);
+	host_send(fd, vsock.big, 101);
 	rx_op(&p, VIRTIO_VSOCK_OP_RST);
 	fd_close(&fd);
 }
