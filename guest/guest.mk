@@ -100,7 +100,7 @@ $(B)/guest/autosleep/initramfs.cpio: $(GUEST_FILES) $(B)/guest/clocks \
 # 1.4 and of the draft of 2024: see guest/linux/README.md.
 KERNEL_SOURCE := $(shell tests/harness/kernel-source.sh --path 6.1)
 SUSPEND_DEPS = guest/linux/Kbuild guest/linux/build-modules.sh \
-	guest/linux/selftest/virtio_suspend_test.c \
+	$(wildcard guest/linux/selftest/*.[ch]) \
 	$(wildcard guest/linux/patches/6.1/*.patch) $(KERNEL_SOURCE)/VERSION
 
 guest-suspend: ## guests with VIRTIO_F_SUSPEND (guest/linux/README.md)

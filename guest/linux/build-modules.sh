@@ -28,7 +28,7 @@ for c in virtio virtio_ring virtio_mmio; do
 	mv "$out/drivers/virtio/$c.c" "$out"
 done
 rm -r "$out/drivers"
-cp "$here/Kbuild" "$here/selftest/virtio_suspend_test.c" "$out"
+cp "$here/Kbuild" "$here"/selftest/*.[ch] "$out"
 
 draft=n
 [ "$variant" = v14 ] || draft=y

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/lib/text.h"
+
 struct test_server server;
 
 static void do_echo(struct control_request *req, json_t *args, void *ctx)
@@ -156,7 +158,7 @@ json_t *hear(int fd)
 	return json_loadb(line, len, 0, NULL);
 }
 
-const char *error_code(json_t *reply)
+const char *reply_code(json_t *reply)
 {
 	const char *s = json_string_value(
 		json_object_get(json_object_get(reply, "error"), "code"));
@@ -164,7 +166,7 @@ const char *error_code(json_t *reply)
 	return s ? s : "(none)";
 }
 
-const char *error_message(json_t *reply)
+const char *reply_message(json_t *reply)
 {
 	return json_string_value(
 		json_object_get(json_object_get(reply, "error"), "message"));
@@ -173,14 +175,6 @@ const char *error_message(json_t *reply)
 bool is_ok(json_t *reply)
 {
 	return json_is_true(json_object_get(reply, "ok"));
-}
-
-bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
 }
 
 int dial(void)
@@ -217,7 +211,7 @@ void check_error(int fd, const char *code)
 
 	cr_assert(ne(ptr, r, NULL));
 	cr_assert(eq(int, is_ok(r), 0));
-	cr_assert(same(error_code(r), code));
+	cr_assert(same(reply_code(r), code));
 	json_decref(r);
 }
 

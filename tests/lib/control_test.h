@@ -41,10 +41,9 @@ void say(int fd, const char *text);
 int get_byte(int fd);
 /* The next line as JSON; NULL at the end of file. */
 json_t *hear(int fd);
-const char *error_code(json_t *reply);
-const char *error_message(json_t *reply);
+const char *reply_code(json_t *reply);
+const char *reply_message(json_t *reply);
 bool is_ok(json_t *reply);
-bool same(const char *got, const char *want);
 /* Connects and takes the greeting. */
 int dial(void);
 /* The server still serves @fd. */

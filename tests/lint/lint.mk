@@ -18,7 +18,8 @@ lint: ## format, sizes, documents, includes, shellcheck, clang-tidy, cppcheck
 
 lint-all: $(LINT)/shell $(LINT)/format $(LINT)/cppcheck \
 		$(patsubst %.c,$(LINT)/%.tidy,$(LINT_C) $(LINT_TEST_C))
-	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H)
+	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H) \
+		$(wildcard guest/linux/selftest/*.[ch])
 	$(Q)tests/lint/docs.sh
 	$(Q)tests/lint/prose.sh
 	$(Q)tests/lint/includes.sh

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/lib/text.h"
 #include "vmm/base/util.h"
 #include "vmm/cli/run.h"
 #include "vmm/control/control.h"
@@ -142,22 +143,6 @@ static int run(const char *const *words)
 }
 
 #define RUN(...) run((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
-
-static bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
-}
-
-static bool has(const char *text, const char *part)
-{
-	if (text && strstr(text, part))
-		return true;
-	cr_log_error("no '%s' in '%s'", part, text ? text : "(null)");
-	return false;
-}
 
 /* --- usage --- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options of `torpor run`: command line, JSON file, checks, help. */
+/* Options of `torpor run`: the command line, checks of the whole. */
 #define _GNU_SOURCE
 #include "vmm/config/config.h"
 
@@ -9,61 +9,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/config_rig.h"
+#include "tests/lib/text.h"
 #include "vmm/base/log.h"
-#include "vmm/config/options.h"
 
 #define MAX_ARGS 8
 
-static struct vm_config cfg;
-static struct err err;
+static struct err err; /* of the last PARSE() */
 
-static void setup(void)
-{
-	config_init(&cfg);
-	err.msg[0] = '\0';
-}
-
-static void teardown(void)
-{
-	config_finish(&cfg);
-}
-
-TestSuite(config, .init = setup, .fini = teardown, .timeout = 120);
-
-static bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
-}
-
-static bool has(const char *text, const char *part)
-{
-	if (strstr(text, part))
-		return true;
-	cr_log_error("no '%s' in '%s'", part, text);
-	return false;
-}
-
-/* Parses NULL-terminated words. */
-static int parse(const char *const *words)
-{
-	char *argv[64];
-	int argc = 0, r;
-
-	for (; words[argc]; argc++)
-		argv[argc] = strdup(words[argc]);
-	r = config_parse_args(&cfg, argc, argv, &err);
-	while (argc > 0)
-		free(argv[--argc]); /* nothing of them may be kept */
-	return r;
-}
-
-#define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
+TestSuite(config, .init = config_setup, .fini = config_teardown,
+	  .timeout = 120);
 
 Test(config, defaults_are_those_of_the_help)
 {
@@ -382,7 +339,7 @@ Test(config, a_bad_argument_is_named_with_value_and_remedy)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(bad_args); i++) {
 		err.msg[0] = '\0';
-		cr_assert(eq(int, parse(bad_args[i].words), -EINVAL),
+		cr_assert(eq(int, parse(bad_args[i].words, &err), -EINVAL),
 			  "case %zu %s %s", i, bad_args[i].words[0],
 			  bad_args[i].words[1]);
 		for (int j = 0; j < 3 && bad_args[i].says[j]; j++)
@@ -606,204 +563,4 @@ Test(config, check_gives_standard_input_to_one)
 	cr_assert(has(err.msg, "--console type=stdio"));
 	cr_assert(eq(int, PARSE("--serial", "stdout"), 0));
 	cr_assert(eq(int, config_check(&cfg, &err), 0));
-}
-
-/* --- the file --- */
-
-/* Parses @text as a file. */
-static int parse_text(const char *text)
-{
-	char path[64];
-	int fd = memfd_create("cfg", MFD_CLOEXEC), r;
-
-	cr_assert(eq(i64, write(fd, text, strlen(text)), strlen(text)));
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = config_parse_file(&cfg, path, &err);
-	close(fd);
-	return r;
-}
-
-Test(config, a_file_has_the_same_keys)
-{
-	cr_assert(eq(int,
-		     parse_text(
-			     "{\n"
-			     "  \"kernel\": \"vmlinuz\",\n"
-			     "  \"mem\": \"1G\", \"cpus\": 2,\n"
-			     "  \"params\": [\"quiet\", \"ro\"],\n"
-			     "  \"no-rng\": true, \"hugepages\": false,\n"
-			     "  \"block\": [\"a.img,ro\",\n"
-			     "    {\"path\": \"b,c.img\", \"o_direct\": true,\n"
-			     "     \"id\": 7}],\n"
-			     "  \"net\": [{\"tap-name\": \"tap0\",\n"
-			     "    \"wake\": \"unicast\"},\n"
-			     "    {\"tap-name\": \"tap1\",\n"
-			     "    \"wake\": \"filter\"}],\n"
-			     "  \"serial\": \"type=none\",\n"
-			     "  \"shared-dir\": [\"/a:one:cache=never\",\n"
-			     "    {\"path\": \"/b:c\", \"tag\": \"two\",\n"
-			     "     \"timeout\": 0, \"writeback\": true}],\n"
-			     "  \"console\": [{\"type\": \"stdio\"}],\n"
-			     "  \"cpu\": {\"invtsc\": \"off\"}\n"
-			     "}\n"),
-		     0),
-		  "%s", err.msg);
-	cr_assert(same(cfg.kernel, "vmlinuz"));
-	cr_assert(eq(u64, cfg.mem_mib, 1024));
-	cr_assert(eq(u32, cfg.cpus, 2));
-	cr_assert(same(cfg.params, "quiet ro"));
-	cr_assert(eq(int, cfg.rng, 0));
-	cr_assert(eq(u32, cfg.nr_blocks, 2));
-	cr_assert(eq(int, cfg.blocks[0].ro, 1));
-	cr_assert(same(cfg.blocks[1].path, "b,c.img"));
-	cr_assert(same(cfg.blocks[1].id, "7"));
-	cr_assert(eq(int, cfg.blocks[1].o_direct, 1));
-	cr_assert(same(cfg.nets[0].tap_name, "tap0"));
-	cr_assert(eq(int, cfg.nets[0].wake_unicast, 1));
-	cr_assert(eq(int, cfg.nets[1].wake_unicast, 0));
-	cr_assert(eq(int, cfg.consoles[0].type, CHAR_STDIO));
-	cr_assert(eq(u32, cfg.nr_shares, 2));
-	cr_assert(eq(int, cfg.shares[0].cache, FS_CACHE_NEVER));
-	cr_assert(same(cfg.shares[1].path, "/b:c"));
-	cr_assert(eq(int, cfg.shares[1].timeout_set, 1));
-	cr_assert(eq(int, cfg.shares[1].writeback, 1));
-	cr_assert(eq(int, cfg.invtsc, TRISTATE_OFF));
-	cr_assert(eq(int, config_check(&cfg, &err), 0));
-}
-
-Test(config, what_comes_later_wins_file_or_option)
-{
-	char path[] = "/tmp/torpor-config.XXXXXX";
-	static const char text[] = "{\"mem\": 64, \"kernel\": \"file\"}";
-	int fd = mkstemp(path);
-
-	cr_assert(eq(i64, write(fd, text, strlen(text)), strlen(text)));
-	close(fd);
-	cr_assert(eq(int, PARSE("-m", "32", "--cfg", path), 0), "%s", err.msg);
-	cr_assert(eq(u64, cfg.mem_mib, 64));
-	cr_assert(eq(int, PARSE("--cfg", path, "-m", "32", "arg"), 0));
-	cr_assert(eq(u64, cfg.mem_mib, 32));
-	cr_assert(same(cfg.kernel, "arg"));
-	unlink(path);
-}
-
-static const struct {
-	const char *text;
-	const char *says[2];
-} bad_files[] = {
-	{ "{\n  \"mem\": 64,\n  \"cpus\" 2\n}", { "line 3, column 10" } },
-	{ "", { "line 1" } },
-	{ "{\"mem\": 64, \"mem\": 65}", { "duplicate" } },
-	{ "{\"mem\": 64} x", { "line 1" } },
-	{ "[]", { "one JSON object" } },
-	{ "{\"memory\": 64}", { "unknown key 'memory'" } },
-	{ "{\"meme\": 64}", { "did you mean 'mem'?" } },
-	{ "{\"cfg\": \"x\"}", { "'cfg'", "--cfg several times" } },
-	{ "{\"mem\": 1}", { "key 'mem': '1': out of range" } },
-	{ "{\"mem\": 1.5}", { "key 'mem'", "a whole number" } },
-	{ "{\"mem\": null}", { "key 'mem'" } },
-	{ "{\"mem\": [64]}", { "key 'mem'" } },
-	{ "{\"mem\": {\"x\": 1}}", { "key 'mem'", "cannot be an object" } },
-	{ "{\"hugepages\": \"true\"}", { "'hugepages'", "true or false" } },
-	{ "{\"hugepages\": 1}", { "true or false" } },
-	{ "{\"kernel\": 1}", { "'kernel': use a string" } },
-	{ "{\"kernel\": \"\"}", { "'kernel'", "empty" } },
-	{ "{\"block\": [\"a\", {\"path\": \"b\", \"ro\": 1}]}",
-	  { "key 'block', entry 2", "ro=1" } },
-	{ "{\"block\": [{\"path\": [\"b\"]}]}", { "key 'path'" } },
-	{ "{\"block\": [{\"bus\": \"b\"}]}", { "unknown key 'bus'" } },
-	{ "{\"block\": [[\"a\"]]}", { "entry 1" } },
-	{ "{\"net\": {\"tap-name\": \"a\", \"tap_name\": \"b\"}}",
-	  { "key 'net'", "twice" } },
-};
-
-Test(config, a_bad_file_is_told_with_its_place)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(bad_files); i++) {
-		err.msg[0] = '\0';
-		cr_assert(eq(int, parse_text(bad_files[i].text), -EINVAL),
-			  "case %s", bad_files[i].text);
-		cr_assert(has(err.msg, "'/proc/self/fd/"));
-		for (int j = 0; j < 2 && bad_files[i].says[j]; j++)
-			cr_assert(has(err.msg, bad_files[i].says[j]));
-		config_finish(&cfg);
-		config_init(&cfg);
-	}
-}
-
-Test(config, a_file_that_cannot_be_read_is_named)
-{
-	cr_assert(
-		eq(int, config_parse_file(&cfg, "/none.json", &err), -ENOENT));
-	cr_assert(has(err.msg, "/none.json"));
-	cr_assert(eq(int, config_parse_file(&cfg, "/tmp", &err), -EISDIR));
-	cr_assert(eq(int, config_parse_file(&cfg, "/dev/zero", &err), -EFBIG));
-	cr_assert(has(err.msg, "1 MiB"));
-}
-
-/* --- help --- */
-
-Test(config, help_is_wanted_only_as_an_option_of_its_own)
-{
-	char *yes[] = { (char[]){ "-m" }, (char[]){ "1" }, (char[]){ "-h" } };
-	char *no[] = { (char[]){ "-p" }, (char[]){ "--help" }, (char[]){ "--" },
-		       (char[]){ "--help" } };
-
-	cr_assert(eq(int, config_wants_help(3, yes), 1));
-	cr_assert(eq(int, config_wants_help(4, no), 0));
-	cr_assert(eq(int, config_wants_help(0, NULL), 0));
-}
-
-Test(config, a_dash_alone_takes_no_value_when_help_is_looked_for)
-{
-	char dash[4] = "-"; /* what is behind it is not read */
-	char *words[] = { dash, (char[]){ "--help" } };
-
-	cr_assert(eq(int, config_wants_help(2, words), 1));
-}
-
-/* Reads a text file of the source tree. NULL if the tests run elsewhere. */
-static char *slurp(const char *path)
-{
-	static char buf[1 << 16];
-	FILE *f = fopen(path, "r");
-	size_t n;
-
-	if (!f)
-		return NULL;
-	n = fread(buf, 1, sizeof(buf) - 1, f);
-	fclose(f);
-	buf[n] = '\0';
-	return buf;
-}
-
-Test(config, help_and_manual_have_every_option_and_no_long_line)
-{
-	const char *man = slurp("docs/torpor.1");
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-
-	config_print_help(f);
-	fclose(f);
-	for (const struct config_option *o = config_options; o->name; o++) {
-		char word[64], escaped[128];
-		size_t len = 0;
-
-		(void)snprintf(word, sizeof(word), "--%s", o->name);
-		cr_assert(has(text, word));
-		cr_assert(eq(int, !!o->value.parse + !!o->group + o->is_file, 1),
-			  "%s", o->name);
-		for (const char *p = word; *p; p++) {
-			if (*p == '-')
-				escaped[len++] = '\\';
-			escaped[len++] = *p;
-		}
-		escaped[len] = '\0';
-		if (man)
-			cr_assert(has(man, escaped));
-	}
-	for (const char *p = text; *p; p += strcspn(p, "\n") + 1)
-		cr_assert(le(sz, strcspn(p, "\n"), 79), "%.90s", p);
-	free(text);
 }

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/lib/text.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/util.h"
 #include "vmm/control/control.h"
@@ -130,14 +131,6 @@ static void teardown(void)
 }
 
 TestSuite(client, .init = setup, .fini = teardown, .timeout = 240);
-
-static bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
-}
 
 static struct torpor *dial(void)
 {

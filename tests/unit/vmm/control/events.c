@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/lib/control_test.h"
+#include "tests/lib/text.h"
 
 TestSuite(control, .init = control_setup, .fini = control_teardown,
 	  .timeout = 120);

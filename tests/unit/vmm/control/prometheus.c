@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "include/torpor.h"
+#include "tests/lib/text.h"
 #include "vmm/control/prometheus.h"
 #include "vmm/control/requests.h"
 #include "vmm/vm/vm.h"
@@ -26,14 +27,6 @@
 static bool yes(bool is)
 {
 	return is;
-}
-
-static bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
 }
 
 /* ------------------------------------------------------ a strict parser */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tests/lib/control_test.h"
+#include "tests/lib/text.h"
 
 TestSuite(control, .init = control_setup, .fini = control_teardown,
 	  .timeout = 120);
@@ -35,8 +36,8 @@ Test(control, error_reply_carries_code_message_and_data)
 	say(fd, "{\"command\":\"fail\"}\n");
 	r = hear(fd);
 	cr_assert(eq(ptr, json_object_get(r, "id"), json_null()));
-	cr_assert(same(error_code(r), "aborted"));
-	cr_assert(same(error_message(r), "woken by net0"));
+	cr_assert(same(reply_code(r), "aborted"));
+	cr_assert(same(reply_message(r), "woken by net0"));
 	data = json_object_get(json_object_get(r, "error"), "data");
 	cr_assert(same(json_string_value(json_object_get(data, "source")),
 		       "net0"));
@@ -51,7 +52,7 @@ Test(control, error_text_that_is_no_utf8_is_scrubbed)
 
 	say(fd, "{\"command\":\"bad-text\"}\n");
 	r = hear(fd);
-	cr_assert(same(error_message(r), "caf?"));
+	cr_assert(same(reply_message(r), "caf?"));
 	json_decref(r);
 	close(fd);
 }
@@ -146,7 +147,7 @@ Test(control, a_bad_line_gets_an_error_and_the_connection_lives)
 		say(fd, bad_lines[i].line);
 		say(fd, "\n");
 		r = hear(fd);
-		cr_assert(same(error_code(r), bad_lines[i].code), "line %s",
+		cr_assert(same(reply_code(r), bad_lines[i].code), "line %s",
 			  bad_lines[i].line);
 		json_decref(r);
 		check_alive(fd);
@@ -161,7 +162,7 @@ Test(control, an_unknown_key_is_named_with_the_known_ones)
 
 	say(fd, "{\"command\":\"echo\",\"txet\":1}\n");
 	r = hear(fd);
-	cr_assert(same(error_message(r),
+	cr_assert(same(reply_message(r),
 		       "unknown key 'txet' (known: text, number)"));
 	json_decref(r);
 	close(fd);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "include/torpor.h"
+#include "tests/lib/text.h"
 #include "tests/lib/trace_fixture.h"
 #include "vmm/base/loop.h"
 #include "vmm/base/util.h"
@@ -30,14 +31,6 @@ static void setup(void)
 static void teardown(void)
 {
 	trace_finish(&t);
-}
-
-static bool same(const char *got, const char *want)
-{
-	if (got && !strcmp(got, want))
-		return true;
-	cr_log_error("got '%s', want '%s'", got ? got : "(null)", want);
-	return false;
 }
 
 TestSuite(trace, .init = setup, .fini = teardown, .timeout = 240);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/text.h"
 #include "tests/lib/trace_fixture.h"
 #include "vmm/base/util.h"
 
@@ -39,14 +40,6 @@ static void teardown(void)
 }
 
 TestSuite(trace_view, .init = setup, .fini = teardown, .timeout = 480);
-
-static bool has(const char *text, const char *part)
-{
-	if (text && strstr(text, part))
-		return true;
-	cr_log_error("no '%s' in '%s'", part, text ? text : "(null)");
-	return false;
-}
 
 /* ------------------------------------------------------ what SVG must be */
 
