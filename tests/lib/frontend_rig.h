@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A front end on a scripted back end, with the memory of two rings. */
-#ifndef TORPOR_TESTS_FRONTEND_RIG_H
-#define TORPOR_TESTS_FRONTEND_RIG_H
+#ifndef TORPOR_TESTS_LIB_FRONTEND_RIG_H
+#define TORPOR_TESTS_LIB_FRONTEND_RIG_H
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

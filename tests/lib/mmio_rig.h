@@ -3,8 +3,8 @@
  * A transport on a scripted back end, driven by vCPUs that are threads. Each
  * test has a process of its own, and so a fresh one.
  */
-#ifndef TORPOR_TESTS_MMIO_RIG_H
-#define TORPOR_TESTS_MMIO_RIG_H
+#ifndef TORPOR_TESTS_LIB_MMIO_RIG_H
+#define TORPOR_TESTS_LIB_MMIO_RIG_H
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A driver that suspends the transport of mmio_rig.h, in either dialect. */
-#ifndef TORPOR_TESTS_SUSPEND_RIG_H
-#define TORPOR_TESTS_SUSPEND_RIG_H
+#ifndef TORPOR_TESTS_LIB_SUSPEND_RIG_H
+#define TORPOR_TESTS_LIB_SUSPEND_RIG_H
 
 #include "tests/lib/mmio_rig.h"
 

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/probe_test.h"
+#include "tests/lib/probe_rig.h"
 #include "vmm/base/fd.h"
 
 /* It has devices made anew, and no others. */

@@ -25,7 +25,7 @@
 
 #include "sandbox/device_log.h"
 #include "sandbox/spawner.h"
-#include "tests/lib/probe_test.h"
+#include "tests/lib/probe_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

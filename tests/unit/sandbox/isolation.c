@@ -17,7 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

@@ -19,7 +19,7 @@
 
 #include "sandbox/jail.h"
 #include "sandbox/policy.h"
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 #include "tests/sandbox/attempts.h"
 #include "vmm/base/fd.h"
 

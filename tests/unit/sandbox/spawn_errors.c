@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

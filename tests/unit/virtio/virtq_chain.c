@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "tests/lib/virtq_test.h"
+#include "tests/lib/virtq_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(virtq, .init = virtq_test_setup, .fini = virtq_test_teardown,

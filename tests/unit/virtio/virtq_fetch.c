@@ -5,7 +5,7 @@
 #include <criterion/new/assert.h>
 #include <signal.h>
 
-#include "tests/lib/virtq_test.h"
+#include "tests/lib/virtq_rig.h"
 
 TestSuite(virtq_fetch, .init = virtq_test_setup, .fini = virtq_test_teardown,
 	  .timeout = 200);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "arch/x86_64/layout.h"
-#include "tests/lib/loader_fixture.h"
+#include "tests/lib/loader_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/gmem.h"
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "arch/x86_64/layout.h"
-#include "tests/lib/loader_fixture.h"
+#include "tests/lib/loader_rig.h"
 
 TestSuite(loader_elf, .init = loader_setup, .fini = loader_teardown,
 	  .timeout = 240);

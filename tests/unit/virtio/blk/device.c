@@ -5,7 +5,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 
 Test(blk, config_space_is_valid, .timeout = 120)
 {

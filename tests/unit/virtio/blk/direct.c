@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 
 static void disk_open_direct(struct disk *d, char *engine)
 {

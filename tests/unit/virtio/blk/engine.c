@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 #include "vmm/base/fd.h"
 
 BOTH_ENGINES(serves_more_requests_than_it_has_slots)

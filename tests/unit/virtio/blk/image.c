@@ -10,7 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 #include "virtio/blk/image.h"
 #include "vmm/base/fd.h"
 

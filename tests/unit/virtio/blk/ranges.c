@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 
 BOTH_ENGINES(discard_punches_a_hole)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 
 BOTH_ENGINES(reads_what_the_image_holds)
 {

@@ -12,7 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 #include "virtio/device.h"
 #include "virtio/types.h"
 

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 
 static struct stat secret, outside_st;
 

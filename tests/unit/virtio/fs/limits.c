@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(fs_limits, .init = fs_setup, .fini = fs_teardown, .timeout = 480);

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(fs_list, .init = fs_setup, .fini = fs_teardown, .timeout = 480);

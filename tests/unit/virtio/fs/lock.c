@@ -9,7 +9,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 #include "virtio/device.h"
 #include "virtio/types.h"
 #include "vmm/base/fd.h"

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 #include "virtio/device.h"
 #include "virtio/types.h"
 

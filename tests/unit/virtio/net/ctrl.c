@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "tests/lib/net_wake_test.h"
+#include "tests/lib/net_wake_rig.h"
 #include "virtio/turn.h"
 #include "vmm/base/fd.h"
 

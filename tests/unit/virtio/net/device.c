@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 
 Test(net, offers_what_the_tap_can_do, .timeout = 120)
 {

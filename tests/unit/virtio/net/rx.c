@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 #include "virtio/net/tap.h"
 #include "vmm/base/fd.h"
 

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 #include "virtio/net/tap.h"
 #include "vmm/base/fd.h"
 

@@ -5,7 +5,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 
 /* One packet in @n pieces. Return: frame bytes on the wire, -1 if none. */
 static ssize_t tx(struct nic *t, const struct virtio_net_hdr_v1 *hdr,

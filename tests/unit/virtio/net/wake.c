@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "tests/lib/net_wake_test.h"
+#include "tests/lib/net_wake_rig.h"
 
 #define STORM 100000
 

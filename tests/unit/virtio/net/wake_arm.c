@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/net_wake_test.h"
+#include "tests/lib/net_wake_rig.h"
 #include "vmm/base/fd.h"
 
 /* --------------------------------------------------- arming and disarming */

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/backend_test.h"
+#include "tests/lib/backend_rig.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 

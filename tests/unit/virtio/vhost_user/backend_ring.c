@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/backend_test.h"
+#include "tests/lib/backend_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(backend, .init = backend_setup, .fini = backend_teardown,

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/vsock_test.h"
+#include "tests/lib/vsock_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(vsock_life, .init = vsock_test_setup_started,

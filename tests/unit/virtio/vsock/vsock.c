@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "tests/lib/vsock_test.h"
+#include "tests/lib/vsock_rig.h"
 #include "vmm/base/fd.h"
 
 TestSuite(vsock, .init = vsock_test_setup_started, .fini = vsock_test_teardown,

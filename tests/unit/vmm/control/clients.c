@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/control_test.h"
+#include "tests/lib/control_rig.h"
 
 TestSuite(control, .init = control_setup, .fini = control_teardown,
 	  .timeout = 120);

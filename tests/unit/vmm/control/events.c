@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/control_test.h"
+#include "tests/lib/control_rig.h"
 #include "tests/lib/text.h"
 
 TestSuite(control, .init = control_setup, .fini = control_teardown,

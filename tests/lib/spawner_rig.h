@@ -4,8 +4,8 @@
  * started the test and, if that is root, again as an ordinary user. One thread;
  * failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_SPAWNER_TEST_H
-#define TORPOR_TESTS_LIB_SPAWNER_TEST_H
+#ifndef TORPOR_TESTS_LIB_SPAWNER_RIG_H
+#define TORPOR_TESTS_LIB_SPAWNER_RIG_H
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -3,8 +3,8 @@
  * A split ring against a simulated driver, well behaved and hostile. One
  * thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_VIRTQ_TEST_H
-#define TORPOR_TESTS_LIB_VIRTQ_TEST_H
+#ifndef TORPOR_TESTS_LIB_VIRTQ_RIG_H
+#define TORPOR_TESTS_LIB_VIRTQ_RIG_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See control_test.h. */
+/* See control_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/control_test.h"
+#include "tests/lib/control_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See probe_test.h. */
+/* See probe_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/probe_test.h"
+#include "tests/lib/probe_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -3,8 +3,8 @@
  * A block device on an image of its own in /tmp, over its back end, with either
  * engine. One thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_BLK_TEST_H
-#define TORPOR_TESTS_LIB_BLK_TEST_H
+#ifndef TORPOR_TESTS_LIB_BLK_RIG_H
+#define TORPOR_TESTS_LIB_BLK_RIG_H
 
 #include <criterion/parameterized.h>
 #include <stdbool.h>

@@ -3,8 +3,8 @@
  * What the loader tests share: guest memory, image files made in memory, and
  * arch_load() on them. One thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_LOADER_FIXTURE_H
-#define TORPOR_TESTS_LIB_LOADER_FIXTURE_H
+#ifndef TORPOR_TESTS_LIB_LOADER_RIG_H
+#define TORPOR_TESTS_LIB_LOADER_RIG_H
 
 #include <asm/bootparam.h>
 #include <stddef.h>

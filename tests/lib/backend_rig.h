@@ -3,8 +3,8 @@
  * A vhost-user back end over a device that records what it is told, and what a
  * front end asks of it. One thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_BACKEND_TEST_H
-#define TORPOR_TESTS_LIB_BACKEND_TEST_H
+#ifndef TORPOR_TESTS_LIB_BACKEND_RIG_H
+#define TORPOR_TESTS_LIB_BACKEND_RIG_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See blk_test.h. */
+/* See blk_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/blk_test.h"
+#include "tests/lib/blk_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

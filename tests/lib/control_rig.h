@@ -4,8 +4,8 @@
  * turned by hand, so that every step is in a known order. One thread; failures
  * end the test.
  */
-#ifndef TORPOR_TESTS_LIB_CONTROL_TEST_H
-#define TORPOR_TESTS_LIB_CONTROL_TEST_H
+#ifndef TORPOR_TESTS_LIB_CONTROL_RIG_H
+#define TORPOR_TESTS_LIB_CONTROL_RIG_H
 
 #include <jansson.h>
 #include <stdbool.h>

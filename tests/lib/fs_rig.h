@@ -4,8 +4,8 @@
  * the ring, on a directory of their own in /tmp. One thread; failures end the
  * test.
  */
-#ifndef TORPOR_TESTS_LIB_FS_TEST_H
-#define TORPOR_TESTS_LIB_FS_TEST_H
+#ifndef TORPOR_TESTS_LIB_FS_RIG_H
+#define TORPOR_TESTS_LIB_FS_RIG_H
 
 #include <linux/fuse.h>
 #include <stdbool.h>

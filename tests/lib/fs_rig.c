@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See fs_test.h. */
+/* See fs_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/fs_test.h"
+#include "tests/lib/fs_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

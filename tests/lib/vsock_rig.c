@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See vsock_test.h. */
+/* See vsock_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/vsock_test.h"
+#include "tests/lib/vsock_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

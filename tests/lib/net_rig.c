@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See net_test.h. */
+/* See net_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See loader_fixture.h. */
+/* See loader_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/loader_fixture.h"
+#include "tests/lib/loader_rig.h"
 
 #include <asm/bootparam.h>
 #include <criterion/criterion.h>

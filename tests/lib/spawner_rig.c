@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See spawner_test.h. */
+/* See spawner_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -4,8 +4,8 @@
  * driver's side of it, and programs of the host, all in this process (but for
  * who connects to the host's sockets). One thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_VSOCK_TEST_H
-#define TORPOR_TESTS_LIB_VSOCK_TEST_H
+#ifndef TORPOR_TESTS_LIB_VSOCK_RIG_H
+#define TORPOR_TESTS_LIB_VSOCK_RIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

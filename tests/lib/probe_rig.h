@@ -3,14 +3,14 @@
  * A spawner and one probe device after another (tests/sandbox/probe_device.c),
  * as root and as an ordinary user. One thread; failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_PROBE_TEST_H
-#define TORPOR_TESTS_LIB_PROBE_TEST_H
+#ifndef TORPOR_TESTS_LIB_PROBE_RIG_H
+#define TORPOR_TESTS_LIB_PROBE_RIG_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "sandbox/spawner.h"
-#include "tests/lib/spawner_test.h"
+#include "tests/lib/spawner_rig.h"
 
 #define PROBE_ID 60124
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See backend_test.h. */
+/* See backend_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/backend_test.h"
+#include "tests/lib/backend_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -4,8 +4,8 @@
  * tap where its ioctls do not matter, and a driver's side of it. One thread;
  * failures end the test.
  */
-#ifndef TORPOR_TESTS_LIB_NET_TEST_H
-#define TORPOR_TESTS_LIB_NET_TEST_H
+#ifndef TORPOR_TESTS_LIB_NET_RIG_H
+#define TORPOR_TESTS_LIB_NET_RIG_H
 
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See virtq_test.h. */
+/* See virtq_rig.h. */
 #define _GNU_SOURCE
-#include "tests/lib/virtq_test.h"
+#include "tests/lib/virtq_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -3,14 +3,14 @@
  * What the tests of a sleeping guest's network device share: the driver's way
  * to sleep and back, packets with a tag, and commands that set the filter.
  */
-#ifndef TORPOR_TESTS_LIB_NET_WAKE_TEST_H
-#define TORPOR_TESTS_LIB_NET_WAKE_TEST_H
+#ifndef TORPOR_TESTS_LIB_NET_WAKE_RIG_H
+#define TORPOR_TESTS_LIB_NET_WAKE_RIG_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tests/lib/net_test.h"
+#include "tests/lib/net_rig.h"
 
 enum {
 	PROMISC = 0,
