@@ -2,13 +2,6 @@
 /* The facts of each device type; the VMM has them without its code. */
 #include "virtio/types.h"
 
-#include <linux/virtio_blk.h>
-#include <linux/virtio_console.h>
-#include <linux/virtio_fs.h>
-#include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
-#include <linux/virtio_vsock.h>
-
 #define TYPE_FACTS(NAME, type, device_id, queues, entries, ...) \
 	[VIRTIO_TYPE_##NAME] = { .name = #type,                 \
 				 .id = (device_id),             \

@@ -6,6 +6,12 @@
 #ifndef TORPOR_VIRTIO_TYPES_H
 #define TORPOR_VIRTIO_TYPES_H
 
+#include <linux/virtio_blk.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_vsock.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,8 +30,9 @@ struct virtio_type {
 /*
  * TYPE(NAME, name, id, nr_queues, queue_size, other members...). Each row also
  * makes VIRTIO_TYPE_NAME, the index in virtio_types[]; NAME_NR_QUEUES and
- * NAME_QUEUE_SIZE; and the declaration of virtio_name_ops, see
- * virtio/device.h.
+ * NAME_QUEUE_SIZE; and declarations: virtio_name_ops (virtio/device.h), its
+ * option's config_name (vmm/config/options.h) and, for the tests,
+ * contract_name[] (tests/contract/subject.h).
  *
  * Queues: console receive, transmit of port 0; fs high priority, requests; net
  * receive, transmit, control; vsock receive, transmit, event. The connections

@@ -100,7 +100,7 @@ static void finish_block(struct vm_config *cfg)
 		free(cfg->blocks[i].path);
 }
 
-const struct config_group config_block = {
+const struct config_group config_blk = {
 	.keys = block_keys,
 	.set = set_block,
 	.count = count_block,

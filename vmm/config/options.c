@@ -175,7 +175,7 @@ const struct config_option config_options[] = {
 	{ "initrd", 'i', false, "FILE", "initial RAM disk",
 	  VALUE(config_value_string, initrd) },
 	{ "block", 'b', true, "PATH[,KEY=VALUE...]",
-	  "a disk from a raw image. Keys:", .group = &config_block,
+	  "a disk from a raw image. Keys:", .group = &config_blk,
 	  .first_key = "path" },
 	{ "net", 0, true, "tap-name=NAME|tap-fd=N[,KEY=VALUE...]",
 	  "a NIC on a tap device; the guest gets the tap's MTU. Keys:",
@@ -183,7 +183,7 @@ const struct config_option config_options[] = {
 	{ "shared-dir", 0, true, "PATH:TAG[:KEY=VALUE...]",
 	  "shares a directory with the guest (virtio-fs), which mounts\n"
 	  "it with 'mount -t virtiofs TAG /mnt'. Keys:",
-	  .group = &config_share, .colons = true },
+	  .group = &config_fs, .colons = true },
 	{ "vhost-user", 0, true, "TYPE,socket=PATH[,KEY=VALUE...]",
 	  "a device served by an external vhost-user back end that\n"
 	  "already listens on PATH. The back end can access all guest\n"

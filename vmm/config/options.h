@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "virtio/types.h"
 #include "vmm/config/config.h"
 #include "vmm/config/value.h"
 
@@ -71,9 +72,13 @@ int config_option_apply(struct vm_config *cfg, const struct config_option *opt,
 int config_set_kernel(struct vm_config *cfg, const char *value,
 		      struct err *err) must_check;
 
+/* The option of each device type: devices.c, share.c, vsock.c. */
+#define CONFIG_GROUP(NAME, name, ...) \
+	extern const struct config_group config_##name;
+VIRTIO_TYPES(CONFIG_GROUP)
+
 /* --- devices.c --- */
-extern const struct config_group config_block, config_net, config_serial,
-	config_console, config_rng;
+extern const struct config_group config_serial;
 
 /* --- vhost_user.c --- */
 extern const struct config_group config_vhost_user;
@@ -82,7 +87,6 @@ extern const struct config_group config_vhost_user;
 extern const struct config_group config_vfio;
 
 /* --- share.c --- */
-extern const struct config_group config_share;
 /* The tag must be one directory's alone, whoever serves it. */
 int config_check_tag(const struct vm_config *cfg, const char *tag,
 		     struct err *err) must_check;
@@ -91,7 +95,5 @@ int config_check_tag(const struct vm_config *cfg, const char *tag,
 /* 0 to 2 and 2^32 - 1 are nobody's, or the host's (virtio 1.x, 5.10.4). */
 #define CONFIG_CID_MIN 3U
 #define CONFIG_CID_MAX (UINT32_MAX - 1U)
-
-extern const struct config_group config_vsock;
 
 #endif

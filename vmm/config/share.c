@@ -122,7 +122,7 @@ static void finish_share(struct vm_config *cfg)
 		free(cfg->shares[i].path);
 }
 
-const struct config_group config_share = {
+const struct config_group config_fs = {
 	.keys = share_keys,
 	.set = set_share,
 	.count = count_share,
