@@ -471,6 +471,30 @@ static void test_net(struct vio_dev *dev)
 		 rx_frame[10] | (uint32_t)rx_frame[11] << 8, 1);
 }
 
+static const struct device_tests {
+	uint32_t id;
+	uint32_t nr_queues; /* with the features that the test takes */
+	void (*run)(struct vio_dev *dev);
+} all_tests[] = {
+	{ VIRTIO_ID_BLOCK, 1, test_blk },
+	{ VIRTIO_ID_NET, 2, test_net },
+	{ VIRTIO_ID_CONSOLE, 2, test_console },
+	{ VIRTIO_ID_RNG, 1, test_rng },
+};
+
+static void test_device(struct vio_dev *dev)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(all_tests); i++) {
+		if (all_tests[i].id != dev->id)
+			continue;
+		test_transport(dev, all_tests[i].nr_queues);
+		all_tests[i].run(dev);
+		return;
+	}
+	test_transport(dev, 1);
+	skip("device", "unknown type");
+}
+
 void payload_main(void)
 {
 	struct vio_dev *dev;
@@ -479,26 +503,7 @@ void payload_main(void)
 	sector_back = vio_alloc(8 * SECTOR);
 	print("DEVICES found=%u\n", vio_probe());
 	for (unsigned int i = 0; (dev = vio_nth(i)) != NULL; i++) {
-		bool pair = dev->id == VIRTIO_ID_NET ||
-			    dev->id == VIRTIO_ID_CONSOLE;
-
-		test_transport(dev, pair ? 2 : 1);
-		switch (dev->id) {
-		case VIRTIO_ID_BLOCK:
-			test_blk(dev);
-			break;
-		case VIRTIO_ID_NET:
-			test_net(dev);
-			break;
-		case VIRTIO_ID_CONSOLE:
-			test_console(dev);
-			break;
-		case VIRTIO_ID_RNG:
-			test_rng(dev);
-			break;
-		default:
-			skip("device", "unknown type");
-		}
+		test_device(dev);
 		vio_reset(dev);
 	}
 	done();

@@ -188,34 +188,9 @@ static void run_cases(struct vio_dev *dev, const struct hostile_case *cases)
 		run_case(dev, cases);
 }
 
-static void run_type(struct vio_dev *dev)
-{
-	switch (dev->id) {
-	case VIRTIO_ID_BLOCK:
-		run_cases(dev, hostile_blk_cases);
-		break;
-	case VIRTIO_ID_NET:
-		run_cases(dev, hostile_net_cases);
-		break;
-	case VIRTIO_ID_CONSOLE:
-		run_cases(dev, hostile_console_cases);
-		break;
-	case VIRTIO_ID_RNG:
-		run_cases(dev, hostile_rng_cases);
-		break;
-	case VIRTIO_ID_FS:
-		run_cases(dev, hostile_fs_cases);
-		break;
-	case VIRTIO_ID_VSOCK:
-		run_cases(dev, hostile_vsock_cases);
-		break;
-	}
-}
-
 static void run_target(void)
 {
 	struct vio_dev *dev = vio_find(target->id, 0);
-	static uint32_t last_id;
 
 	if (!dev) {
 		skip(target->name, "no such device");
@@ -234,10 +209,8 @@ static void run_target(void)
 	run_cases(dev, hostile_suspend_cases);
 	if (param_u64("cpus", 1) > 1)
 		run_cases(dev, hostile_smp_cases);
-	/* Once a type. */
-	if (!target->host_driven && last_id != dev->id)
-		run_type(dev);
-	last_id = dev->id;
+	if (target->cases)
+		run_cases(dev, target->cases);
 	vio_reset(dev);
 }
 

@@ -16,6 +16,17 @@
 #define HOSTILE_SLOTS	16U /* good requests that can be in flight */
 #define HOSTILE_BUFS	4U  /* of one, at most */
 
+struct hostile_case {
+	const char *name;
+	/* Negotiated, no others; skipped if one is not offered. */
+	uint64_t features;
+	/*
+	 * The device is live, its ring empty. Return: NULL if it answered as
+	 * it should, else what it did.
+	 */
+	const char *(*run)(struct vio_dev *dev);
+};
+
 /* A queue, and how a good driver uses it. */
 struct hostile_target {
 	const char *name; /* "net-tx" */
@@ -34,17 +45,8 @@ struct hostile_target {
 				unsigned int *ret_out);
 	/* Of slot 0, answered with @len. NULL: any answer will do. */
 	bool (*good)(uint32_t len);
-};
-
-struct hostile_case {
-	const char *name;
-	/* Negotiated, no others; skipped if one is not offered. */
-	uint64_t features;
-	/*
-	 * The device is live, its ring empty. Return: NULL if it answered as
-	 * it should, else what it did.
-	 */
-	const char *(*run)(struct vio_dev *dev);
+	/* What is special to the type, at its first queue here; or NULL. */
+	const struct hostile_case *cases;
 };
 
 extern const struct hostile_target hostile_targets[];
