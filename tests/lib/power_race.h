@@ -99,12 +99,12 @@ static inline unsigned int power_race(struct model *m, unsigned int rounds,
 			power_restarted(&m->power);
 		}
 		/* One may have gone back to the port after LPS0 exit. */
-		while (m->power.told != POWER_RUNNING) {
+		while (m->power.announced != POWER_RUNNING) {
 			model_turn(m);
 			if (m->armed[POWER_TIMER_SHALLOW])
 				model_fire(m, POWER_TIMER_SHALLOW);
 		}
-		power_taken(&m->power, &m->power.powerbtn);
+		power_source_clear(&m->power, &m->power.powerbtn);
 		slept += m->power.cycles > before;
 	}
 	return slept;

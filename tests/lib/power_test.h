@@ -61,7 +61,7 @@ static inline void all_read_c2(void)
 static inline void fall_asleep(void)
 {
 	all_read_c2();
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 /* All reads have returned @n times. */

@@ -86,8 +86,8 @@ static NO_TSAN void print_state(void)
 		stderr,
 		"  power: %s, told %s, pause %d (wanted %d), requests %u, "
 		"pauses %u, lock %s\n",
-		power_step_name(p->step), power_state_name(p->told), p->pause,
-		p->pause_wanted, nr_requests(p->requests),
+		power_step_name(p->step), power_state_name(p->announced),
+		p->pause, p->pause_wanted, nr_requests(p->requests),
 		nr_requests(p->pauses),
 		pthread_mutex_trylock(&vm.power.lock) == 0 ? "free" : "taken");
 	(void)fprintf(stderr,
@@ -351,13 +351,13 @@ static void on_pm_item(struct mailbox_item *item)
 
 	pm1 &= ~(unsigned int)acpi_pm_get(&vm.pm).pm1_sts;
 	if (pm1 & ACPI_PM1_PWRBTN)
-		power_taken(&vm.power, &vm.power.powerbtn);
+		power_source_clear(&vm.power, &vm.power.powerbtn);
 	if (pm1 & ACPI_PM1_SLPBTN)
-		power_taken(&vm.power, &vm.power.sleepbtn);
+		power_source_clear(&vm.power, &vm.power.sleepbtn);
 	if (pm1 & ACPI_PM1_RTC)
-		power_taken(&vm.power, &vm.power.rtc);
+		power_source_clear(&vm.power, &vm.power.rtc);
 	if (vm.power.launcher.pm1_bit & pm1)
-		power_taken(&vm.power, &vm.power.launcher);
+		power_source_clear(&vm.power, &vm.power.launcher);
 }
 
 static void pm_sleep(struct acpi_pm *pm, unsigned int slp_typ)
@@ -387,7 +387,7 @@ struct device_call {
 static void on_device(struct mailbox_item *item)
 {
 	if (container_of(item, struct device_call, item)->value == GUEST_RESET)
-		power_device_gone(&vm.power);
+		power_device_left(&vm.power);
 	else
 		power_device_live(&vm.power);
 	mailbox_complete(item);
@@ -486,7 +486,7 @@ static void check_end(void)
 		expect(loop_turn(&vm.loop, 10) == 0, "event loop");
 	expect(all_told(), "somebody is still to be told");
 	expect(power_get_step(&vm.power) == POWER_STEP_AWAKE, "not AWAKE");
-	expect(vm.power.told == POWER_RUNNING, "RUNNING was not told");
+	expect(vm.power.announced == POWER_RUNNING, "RUNNING was not told");
 	expect(vm.power.pause == POWER_PAUSE_OFF && !vm.power.pause_wanted &&
 		       !held,
 	       "paused");

@@ -108,7 +108,7 @@ static bool is_in(const struct vm *vm, int state)
 		return power_is_paused(&vm->power);
 	if (state == WAIT_UNPAUSED)
 		return vm->power.pause == POWER_PAUSE_OFF;
-	return (int)vm->power.told == state;
+	return (int)vm->power.announced == state;
 }
 
 static void request_wait(struct control_request *req, json_t *args, void *ctx)

@@ -7,6 +7,9 @@
 
 #define POWER_NS_PER_MS 1000000ULL
 
+#define STEP(name)  POWER_STEP_##name
+#define EVENT(name) POWER_EVENT_##name
+
 static inline void power_lock(struct power *power)
 {
 	(void)pthread_mutex_lock(&power->lock);
@@ -17,29 +20,30 @@ static inline void power_unlock(struct power *power)
 	(void)pthread_mutex_unlock(&power->lock);
 }
 
-/* --- power.c --- */
+/* --- step.c --- */
 /*
  * Makes the transition of the table for @event, if this step has one. Lock
  * held. Return: whether it has; nothing else changes the step.
  */
-bool power_move(struct power *power, enum power_event event);
+bool power_move_locked(struct power *power, enum power_event event);
 /* The same with the lock taken for it. Main loop. */
-bool power_step_on(struct power *power, enum power_event event);
+bool power_move(struct power *power, enum power_event event);
 enum power_step power_get_step(struct power *power);
 enum power_state power_state_of(enum power_step step);
 /* Tells the VM of a state, once. Main loop. */
-void power_tell(struct power *power, enum power_state state,
-		const struct wake_source *source);
-/* A wake event: devices first, then the vCPUs. @source: NULL if unknown. */
-void power_resume(struct power *power, struct wake_source *source);
-/* Nobody wants it any more, and the guest has not begun: it is awake. */
-void power_give_up(struct power *power);
-
+void power_announce_state(struct power *power, enum power_state state,
+			  const struct wake_source *source);
 /*
  * What the guest does from now on, for the trace: TRACE_FREEZES_DRIVERS ..., or
  * NULL for nothing that we know of. Lock held.
  */
 void power_guest_does(struct power *power, const char *what);
+
+/* --- power.c --- */
+/* A wake event: devices first, then the vCPUs. @source: NULL if unknown. */
+void power_resume(struct power *power, struct wake_source *source);
+/* Nobody wants it any more, and the guest has not begun: it is awake. */
+void power_give_up(struct power *power);
 
 /* --- park.c; lock held --- */
 void power_census_start(struct power *power, bool shallow);

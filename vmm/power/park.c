@@ -30,7 +30,7 @@ static void note_exit(struct power *power, enum power_note note)
 /* The guest gives a sign of going to sleep, by itself or as it was asked to. */
 static void sign_of_sleep(struct power *power)
 {
-	if (power_move(power, POWER_EVENT_SIGN))
+	if (power_move_locked(power, POWER_EVENT_SIGN))
 		power->onset = POWER_ONSET_GUEST;
 	else if (power->step == POWER_STEP_PARKING &&
 		 power->onset == POWER_ONSET_ASKED)

@@ -25,192 +25,8 @@
  * on its way already, and goes to sleep right after that.
  */
 #define REFUSED_NS (1000 * POWER_NS_PER_MS)
-/* So many looks in a row without a vCPU asleep: the guest has come back. */
-#define AWAKE_LOOKS 2U
-
-#define STEP(name)  POWER_STEP_##name
-#define EVENT(name) POWER_EVENT_##name
-
-/* docs/power.md draws it and says what each row means. */
-const struct power_transition power_transitions[POWER_NR_TRANSITIONS] = {
-	{ STEP(AWAKE), EVENT(PRESS), STEP(PARKING) },
-	{ STEP(AWAKE), EVENT(SIGN), STEP(PARKING) },
-	{ STEP(PARKING), EVENT(QUIET), STEP(QUIESCING) },
-	{ STEP(PARKING), EVENT(CAME_BACK), STEP(AWAKE) },
-	{ STEP(PARKING), EVENT(GIVEN_UP), STEP(AWAKE) },
-	{ STEP(QUIESCING), EVENT(QUIET), STEP(CHECKING) },
-	{ STEP(QUIESCING), EVENT(FAILED), STEP(UNDOING) },
-	{ STEP(CHECKING), EVENT(QUIET), STEP(ASLEEP) },
-	{ STEP(CHECKING), EVENT(BUSY), STEP(UNDOING) },
-	{ STEP(CHECKING), EVENT(WAKE), STEP(RESTARTING) },
-	{ STEP(UNDOING), EVENT(DEVICES_BACK), STEP(PARKING) },
-	{ STEP(ASLEEP), EVENT(WAKE), STEP(RESTARTING) },
-	{ STEP(RESTARTING), EVENT(DEVICES_BACK), STEP(RELEASED) },
-	{ STEP(RESTARTING), EVENT(S1_RETURN), STEP(AWAKE) },
-	{ STEP(RELEASED), EVENT(CAME_BACK), STEP(AWAKE) },
-	{ STEP(RELEASED), EVENT(SILENT), STEP(AWAKE) },
-	{ STEP(RELEASED), EVENT(SIGN), STEP(PARKING) },
-};
-
-/* ------------------------------------------------------------------ names */
-
-const char *power_state_name(enum power_state state)
-{
-	static const char *const names[] = {
-		[POWER_RUNNING] = "RUNNING",
-		[POWER_SUSPENDING] = "SUSPENDING",
-		[POWER_SUSPENDED] = "SUSPENDED",
-		[POWER_RESUMING] = "RESUMING",
-	};
-
-	return names[state];
-}
-
-const char *power_sleep_name(enum power_sleep kind)
-{
-	static const char *const names[] = {
-		[POWER_SLEEP_S2IDLE] = "s2idle",
-		[POWER_SLEEP_SHALLOW] = "shallow",
-		[POWER_SLEEP_S1] = "s1",
-	};
-
-	return names[kind];
-}
-
-const char *power_step_name(enum power_step step)
-{
-	static const char *const names[POWER_NR_STEPS] = {
-		[STEP(AWAKE)] = "AWAKE",
-		[STEP(PARKING)] = "PARKING",
-		[STEP(QUIESCING)] = "QUIESCING",
-		[STEP(CHECKING)] = "CHECKING",
-		[STEP(UNDOING)] = "UNDOING",
-		[STEP(ASLEEP)] = "ASLEEP",
-		[STEP(RESTARTING)] = "RESTARTING",
-		[STEP(RELEASED)] = "RELEASED",
-	};
-
-	return names[step];
-}
-
-const char *power_event_name(enum power_event event)
-{
-	static const char *const names[POWER_NR_EVENTS] = {
-		[EVENT(PRESS)] = "PRESS",
-		[EVENT(SIGN)] = "SIGN",
-		[EVENT(QUIET)] = "QUIET",
-		[EVENT(BUSY)] = "BUSY",
-		[EVENT(FAILED)] = "FAILED",
-		[EVENT(WAKE)] = "WAKE",
-		[EVENT(DEVICES_BACK)] = "DEVICES_BACK",
-		[EVENT(S1_RETURN)] = "S1_RETURN",
-		[EVENT(CAME_BACK)] = "CAME_BACK",
-		[EVENT(SILENT)] = "SILENT",
-		[EVENT(GIVEN_UP)] = "GIVEN_UP",
-	};
-
-	return names[event];
-}
-
-/* ------------------------------------------------------------------ steps */
-
-enum power_state power_state_of(enum power_step step)
-{
-	switch (step) {
-	case STEP(PARKING):
-	case STEP(QUIESCING):
-	case STEP(CHECKING):
-	case STEP(UNDOING):
-		return POWER_SUSPENDING;
-	case STEP(ASLEEP):
-		return POWER_SUSPENDED;
-	case STEP(RESTARTING):
-	case STEP(RELEASED):
-		return POWER_RESUMING;
-	case STEP(AWAKE):
-	case POWER_NR_STEPS:
-		break;
-	}
-	return POWER_RUNNING;
-}
-
-void power_guest_does(struct power *power, const char *what)
-{
-	if (power->guest_span)
-		trace_end(power->trace, TRACE_GUEST, power->guest_span);
-	power->guest_span = what;
-	if (what)
-		trace_begin(power->trace, TRACE_GUEST, what);
-}
-
-bool power_move(struct power *power, enum power_event event)
-{
-	for (unsigned int i = 0; i < POWER_NR_TRANSITIONS; i++) {
-		const struct power_transition *t = &power_transitions[i];
-
-		if (t->from != power->step || t->event != event)
-			continue;
-		power->step = t->to;
-		power->moves[i]++;
-		if (t->to == STEP(PARKING) && t->from != STEP(UNDOING))
-			power_guest_does(power, TRACE_FREEZES_DRIVERS);
-		else if (t->to == STEP(AWAKE) || t->to == STEP(QUIESCING))
-			power_guest_does(power, NULL);
-		else if (t->to == STEP(RELEASED))
-			power_guest_does(power, TRACE_THAWS_CPUS);
-		return true;
-	}
-	return false;
-}
-
-bool power_step_on(struct power *power, enum power_event event)
-{
-	bool moved;
-
-	power_lock(power);
-	moved = power_move(power, event);
-	power_unlock(power);
-	return moved;
-}
-
-enum power_step power_get_step(struct power *power)
-{
-	enum power_step step;
-
-	power_lock(power);
-	step = power->step;
-	power_unlock(power);
-	return step;
-}
-
-enum power_state power_get_state(struct power *power)
-{
-	return power_state_of(power_get_step(power));
-}
-
-enum power_sleep power_get_kind(struct power *power)
-{
-	enum power_sleep kind;
-
-	power_lock(power);
-	kind = power->kind;
-	power_unlock(power);
-	return kind;
-}
-
-void power_tell(struct power *power, enum power_state state,
-		const struct wake_source *source)
-{
-	if (power->told == state)
-		return;
-	trace_end(power->trace, TRACE_POWER, power_state_name(power->told));
-	trace_record(
-		power->trace, TRACE_BEGIN, TRACE_POWER, power_state_name(state),
-		state == POWER_SUSPENDED ? power_sleep_name(power->kind) : NULL,
-		TRACE_NO_VALUE);
-	power->told = state;
-	power->ops->event(power, state, source);
-}
+/* So many checks in a row without a vCPU asleep: the guest has come back. */
+#define AWAKE_CHECKS 2U
 
 static void timer_set(struct power *power, enum power_timer timer,
 		      uint64_t delay_ns)
@@ -273,7 +89,7 @@ static void woken(struct power *power)
 	bool wanted = power->press_wanted;
 
 	power->press_wanted = false;
-	power_tell(power, POWER_RUNNING, NULL);
+	power_announce_state(power, POWER_RUNNING, NULL);
 	if (wanted && !power_press(power))
 		power_requests_end(power, POWER_DEAF, NULL);
 }
@@ -284,7 +100,7 @@ static void came_back(struct power *power)
 	bool moved;
 
 	power_lock(power);
-	moved = power_move(power, EVENT(CAME_BACK));
+	moved = power_move_locked(power, EVENT(CAME_BACK));
 	if (moved) {
 		power->notes &= ~POWER_NOTE_QUIET;
 		power_unpark_all(power);
@@ -294,8 +110,8 @@ static void came_back(struct power *power)
 		return;
 	timers_cancel(power);
 	/* Here it is what the launcher wanted. */
-	power_taken(power, &power->launcher);
-	power_tell(power, POWER_RUNNING, NULL);
+	power_source_clear(power, &power->launcher);
+	power_announce_state(power, POWER_RUNNING, NULL);
 	if (power->wake_source)
 		power_requests_end(power, POWER_ABORTED, NULL);
 	else if (power->requests)
@@ -309,12 +125,12 @@ void power_give_up(struct power *power)
 
 	power_lock(power);
 	idle = power->lps0 != POWER_LPS0_IN && !power_any_parked(power) &&
-	       power_move(power, EVENT(GIVEN_UP));
+	       power_move_locked(power, EVENT(GIVEN_UP));
 	power_unlock(power);
 	if (!idle)
 		return;
 	power->ops->timer_cancel(power, POWER_TIMER_SHALLOW);
-	power_tell(power, POWER_RUNNING, NULL);
+	power_announce_state(power, POWER_RUNNING, NULL);
 }
 
 void power_resume(struct power *power, struct wake_source *source)
@@ -324,7 +140,7 @@ void power_resume(struct power *power, struct wake_source *source)
 
 	power_lock(power);
 	slept = power->step == STEP(ASLEEP);
-	moved = power_move(power, EVENT(WAKE));
+	moved = power_move_locked(power, EVENT(WAKE));
 	power_unlock(power);
 	if (!moved)
 		return;
@@ -346,7 +162,7 @@ void power_resume(struct power *power, struct wake_source *source)
 	power->wake_source = NULL;
 	trace_instant(power->trace, TRACE_POWER, TRACE_WAKE,
 		      source ? source->name : NULL);
-	power_tell(power, POWER_RESUMING, source);
+	power_announce_state(power, POWER_RESUMING, source);
 	trace_begin(power->trace, TRACE_POWER, TRACE_START_DEVICES);
 	power->ops->restart(power);
 }
@@ -359,11 +175,11 @@ static void restarted(struct power *power)
 	power_lock(power);
 	lps0 = power->lps0 == POWER_LPS0_IN;
 	s1 = power->kind == POWER_SLEEP_S1 &&
-	     power_move(power, EVENT(S1_RETURN));
+	     power_move_locked(power, EVENT(S1_RETURN));
 	if (s1)
 		power_sources_delivered(power, UINT64_MAX);
 	else
-		(void)power_move(power, EVENT(DEVICES_BACK));
+		(void)power_move_locked(power, EVENT(DEVICES_BACK));
 	trace_instant(power->trace, TRACE_POWER, TRACE_LET_GO, NULL);
 	power_unpark_all(power);
 	power_unlock(power);
@@ -381,7 +197,7 @@ static void restarted(struct power *power)
 static void undone(struct power *power)
 {
 	power_lock(power);
-	(void)power_move(power, EVENT(DEVICES_BACK));
+	(void)power_move_locked(power, EVENT(DEVICES_BACK));
 	power_unpark_all(power);
 	power_unlock(power);
 	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
@@ -412,7 +228,7 @@ static void undo(struct power *power, enum power_event event)
 	bool moved;
 
 	power_lock(power);
-	moved = power_move(power, event);
+	moved = power_move_locked(power, event);
 	if (moved)
 		power_census_stop(power);
 	power_unlock(power);
@@ -431,7 +247,7 @@ void power_quiesced(struct power *power, int r, const char *device)
 	if (r >= 0) {
 		power_lock(power);
 		if (power->step == STEP(QUIESCING) &&
-		    power_move(power, EVENT(QUIET)))
+		    power_move_locked(power, EVENT(QUIET)))
 			power_census_start(power, power->census_shallow);
 		power_unlock(power);
 		return;
@@ -442,8 +258,8 @@ void power_quiesced(struct power *power, int r, const char *device)
 	undo(power, EVENT(FAILED));
 }
 
-/* All parked, devices stopped, nothing pending: the last look. */
-static void last_look(struct power *power)
+/* All parked, devices stopped, nothing pending: but a latch may be set. */
+static void final_check(struct power *power)
 {
 	struct wake_source *source = power_sources_raise_again(power);
 
@@ -451,13 +267,13 @@ static void last_look(struct power *power)
 		power_resume(power, source ? source : power->wake_source);
 		return;
 	}
-	if (!power_step_on(power, EVENT(QUIET)))
+	if (!power_move(power, EVENT(QUIET)))
 		return;
 	power->cycles++;
 	power->slept_at_ns = power->ops->now_ns(power);
 	power_stats_slept(&power->stats, power->kind, power->slept_at_ns);
 	power->wake_source = NULL;
-	power_tell(power, POWER_SUSPENDED, NULL);
+	power_announce_state(power, POWER_SUSPENDED, NULL);
 	power_requests_end(power, POWER_ASLEEP, NULL);
 }
 
@@ -472,7 +288,7 @@ static void on_census_ok(struct power *power)
 	}
 	power->notes &= ~POWER_NOTE_QUIET;
 	if (power->step == STEP(PARKING))
-		quiesce = power_move(power, EVENT(QUIET));
+		quiesce = power_move_locked(power, EVENT(QUIET));
 	else
 		last = power->step == STEP(CHECKING);
 	if ((quiesce || last) && power->census_shallow)
@@ -483,16 +299,17 @@ static void on_census_ok(struct power *power)
 		trace_begin(power->trace, TRACE_POWER, TRACE_STOP_DEVICES);
 		power->ops->quiesce(power);
 	} else if (last) {
-		last_look(power);
+		final_check(power);
 	}
 }
 
 static void on_entered(struct power *power)
 {
 	/* It may have gone round faster than we were told. */
-	if (power->told == POWER_RESUMING || power->told == POWER_SUSPENDED) {
+	if (power->announced == POWER_RESUMING ||
+	    power->announced == POWER_SUSPENDED) {
 		power->ops->timer_cancel(power, POWER_TIMER_RESUME);
-		power_tell(power, POWER_RUNNING, NULL);
+		power_announce_state(power, POWER_RUNNING, NULL);
 	}
 	if (power_get_state(power) != POWER_SUSPENDING)
 		return;
@@ -500,12 +317,12 @@ static void on_entered(struct power *power)
 		power->wake_source = NULL;
 	power->press_wanted = false; /* it went by itself */
 	power->ops->timer_cancel(power, POWER_TIMER_REFUSED);
-	if (power->told != POWER_SUSPENDING)
+	if (power->announced != POWER_SUSPENDING)
 		power_stats_begun(&power->stats, POWER_BY_GUEST,
 				  power->ops->now_ns(power));
-	power_tell(power, POWER_SUSPENDING, NULL);
+	power_announce_state(power, POWER_SUSPENDING, NULL);
 	power->shallow_tries = 0;
-	power->awake_looks = 0;
+	power->awake_checks = 0;
 	timer_set(power, POWER_TIMER_SHALLOW, SHALLOW_FIRST_NS);
 	power_request_overtaken(power);
 }
@@ -519,12 +336,12 @@ static void on_lps0_exit(struct power *power, uint64_t exit_ns, bool again)
 		return;
 	power->ops->timer_cancel(power, POWER_TIMER_RESUME);
 	if (power_get_step(power) == STEP(RELEASED) &&
-	    power_step_on(power, EVENT(CAME_BACK)))
+	    power_move(power, EVENT(CAME_BACK)))
 		woken(power);
 	else if (power_get_state(power) == POWER_SUSPENDING)
 		came_back(power);
 	else
-		power_tell(power, power_get_state(power), NULL);
+		power_announce_state(power, power_get_state(power), NULL);
 }
 
 void power_poll(struct power *power)
@@ -556,7 +373,7 @@ void power_poll(struct power *power)
 
 /* ----------------------------------------------------------------- timers */
 
-static void shallow_look(struct power *power)
+static void shallow_check(struct power *power)
 {
 	bool parked, lps0, awake;
 
@@ -575,8 +392,8 @@ static void shallow_look(struct power *power)
 	power_unlock(power);
 	/* A guest without LPS0 that reads the port no more: not one that does
 	 * so now and then while its last CPU is on its way. */
-	power->awake_looks = awake ? power->awake_looks + 1 : 0;
-	if (power->awake_looks >= AWAKE_LOOKS) {
+	power->awake_checks = awake ? power->awake_checks + 1 : 0;
+	if (power->awake_checks >= AWAKE_CHECKS) {
 		came_back(power);
 		return;
 	}
@@ -590,10 +407,10 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 {
 	switch (timer) {
 	case POWER_TIMER_SHALLOW:
-		shallow_look(power);
+		shallow_check(power);
 		break;
 	case POWER_TIMER_RESUME:
-		if (power_step_on(power, EVENT(SILENT))) {
+		if (power_move(power, EVENT(SILENT))) {
 			power_sources_delivered(power, UINT64_MAX);
 			woken(power);
 		}
@@ -619,15 +436,15 @@ void power_timer_fired(struct power *power, enum power_timer timer)
 
 /* ---------------------------------------------------------------- devices */
 
-void power_device_gone(struct power *power)
+void power_device_left(struct power *power)
 {
 	if (power->requests)
-		power->devices_gone++;
+		power->devices_left++;
 }
 
 void power_device_live(struct power *power)
 {
-	if (!power->devices_gone || --power->devices_gone > 0)
+	if (!power->devices_left || --power->devices_left > 0)
 		return;
 	if (power_get_state(power) == POWER_SUSPENDING)
 		came_back(power);

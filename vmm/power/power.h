@@ -16,9 +16,9 @@
  *
  * Threads: power_c2_read(), power_s1(), power_kicked(), power_ran() and
  * power_lps0() on the vCPU's own thread; the rest on the main loop unless it
- * says otherwise. Files: power.c the way down and up, park.c the vCPU side,
- * wake.c the wake sources, request.c the requests to sleep, pause.c the pause.
- * The step has one writer at a time: the holder of the lock.
+ * says otherwise. Files: step.c the table, power.c the way down and up, park.c
+ * the vCPU side, wake.c the wake sources, request.c the requests to sleep,
+ * pause.c the pause. The step has one writer at a time: the holder of the lock.
  */
 #ifndef TORPOR_VMM_POWER_POWER_H
 #define TORPOR_VMM_POWER_POWER_H
@@ -304,14 +304,14 @@ struct power {
 	 */
 	unsigned int unwanted;
 	uint64_t unwanted_until_ns;
-	enum power_state told; /* the state last given to ops->event */
+	enum power_state announced; /* the state last given to ops->event */
 	struct wake_source *wake_source; /* that fired since the sleep began */
 	unsigned int shallow_tries;
-	unsigned int awake_looks;  /* in a row that found no vCPU asleep */
+	unsigned int awake_checks; /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */
 	unsigned int presses;	   /* for the present requests */
 	uint64_t press_delay_ns;   /* from the last to the next */
-	unsigned int devices_gone; /* since the request, and not yet back */
+	unsigned int devices_left; /* since the request, and not yet back */
 };
 
 /* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
@@ -352,7 +352,7 @@ bool power_wake(struct power *power, struct wake_source *source);
  */
 int power_wake_forced(struct power *power) must_check;
 /* The guest took the event while running, or no longer wants it. */
-void power_taken(struct power *power, struct wake_source *source);
+void power_source_clear(struct power *power, struct wake_source *source);
 
 /*
  * Asks the guest to sleep and calls req->done() once, now or later. A guest
@@ -385,7 +385,7 @@ void power_unpause(struct power *power);
 bool power_is_paused(const struct power *power);
 
 /* A driver reset or suspended a live device; a device is live again. */
-void power_device_gone(struct power *power);
+void power_device_left(struct power *power);
 void power_device_live(struct power *power);
 
 /* Releases every vCPU thread, ends every request. The VM is ending. */

@@ -84,7 +84,7 @@ static bool gave_sign(struct power *power)
 	       power->onset != POWER_ONSET_ASKED ||
 	       power->lps0 == POWER_LPS0_IN || power_any_parked(power);
 	power_unlock(power);
-	return sign || power->devices_gone;
+	return sign || power->devices_left;
 }
 
 static enum power_heard what_was_heard(struct power *power)
@@ -118,7 +118,7 @@ static void end_due(struct power *power, enum power_outcome outcome,
 	unsigned int presses = power->presses;
 
 	if (!power->requests) {
-		power->devices_gone = 0;
+		power->devices_left = 0;
 		power->press_wanted = false;
 		presses_over(power, outcome);
 	}
@@ -194,7 +194,7 @@ bool power_press(struct power *power)
 	if (!(acpi_pm_get(power->pm).pm1_en & ACPI_PM1_SLPBTN))
 		return false;
 	power_lock(power);
-	awake = power_move(power, POWER_EVENT_PRESS);
+	awake = power_move_locked(power, POWER_EVENT_PRESS);
 	if (awake) {
 		power->onset = POWER_ONSET_ASKED;
 		/* A slow guest may be on its way out of the last sleep. */
@@ -217,7 +217,7 @@ bool power_press(struct power *power)
 	power->wake_source = NULL;
 	power_stats_begun(&power->stats, POWER_BY_REQUEST,
 			  power->ops->now_ns(power));
-	power_tell(power, POWER_SUSPENDING, NULL);
+	power_announce_state(power, POWER_SUSPENDING, NULL);
 	acpi_pm_raise(power->pm, ACPI_PM1_SLPBTN, 0);
 	return true;
 }

@@ -96,7 +96,7 @@ static bool source_raise(struct power *power, struct wake_source *source)
 	       (regs.gpe_en & source->gpe_bit);
 }
 
-void power_taken(struct power *power, struct wake_source *source)
+void power_source_clear(struct power *power, struct wake_source *source)
 {
 	source->latched = false;
 	source->raised = false;
@@ -106,7 +106,7 @@ void power_sources_delivered(struct power *power, uint64_t back_ns)
 {
 	for (struct wake_source *s = power->sources; s; s = s->next) {
 		if (s->raised && s->last_ns <= back_ns)
-			power_taken(power, s);
+			power_source_clear(power, s);
 	}
 }
 
@@ -143,7 +143,7 @@ bool power_wake(struct power *power, struct wake_source *source)
 			power_resume(power, source);
 		break;
 	case POWER_SUSPENDING:
-		/* The census or the last look finds it. */
+		/* The census or the final check finds it. */
 		if (noticed)
 			power->wake_source = source;
 		break;

@@ -44,18 +44,18 @@ static void op_release(struct virtio_mmio *mmio)
 	vcpu_set_release(&owner(mmio)->vm->vcpus);
 }
 
-static void gone(struct vm_device *dev)
+static void driver_left(struct vm_device *dev)
 {
-	if (!dev->gone)
-		power_device_gone(&dev->vm->power);
-	dev->gone = true;
+	if (!dev->driver_left)
+		power_device_left(&dev->vm->power);
+	dev->driver_left = true;
 }
 
 static void live(struct vm_device *dev)
 {
 	/* What it held is delivered through its rings now. */
-	power_taken(&dev->vm->power, &dev->wake);
-	dev->gone = false;
+	power_source_clear(&dev->vm->power, &dev->wake);
+	dev->driver_left = false;
 	power_device_live(&dev->vm->power);
 }
 
@@ -69,17 +69,17 @@ static void op_event(struct virtio_mmio *mmio, enum virtio_mmio_event event)
 		live(dev);
 		break;
 	case VIRTIO_MMIO_WAS_RESET:
-		gone(dev);
+		driver_left(dev);
 		break;
 	case VIRTIO_MMIO_SUSPENDING:
 		trace_begin(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
 		break;
 	case VIRTIO_MMIO_SUSPENDED:
 		trace_end(trace, TRACE_DEVICE(dev->index), TRACE_SUSPENDS);
-		gone(dev);
+		driver_left(dev);
 		break;
 	case VIRTIO_MMIO_RESUMED:
-		if (!dev->gone) { /* it was not to suspend after all */
+		if (!dev->driver_left) { /* it was not to suspend after all */
 			trace_end(trace, TRACE_DEVICE(dev->index),
 				  TRACE_SUSPENDS);
 			break;
@@ -207,7 +207,7 @@ static void lost(struct vm_device *dev)
 }
 
 /* There is no process, so nothing of it but in-flight I/O is left. */
-static void process_gone(struct vm_device *dev, const char *why)
+static void process_ended(struct vm_device *dev, const char *why)
 {
 	virtio_mmio_died(&dev->mmio, why);
 	if (dev->mmio.life != VIRTIO_MMIO_REPLACING)
@@ -221,7 +221,7 @@ static void on_process_end(struct loop_source *src, uint32_t events)
 
 	loop_remove(&dev->vm->loop, src);
 	fd_close(&dev->pidfd);
-	process_gone(dev, "died");
+	process_ended(dev, "died");
 }
 
 /* ------------------------------------------------------------------ wake */
@@ -248,7 +248,7 @@ void vm_device_arm(struct vm_device *dev, bool armed, struct mailbox_item *item)
 	}
 	dev->wake.armed = armed;
 	if (!armed)
-		power_taken(&dev->vm->power, &dev->wake);
+		power_source_clear(&dev->vm->power, &dev->wake);
 	/* Even one that is armed: it wakes once, and that may be over. */
 	vm_ctl_arm(dev, item);
 }
@@ -401,7 +401,7 @@ static void spawned(struct vm_device *dev, const struct spawn_result *res)
 	if (launched(dev, res) < 0) {
 		kill_process(dev);
 		fd_close(&dev->pidfd);
-		process_gone(dev, "cannot be watched");
+		process_ended(dev, "cannot be watched");
 	} else if (virtio_mmio_is_dead(&dev->mmio)) {
 		/* Too late: the device has died meanwhile. */
 		kill_process(dev);
@@ -427,7 +427,7 @@ void vm_devices_on_spawner(struct vm *vm)
 		return;
 	}
 	log_err("%s: %s", dev->name, err.msg);
-	process_gone(dev, "could not be restarted");
+	process_ended(dev, "could not be restarted");
 }
 
 int vm_device_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],

@@ -129,7 +129,7 @@ static void restart_end(struct vm *vm)
 	if (!move_over(vm, VM_MOVE_UP))
 		return;
 	serial_hold(&vm->serial, false);
-	power_taken(&vm->power, &vm->serial_wake);
+	power_source_clear(&vm->power, &vm->serial_wake);
 	power_restarted(&vm->power);
 }
 

@@ -251,13 +251,13 @@ static void on_pm_item(struct mailbox_item *item)
 	/* Set again since: that is the next event, which was not taken. */
 	pm1 &= ~(unsigned int)acpi_pm_get(&vm->pm).pm1_sts;
 	if (pm1 & ACPI_PM1_PWRBTN)
-		power_taken(&vm->power, &vm->power.powerbtn);
+		power_source_clear(&vm->power, &vm->power.powerbtn);
 	if (pm1 & ACPI_PM1_SLPBTN)
-		power_taken(&vm->power, &vm->power.sleepbtn);
+		power_source_clear(&vm->power, &vm->power.sleepbtn);
 	if (vm->power.launcher.pm1_bit & pm1)
-		power_taken(&vm->power, &vm->power.launcher);
+		power_source_clear(&vm->power, &vm->power.launcher);
 	if (atomic_exchange(&vm->rtc_taken, 0))
-		power_taken(&vm->power, &vm->power.rtc);
+		power_source_clear(&vm->power, &vm->power.rtc);
 }
 
 static void pm_sleep(struct acpi_pm *pm, unsigned int slp_typ)
@@ -368,7 +368,7 @@ static int no_source(const struct vm *vm, const char *name, struct err *err)
 			 known);
 }
 
-int vm_power_narrow(struct vm *vm, struct err *err)
+int vm_apply_wake_options(struct vm *vm, struct err *err)
 {
 	for (unsigned int i = 0; i < vm->cfg->nr_wakes; i++) {
 		const struct wake_config *wake = &vm->cfg->wakes[i];

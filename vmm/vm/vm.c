@@ -383,7 +383,7 @@ static void on_stalled(struct loop *loop, const char *in, uint64_t ns)
 	vm_tell(vm, stalled, in, ms);
 }
 
-static int vm_make(struct vm *vm, struct err *err)
+static int vm_build(struct vm *vm, struct err *err)
 {
 	int r;
 
@@ -410,7 +410,7 @@ static int vm_make(struct vm *vm, struct err *err)
 	if (r == 0)
 		r = vm_devices_create(vm, err);
 	if (r == 0)
-		r = vm_power_narrow(vm, err);
+		r = vm_apply_wake_options(vm, err);
 	if (r == 0)
 		r = vm_devices_wait_ready(vm, err);
 	if (r == 0)
@@ -429,7 +429,7 @@ int vm_create(struct vm *vm, const struct vm_config *cfg,
 	vm->serial_fd = (struct char_fd)CHAR_FD_NONE;
 	atomic_store(&vm->exit_code, -1);
 	trace_init(&vm->trace, cfg->cpus);
-	return vm_make(vm, err);
+	return vm_build(vm, err);
 }
 
 int vm_run(struct vm *vm, struct err *err)

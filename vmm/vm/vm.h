@@ -167,7 +167,7 @@ struct vm_device {
 	struct virtio_mmio_foreign foreign;
 	uint8_t foreign_config[64];
 	bool has_transport; /* @mmio is initialised */
-	bool gone;	    /* not live any more, as the coordinator knows */
+	bool driver_left;   /* by reset or suspend, as the coordinator knows */
 	/* Told by `stats`; empty or 0: it has none. */
 	char mac[MAC_TEXT_BYTES];
 	uint32_t cid;
@@ -300,7 +300,7 @@ int vm_jail_main(struct vm *vm, struct err *err) must_check;
 void vm_power_init(struct vm *vm);
 void vm_power_finish(struct vm *vm);
 /* --wake; once every source is there. -EINVAL: no such source. */
-int vm_power_narrow(struct vm *vm, struct err *err) must_check;
+int vm_apply_wake_options(struct vm *vm, struct err *err) must_check;
 extern const struct vcpu_ops vm_vcpu_ops;
 
 #endif

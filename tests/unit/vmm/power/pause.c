@@ -165,7 +165,7 @@ Test(power_pause, a_guest_half_way_down_goes_on_after_it)
 	cr_assert(eq(u32, m.quiesces, 1));
 	cr_assert(eq(int, state(), POWER_SUSPENDING));
 	power_unpause(&m.power);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	cr_assert(did("hqcruq"));
 }
 
@@ -426,7 +426,7 @@ static void pause_in_vain(bool freeze)
 	power_unpause(&m.power);
 	cr_assert(eq(int, a.outcome, POWER_CANCELLED));
 	power_quiesced(&m.power, 0, NULL);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	power_wake(&m.power, &m.power.powerbtn);
 	all_back(1);
 	model_pm1_clear(&m, ACPI_PM1_PWRBTN);

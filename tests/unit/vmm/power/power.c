@@ -50,7 +50,7 @@ Test(power, lps0_exit_ends_resuming)
 	power_wake(&m.power, &m.power.powerbtn);
 	all_back(1);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 	cr_assert(not(m.armed[POWER_TIMER_RESUME]));
 	cr_assert(not(m.power.powerbtn.latched), "delivered");
 }
@@ -106,9 +106,9 @@ Test(power, lps0_exit_before_everyone_parked_is_a_return)
 	power_lps0(&m.power, true);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 1));
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
 	cr_assert(eq(u32, m.quiesces, 0));
 }
@@ -172,7 +172,7 @@ Test(power, a_guest_without_lps0_that_runs_on_is_running)
 	MODEL_UNTIL(&m, model_parked(&m, 0));
 	model_set_bits(&m, 0, VCPU_PENDING);
 	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
 	model_fire(&m, POWER_TIMER_SHALLOW);
 	cr_assert(eq(int, state(), POWER_SUSPENDING), "one look is no proof");
 	model_fire(&m, POWER_TIMER_SHALLOW);
@@ -188,7 +188,7 @@ Test(power, a_vcpu_that_never_started_counts_as_parked)
 	model_set_bits(&m, 1, VCPU_DOWN);
 	model_set_bits(&m, 2, VCPU_DOWN | VCPU_OFFLINE);
 	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 /* In the kernel KVM would wake its thread every 300 s. */
@@ -198,7 +198,7 @@ Test(power, a_vcpu_that_is_down_is_held_as_long_as_the_guest_sleeps)
 	model_set_bits(&m, 1, VCPU_DOWN);
 	model_set_bits(&m, 2, VCPU_OFFLINE | VCPU_HALTED);
 	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	MODEL_UNTIL(&m, model_parked(&m, 1) && model_parked(&m, 2));
 	cr_assert(eq(int, power_wake_forced(&m.power), 0));
 	MODEL_UNTIL(&m, !model_parked(&m, 1) && !model_parked(&m, 2));
@@ -215,7 +215,7 @@ Test(power, an_offline_vcpu_is_halted_and_not_held)
 		     VCPU_OFFLINE | VCPU_HALTED));
 	cr_assert(eq(int, state(), POWER_RUNNING), "hotplug is no sleep");
 	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 Test(power, a_vcpu_going_offline_last_completes_the_sleep)
@@ -232,7 +232,7 @@ Test(power, a_vcpu_going_offline_last_completes_the_sleep)
 	MODEL_UNTIL(&m, model_parked(&m, 0));
 	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 Test(power, a_pending_interrupt_of_a_disabled_apic_is_none)
@@ -240,7 +240,7 @@ Test(power, a_pending_interrupt_of_a_disabled_apic_is_none)
 	begin(2);
 	model_set_bits(&m, 1, VCPU_OFFLINE | VCPU_HALTED | VCPU_PENDING);
 	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 Test(power, a_vcpu_found_running_by_the_census_is_waited_for)
@@ -253,11 +253,11 @@ Test(power, a_vcpu_found_running_by_the_census_is_waited_for)
 	MODEL_UNTIL(&m, atomic_load(&m.cpus[1].kicks) > 0);
 	MODEL_UNTIL(&m,
 		    __atomic_load_n(&m.power.vcpus[1].up, __ATOMIC_RELAXED));
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
 	cr_assert(model_parked(&m, 0));
 	kicks = atomic_load(&m.cpus[1].kicks);
 	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	cr_assert(eq(u32, atomic_load(&m.cpus[1].kicks), kicks),
 		  "nobody kicks who waits");
 }
@@ -272,7 +272,7 @@ Test(power, a_vcpu_that_went_down_unseen_is_found_by_a_look)
 	MODEL_UNTIL(&m, model_parked(&m, 0));
 	model_set_bits(&m, 1, VCPU_OFFLINE | VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 /* vCPU 0's look at itself takes until vCPU 1 is in the port or back from it. */
@@ -301,7 +301,7 @@ Test(power, a_vcpu_that_parks_before_the_census_is_over_is_looked_at_again)
 {
 	found_running();
 	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	cr_assert(eq(u32, m.power.census_round, 3));
 }
 
@@ -311,7 +311,7 @@ Test(power,
 	found_running();
 	model_set_bits(&m, 1, VCPU_OFFLINE);
 	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	cr_assert(eq(u32, m.power.census_round, 3));
 }
 
@@ -325,7 +325,7 @@ Test(power, a_read_that_is_told_after_the_exit_notice_is_no_sign)
 	all_back(1);
 	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 2);
 	cr_assert(eq(int, state(), POWER_RUNNING));
@@ -404,7 +404,7 @@ Test(power, a_vcpu_parked_in_a_former_generation_does_not_count)
 
 	begin(2);
 	all_read_c2();
-	MODEL_UNTIL(&m, p->told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, p->announced == POWER_SUSPENDED);
 	/* Unpark, and let vCPU 1 be back before vCPU 0's thread ran. */
 	(void)pthread_mutex_lock(&p->lock);
 	p->step = POWER_STEP_AWAKE;
@@ -413,12 +413,12 @@ Test(power, a_vcpu_parked_in_a_former_generation_does_not_count)
 	cr_assert(not(p->vcpus[1].parked));
 	(void)pthread_mutex_unlock(&p->lock);
 	all_back(1);
-	m.power.told = POWER_RUNNING;
+	m.power.announced = POWER_RUNNING;
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_parked(&m, 1));
 	cr_assert(eq(u32, m.quiesces, 1), "vCPU 0 has not parked again");
 	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, p->told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, p->announced == POWER_SUSPENDED);
 }
 
 /* ------------------------------------------------------------ wakes */
@@ -487,7 +487,7 @@ Test(power, a_taken_event_does_not_end_the_next_sleep)
 	begin(1);
 	power_wake(&m.power, &m.power.powerbtn);
 	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	power_taken(&m.power, &m.power.powerbtn);
+	power_source_clear(&m.power, &m.power.powerbtn);
 	fall_asleep();
 }
 
@@ -509,7 +509,7 @@ Test(power, an_sci_left_asserted_is_no_sleep)
 	acpi_pm_raise(&m.pm, ACPI_PM1_PWRBTN, 0);
 	all_read_c2();
 	all_back(1);
-	MODEL_UNTIL(&m, m.power.told == POWER_RESUMING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RESUMING);
 	cr_assert(not(saw(POWER_SUSPENDED)));
 }
 
@@ -665,7 +665,7 @@ Test(power, a_shallow_census_that_finds_one_running_holds_nobody)
 	/* And looks again. */
 	model_set_bits(&m, 1, VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 Test(power, a_halted_vcpu_with_an_interrupt_pending_is_not_asleep)
@@ -680,7 +680,7 @@ Test(power, a_halted_vcpu_with_an_interrupt_pending_is_not_asleep)
 	cr_assert(not(saw(POWER_SUSPENDED)));
 	model_set_bits(&m, 0, VCPU_HALTED);
 	model_fire(&m, POWER_TIMER_SHALLOW);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 Test(power, a_thousand_wakes_race_the_way_down)

@@ -17,13 +17,13 @@ Test(power_request, s1_sleeps_and_wakes_with_wak_sts)
 	model_order(&m, 1, ORDER_C2);
 	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
 	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	cr_assert(eq(int, m.power.kind, POWER_SLEEP_S1));
 	cr_assert(not(status(ACPI_PM1_WAK)));
 	power_wake(&m.power, &m.power.powerbtn);
 	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
 	cr_assert(status(ACPI_PM1_WAK));
-	cr_assert(eq(int, m.power.told, POWER_RUNNING));
+	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
 	cr_assert(not(m.power.powerbtn.latched));
 }
 
@@ -69,7 +69,7 @@ Test(power_request, s1_with_a_device_that_does_not_stop_has_wak_sts_too)
 	all_back(1);
 	cr_assert(status(ACPI_PM1_WAK));
 	cr_assert(eq(int, a.outcome, POWER_FAILED));
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 }
 
 Test(power_request, s1_of_a_cpu_whose_apic_is_disabled_is_not_held_up)
@@ -77,7 +77,7 @@ Test(power_request, s1_of_a_cpu_whose_apic_is_disabled_is_not_held_up)
 	begin(1);
 	model_set_bits(&m, 0, VCPU_OFFLINE | VCPU_PENDING);
 	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 }
 
 /* ------------------------------------------------------------ requests */
@@ -88,7 +88,7 @@ Test(power_request, a_request_presses_the_button_and_is_told_when_asleep)
 
 	begin(2);
 	ask(&a, 10 * SECOND);
-	cr_assert(eq(int, m.power.told, POWER_SUSPENDING));
+	cr_assert(eq(int, m.power.announced, POWER_SUSPENDING));
 	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, ACPI_PM1_SLPBTN));
 	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_REQUEST], 10 * SECOND));
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
@@ -123,7 +123,7 @@ Test(power_request, a_guest_that_does_nothing_times_out)
 	model_fire(&m, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
 	cr_assert(eq(u64, a.req.elapsed_ns, SECOND));
-	cr_assert(eq(int, m.power.told, POWER_RUNNING));
+	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
 	cr_assert(not(m.armed[POWER_TIMER_REQUEST]));
 }
 
@@ -184,7 +184,7 @@ Test(power_request, a_guest_grown_deaf_is_not_pressed_again)
 static void goes_down(unsigned int sign)
 {
 	if (sign == 0)
-		power_device_gone(&m.power);
+		power_device_left(&m.power);
 	else if (sign == 1)
 		power_lps0(&m.power, true);
 	else
@@ -212,7 +212,7 @@ Test(power_request, a_guest_on_its_way_down_is_not_pressed_again)
 			all_read_c2();
 		else
 			model_order(&m, 1, ORDER_C2);
-		MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+		MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 		cr_assert(eq(u32, a.req.presses, 1));
 		cr_assert(eq(u32, m.power.unwanted, 0));
 		if (sign < 2)
@@ -328,7 +328,7 @@ Test(power_request, a_sleep_button_after_two_presses_is_meant)
 	slept_by_two_presses(&a);
 	power_wake(&m.power, &m.power.sleepbtn);
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_taken(&m.power, &m.power.sleepbtn);
+	power_source_clear(&m.power, &m.power.sleepbtn);
 	fall_asleep();
 	cr_assert(eq(u64, m.power.cycles, 2));
 }
@@ -360,7 +360,7 @@ Test(power_request, a_timeout_tells_what_became_of_the_press)
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_TAKEN));
 	ask(&a, SECOND);
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_device_gone(&m.power);
+	power_device_left(&m.power);
 	model_fire(&m, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_BEGUN));
 }
@@ -374,8 +374,8 @@ Test(power_request, a_button_tells_whether_the_guest_notices)
 	cr_assert(not(power_wake(&m.power, &m.power.sleepbtn)));
 	model_pm1_enable(&m, BUTTONS);
 	model_pm1_clear(&m, BUTTONS);
-	power_taken(&m.power, &m.power.powerbtn);
-	power_taken(&m.power, &m.power.sleepbtn);
+	power_source_clear(&m.power, &m.power.powerbtn);
+	power_source_clear(&m.power, &m.power.sleepbtn);
 	m.power.powerbtn.off = true;
 	fall_asleep();
 	cr_assert(not(power_wake(&m.power, &m.power.powerbtn)));
@@ -408,7 +408,7 @@ Test(power_request, a_guest_that_comes_back_by_itself_refused)
 	ask(&a, SECOND);
 	power_lps0(&m.power, true);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 	cr_assert(eq(u32, a.calls, 0), "it may try again");
 	stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
@@ -453,11 +453,11 @@ Test(power_request, devices_that_come_back_are_a_refusal)
 	static struct answer a;
 
 	begin(1);
-	power_device_gone(&m.power); /* no request: not counted */
+	power_device_left(&m.power); /* no request: not counted */
 	power_device_live(&m.power);
 	ask(&a, SECOND);
-	power_device_gone(&m.power);
-	power_device_gone(&m.power);
+	power_device_left(&m.power);
+	power_device_left(&m.power);
 	power_device_live(&m.power);
 	cr_assert(eq(u32, a.calls, 0));
 	power_device_live(&m.power);
@@ -558,7 +558,7 @@ Test(power_request, a_request_on_the_way_up_waits_for_the_top)
 	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
 	cr_assert(not(status(ACPI_PM1_SLPBTN)));
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
 	cr_assert(eq(u32, a.calls, 0), "the old sleep's exit is no refusal");
 	cr_assert(status(ACPI_PM1_SLPBTN));
 	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
@@ -670,7 +670,7 @@ static void dialect(const uint8_t *entry, const uint8_t *exit)
 		model_pm1_clear(&m, ACPI_PM1_PWRBTN);
 		for (const uint8_t *code = exit; *code; code++)
 			model_lps0_code(&m, *code);
-		MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+		MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 		cr_assert(eq(u32, m.nr_events, 4 * round));
 	}
 }

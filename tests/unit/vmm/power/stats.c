@@ -197,7 +197,7 @@ static void press_and_sleep(struct answer *a)
 static void lps0_exit(void)
 {
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING &&
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING &&
 				!(m.power.notes & POWER_NOTE_EXIT));
 }
 
@@ -239,7 +239,7 @@ Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
 	power_wake(&m.power, &m.power.powerbtn);
 	all_back(1);
 	model_fire(&m, POWER_TIMER_RESUME);
-	cr_assert(eq(int, m.power.told, POWER_RUNNING));
+	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
 	cr_assert(eq(u64, s->wake_running.count, 0));
 	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
 	m.now_ns += SECOND;
@@ -290,7 +290,7 @@ Test(power_stats_of, a_sleep_by_itself_begins_with_the_guests_first_sign)
 	model_pm1_clear(&m, BUTTONS);
 	m.now_ns += 100 * SECOND;
 	power_lps0(&m.power, true);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
 	m.now_ns += 3 * SECOND;
 	fall_asleep();
 	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S2IDLE][POWER_BY_GUEST], 1));
@@ -305,7 +305,7 @@ Test(power_stats_of, s1_runs_when_its_vcpu_is_let_go)
 	begin(1);
 	m.restart = DEVICE_LATER;
 	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	power_wake(&m.power, &m.power.powerbtn);
 	m.now_ns += 4 * NS_PER_MS;
 	power_restarted(&m.power);

@@ -43,10 +43,10 @@ static void lps0_entry_and_exit(void)
 	model_order(&m, 1, ORDER_C2);
 	/* Told too: of a sign and its end at once the main loop says nothing.
 	 */
-	MODEL_UNTIL(&m,
-		    model_parked(&m, 1) && m.power.told == POWER_SUSPENDING);
+	MODEL_UNTIL(&m, model_parked(&m, 1) &&
+				m.power.announced == POWER_SUSPENDING);
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING && m.nr_events);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING && m.nr_events);
 }
 
 static void deadline_of_nobody(void)
@@ -130,7 +130,7 @@ static void exits(void)
 {
 	released();
 	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.told == POWER_RUNNING);
+	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
 }
 
 static void says_nothing(void)
@@ -151,7 +151,7 @@ static void s1_returns(void)
 {
 	begin(1);
 	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.told == POWER_SUSPENDED);
+	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
 	power_wake(&m.power, &m.power.powerbtn);
 	all_back(1);
 }
@@ -229,10 +229,9 @@ Test(power_transitions, what_is_in_no_row_moves_nothing)
 			cr_assert(le(u32, rows, 1));
 			begin(1);
 			m.power.step = (enum power_step)s;
-			cr_assert(
-				eq(int,
-				   power_step_on(&m.power, (enum power_event)e),
-				   rows == 1));
+			cr_assert(eq(int,
+				     power_move(&m.power, (enum power_event)e),
+				     rows == 1));
 			cr_assert(eq(int, power_get_step(&m.power), to));
 			teardown();
 		}
