@@ -327,7 +327,7 @@ config_files() {
 	config "boolean wanted" '{ "no-rng": "yes" }' "'no-rng'" "true or false"
 	config "unknown key of a disk" '{ "block": [ "a.img",
 		{ "path": "b", "cache": 1 } ] }' "'block', entry 2" "cache"
-	config "a file in a file" '{ "cfg": "x" }' "'cfg'" "several --cfg"
+	config "a file in a file" '{ "cfg": "x" }' "'cfg'" "several times"
 	config "wrong type of kernel" '{ "kernel": 1 }' "'kernel'" "string"
 	config "binary" $'\x80\xff{' "line 1"
 	rm -f "$run/vm.json"

@@ -28,14 +28,15 @@ static inline bool mmio_is_suspended(const struct virtio_mmio *dev)
 	return dev->status & MMIO_S_SUSPEND;
 }
 
-/* A killed process may still have I/O in flight, which ends some time. */
+/* The dead process may still have I/O in flight; virtio_mmio_fenced() ends it.
+ */
 static inline bool mmio_awaits_fence(const struct virtio_mmio *dev)
 {
 	return dev->life == VIRTIO_MMIO_DYING ||
 	       dev->life == VIRTIO_MMIO_REPLACING;
 }
 
-/* From quiesce to restart what the driver writes waits. */
+/* Between quiesce and restart the driver's writes wait. */
 static inline bool mmio_is_frozen(const struct virtio_mmio *dev)
 {
 	return dev->run == VIRTIO_MMIO_QUIESCING ||
@@ -43,23 +44,23 @@ static inline bool mmio_is_frozen(const struct virtio_mmio *dev)
 }
 
 /*
- * Each of these knows those above it and none below:
+ * A file calls files above it in this list, and none below:
  *
- *	page.c, queue.c	   the register page, the registers of a queue
- *	state.c		   what is true of the device
- *	foreign.c	   what a back end that is no process of ours needs
- *	op.c		   one operation of the back end after the other
+ *	page.c, queue.c	   register page, registers of a queue
+ *	state.c		   states of the device and their transitions
+ *	foreign.c	   what an external back end needs
+ *	op.c		   operations of the back end, one at a time
  *	quiesce.c	   the VMM stops the device
- *	suspend.c	   the driver stops it
- *	respawn.c	   its process dies meanwhile
- *	transport.c	   registers, what is due next, the life of it all
+ *	suspend.c	   the driver stops the device
+ *	respawn.c	   the process of a suspended device dies
+ *	transport.c	   registers, what is pending, set-up and end
  */
 
 /* --- state.c --- */
-/* The only ways to change them; what cannot be is a bug of ours. */
+/* They assert that the drawing in mmio.h has the transition. */
 void mmio_set_life(struct virtio_mmio *dev, enum virtio_mmio_life life);
 void mmio_set_run(struct virtio_mmio *dev, enum virtio_mmio_run run);
-/* Its driver has resumed or reset it. */
+/* The driver has resumed or reset it: RESPAWNED becomes ALIVE. */
 void mmio_was_of_use(struct virtio_mmio *dev);
 /* Does any ring run in the back end? */
 bool mmio_any_started(const struct virtio_mmio *dev);
@@ -84,15 +85,15 @@ uint64_t mmio_foreign_ours(const struct virtio_mmio *dev);
 
 /* --- op.c --- */
 /*
- * From here to mmio_op_end() there is no other; then @done, unless it is NULL,
- * which may begin the next. A write that waits for it is dev->op_item.
+ * No other operation may begin before mmio_op_end(), which calls @done unless
+ * it is NULL. dev->op_item is the write that waits for the end.
  */
 void mmio_op_begin(struct virtio_mmio *dev, enum virtio_mmio_op op,
 		   void (*done)(struct virtio_mmio *dev, int r));
 void mmio_op_end(struct virtio_mmio *dev, int r);
 /* Ends it, as the back end has answered; for the front end's calls. */
 void mmio_op_answered(struct frontend *fe, int r);
-/* Of a dead process it ends when nothing of that is in flight any more. */
+/* If the process dies, the operation ends with virtio_mmio_fenced(). */
 bool mmio_op_needs_fence(const struct virtio_mmio *dev);
 /* Goes on with what waits, unless an operation is in progress. */
 void mmio_run_pending(struct virtio_mmio *dev);
@@ -122,7 +123,7 @@ bool mmio_suspend_begin_resume(struct virtio_mmio *dev);
 void mmio_suspend_reset_waits(struct virtio_mmio *dev);
 
 /* --- respawn.c --- */
-/* The process has died: shall another take its place? Counts it, if so. */
+/* Return: whether another process replaces the dead one; it is counted. */
 bool mmio_respawn_begin(struct virtio_mmio *dev);
 /* It was REPLACING, and is FENCED or LOST. */
 void mmio_respawn_fenced(struct virtio_mmio *dev);

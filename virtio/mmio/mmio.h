@@ -136,34 +136,37 @@ enum virtio_mmio_op {
  *	 | resumed                                     v
  *	RESPAWNED <-------------------------------- RESPAWNING
  *
- * RESPAWNING and RESPAWNED die for good. LOST may become FENCED in the end.
+ * A process that dies RESPAWNING or RESPAWNED is not replaced: DYING. LOST
+ * becomes FENCED if the fence comes after all.
  */
 enum virtio_mmio_life {
 	VIRTIO_MMIO_ALIVE,
-	VIRTIO_MMIO_DYING,	/* dead; what it had in flight may still land */
-	VIRTIO_MMIO_FENCED,	/* dead, and nothing of it is in flight */
-	VIRTIO_MMIO_LOST,	/* dead, and nobody can be sure of that */
-	VIRTIO_MMIO_REPLACING,	/* DYING; another will take its place */
-	VIRTIO_MMIO_RESPAWNING, /* the handshake of that other */
-	VIRTIO_MMIO_RESPAWNED,	/* ALIVE; it has not been of use yet */
+	VIRTIO_MMIO_DYING,	/* dead; its I/O may still be in flight */
+	VIRTIO_MMIO_FENCED,	/* dead; none of its I/O is in flight */
+	VIRTIO_MMIO_LOST,	/* dead; the fence missed its deadline */
+	VIRTIO_MMIO_REPLACING,	/* DYING; another process will replace it */
+	VIRTIO_MMIO_RESPAWNING, /* handshake with the new process */
+	VIRTIO_MMIO_RESPAWNED,	/* ALIVE; not resumed or reset since */
 };
 
 /*
  * What the VMM does with the device while the guest sleeps or is paused.
  *
- *	RUNNING --quiesce--> QUIESCING ----> QUIESCED --restart--> RESTARTING
- *	 ^                    ^     |           |                   |   |
- *	 |                    |     '--> HELD   |                   |   |
- *	 |                    |            |    |                   |   |
- *	 '--------------------|------------'----'-------------------'   |
- *	                      '-----------------------------------------'
+ *	RUNNING	    quiesce:		 QUIESCING, or HELD
+ *	QUIESCING   stopped:		 QUIESCED, or HELD
+ *		    restart meanwhile:	 RESTARTING, or RUNNING
+ *	QUIESCED    restart:		 RESTARTING, or RUNNING if it has died
+ *	HELD	    restart:		 RUNNING
+ *		    quiesce once more:	 QUIESCING, if it is busy
+ *	RESTARTING  started:		 RUNNING
+ *		    quiesce meanwhile:	 QUIESCING
  */
 enum virtio_mmio_run {
 	VIRTIO_MMIO_RUNNING,
-	VIRTIO_MMIO_QUIESCING,	/* it is stopping, or does so next */
-	VIRTIO_MMIO_QUIESCED,	/* its rings were stopped for that */
-	VIRTIO_MMIO_HELD,	/* it had nothing to stop; writes wait */
-	VIRTIO_MMIO_RESTARTING, /* it is starting, or does so once stopped */
+	VIRTIO_MMIO_QUIESCING, /* rings are stopping, or will be stopped next */
+	VIRTIO_MMIO_QUIESCED,  /* rings were stopped; restart starts them */
+	VIRTIO_MMIO_HELD,      /* no ring ran; the driver's writes wait */
+	VIRTIO_MMIO_RESTARTING, /* rings are starting, or will once stopped */
 };
 
 struct virtio_mmio_suspend {

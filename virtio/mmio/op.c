@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The engine of the transport: one operation of the back end at a time, what
- * happens at its end, and then whatever waited for that. What there is to wait
- * is transport.c's to know: run_one_pending().
+ * The engine of the transport. The back end does one operation at a time; at
+ * its end the engine calls its done(), completes the write that began it, and
+ * runs what is pending. transport.c says what that is, by run_one_pending().
  */
 #include <assert.h>
 
@@ -21,7 +21,7 @@ void mmio_op_end(struct virtio_mmio *dev, int r)
 	void (*done)(struct virtio_mmio * dev, int r) = dev->op_done;
 	struct mailbox_item *item = dev->op_item;
 
-	/* First: @done may begin the next one. */
+	/* Before the call: done() may begin the next operation. */
 	dev->op = VIRTIO_OP_NONE;
 	dev->op_done = NULL;
 	dev->op_item = NULL;
@@ -40,7 +40,7 @@ void mmio_op_answered(struct frontend *fe, int r)
 {
 	struct virtio_mmio *dev = container_of(fe, struct virtio_mmio, fe);
 
-	if (dev->op == VIRTIO_OP_NONE) /* the fence has ended it */
+	if (dev->op == VIRTIO_OP_NONE) /* virtio_mmio_fenced() has ended it */
 		return;
 	if (mmio_op_needs_fence(dev) &&
 	    (fe->failed || virtio_mmio_is_dead(dev)) &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is true of the device, and the faults that end it for its driver. */
+/* States of the device, their transitions, and what a fault does to them. */
 #include <assert.h>
 
 #include "virtio/mmio/internal.h"

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <string.h>
@@ -19,16 +20,34 @@
 	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK | \
 	 VIRTIO_CONFIG_S_FAILED)
 
-/*
- * Bits of a back end that are not the guest's: between it and us (24, 26, 30),
- * or of what this transport does not do: an IOMMU (33), packed rings (34),
- * SR-IOV (37), notification data (38, 39), ring reset (40), administration
- * (41); or what it does itself: suspend (42, 43).
- */
-#define FEATURES_HIDDEN                                                     \
-	(1ULL << VHOST_USER_F_PROTOCOL_FEATURES | 1ULL << 26 | 1ULL << 24 | \
-	 1ULL << 33 | 1ULL << 34 | 1ULL << 37 | 1ULL << 38 | 1ULL << 39 |   \
-	 1ULL << 40 | 1ULL << 41 | 1ULL << 42 | 1ULL << 43)
+#define BIT(n) (1ULL << (n))
+
+/* Not in every <linux/virtio_config.h>. */
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+#ifndef VIRTIO_F_NOTIF_CONFIG_DATA
+#define VIRTIO_F_NOTIF_CONFIG_DATA 39
+#endif
+#ifndef VIRTIO_F_ADMIN_VQ
+#define VIRTIO_F_ADMIN_VQ 41
+#endif
+
+/* Bits that the back end and the VMM use between them. */
+#define FEATURES_OF_VHOST                                       \
+	(BIT(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT(VHOST_F_LOG_ALL) | \
+	 BIT(VHOST_USER_F_PROTOCOL_FEATURES))
+
+/* The transport does not implement these. */
+#define FEATURES_LACKING                                              \
+	(BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_PACKED) |  \
+	 BIT(VIRTIO_F_SR_IOV) | BIT(VIRTIO_F_NOTIFICATION_DATA) |     \
+	 BIT(VIRTIO_F_NOTIF_CONFIG_DATA) | BIT(VIRTIO_F_RING_RESET) | \
+	 BIT(VIRTIO_F_ADMIN_VQ))
+
+/* Bits of a back end that the guest is not offered; the VMM suspends. */
+#define FEATURES_HIDDEN \
+	(FEATURES_OF_VHOST | FEATURES_LACKING | VIRTIO_MMIO_SUSPEND_BOTH)
 
 /* A guest write on its way to the main loop; on the vCPU thread's stack. */
 struct reg_write {
