@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the VMM needs from an architecture: the memory map, the first
- * instruction, the tables that describe the machine. All of it runs on the
- * main thread before the first vCPU starts, except arch_vcpu_setup().
+ * instruction, the tables that describe the machine, the state of a vCPU. All
+ * of it runs on the main thread before the first vCPU starts, except
+ * arch_vcpu_setup().
  */
 #ifndef TORPOR_ARCH_ARCH_H
 #define TORPOR_ARCH_ARCH_H
@@ -17,6 +18,7 @@
 
 #define ARCH_MAX_RAM_RANGES 2
 #define ARCH_MAX_VCPUS	    64
+#define ARCH_MAX_VIRTIO	    31
 #define ARCH_CMDLINE_MAX    0x10000 /* bytes, with the NUL */
 
 /* The PIC and the I/O APIC: ours (the local APICs are KVM's), or KVM's too. */
@@ -53,7 +55,7 @@ struct arch_config {
 	uint64_t mem_bytes;
 	unsigned int nr_vcpus; /* 1 .. ARCH_MAX_VCPUS */
 	const struct arch_virtio_slot *virtio;
-	unsigned int nr_virtio; /* 0 .. LAYOUT_MAX_VIRTIO */
+	unsigned int nr_virtio; /* 0 .. ARCH_MAX_VIRTIO */
 	unsigned int nr_ioapic_pins;
 	bool has_pic; /* the in-kernel irqchip has an 8259, split has not */
 	bool has_pci; /* a PCI bus, see layout.h */
@@ -92,5 +94,25 @@ int arch_load(const struct arch_config *cfg, const struct gmem *gm,
 int arch_vcpu_setup(const struct arch_config *cfg, int kvm_fd, int vcpu_fd,
 		    unsigned int index, const struct arch_entry *entry,
 		    struct err *err) must_check;
+
+/* --- a vCPU that has run: on its own thread, outside KVM_RUN --- */
+
+/* What arch_vcpu_inspect() finds. */
+#define VCPU_OFFLINE (1U << 0) /* its interrupt controller is off */
+#define VCPU_DOWN    (1U << 1) /* never started, or waits for its start */
+#define VCPU_HALTED  (1U << 2) /* waits in the kernel for an interrupt */
+#define VCPU_PENDING (1U << 3) /* an interrupt is deliverable */
+
+/* The bits above; VCPU_PENDING alone if KVM does not tell. */
+unsigned int arch_vcpu_inspect(int vcpu_fd);
+/*
+ * Will it never run again on its own? It is halted with interrupts off, or
+ * waits for another vCPU to start it.
+ */
+bool arch_vcpu_is_stuck(int vcpu_fd);
+/* The next KVM_RUN sleeps until another vCPU starts it. Return: 0 or -errno. */
+int arch_vcpu_halt(int vcpu_fd) must_check;
+/* Its program counter, or 0. */
+uint64_t arch_vcpu_pc(int vcpu_fd);
 
 #endif

@@ -24,7 +24,7 @@ int irqchip_virtio_gsi(enum irqchip_mode mode, unsigned int index)
 					       5,  6,  7,  10, 11, 12, 14, 15 };
 
 	if (mode == IRQCHIP_SPLIT)
-		return index < LAYOUT_MAX_VIRTIO ? 16 + (int)index : -ENOSPC;
+		return index < ARCH_MAX_VIRTIO ? 16 + (int)index : -ENOSPC;
 	return index < ARRAY_SIZE(kernel_gsis) ? kernel_gsis[index] : -ENOSPC;
 }
 

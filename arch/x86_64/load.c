@@ -14,6 +14,8 @@
 #define BZIMAGE_MAGIC_OFFSET 0x202U
 #define BZIMAGE_MAGIC	     "HdrS"
 
+_Static_assert(ARCH_MAX_VIRTIO == LAYOUT_MAX_VIRTIO, "one GPE each");
+
 static int load_kernel(const struct arch_config *cfg, const struct gmem *gm,
 		       struct boot_kernel *ret, struct err *err)
 {

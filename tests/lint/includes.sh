@@ -13,7 +13,8 @@ function folder(path) {
 BEGIN {
 	n = split( \
 		"include vmm/base|" \
-		"arch sandbox vmm/machine vmm/trace|" \
+		"arch|" \
+		"sandbox vmm/machine vmm/trace|" \
 		"arch/x86_64 devices virtio|" \
 		"virtio/blk virtio/fs virtio/net virtio/vhost_user" \
 		" virtio/vsock devices/pci vmm/power|" \

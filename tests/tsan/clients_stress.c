@@ -165,12 +165,12 @@ static const struct vcpu_ops vcpu_ops = {
 
 static unsigned int op_inspect(struct power *power, unsigned int cpu)
 {
-	return vcpu_inspect(&vm.vcpus.vcpus[cpu]);
+	return arch_vcpu_inspect(vm.vcpus.vcpus[cpu].fd);
 }
 
 static void op_halt(struct power *power, unsigned int cpu)
 {
-	vcpu_halt(&vm.vcpus.vcpus[cpu]);
+	expect(arch_vcpu_halt(vm.vcpus.vcpus[cpu].fd) == 0, "halt");
 }
 
 static void op_kick(struct power *power, unsigned int cpu)

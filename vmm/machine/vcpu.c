@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/arch.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/machine/kvm.h"
@@ -19,14 +20,6 @@
 #define KICK_SIGNAL	   SIGUSR1
 #define THREAD_STACK_BYTES (256UL * 1024)
 #define REKICK_NS	   10000000L
-
-#define RFLAGS_IF (1ULL << 9)
-
-#define LAPIC_SPIV	     0xf0
-#define LAPIC_SPIV_ENABLED   (1U << 8)
-#define LAPIC_IRR	     0x200
-#define LAPIC_NR_VECTOR_REGS 8U
-#define LAPIC_REG_STRIDE     0x10U
 
 static void on_kick_signal(int sig)
 {
@@ -123,14 +116,12 @@ static void exit_mmio(struct vcpu *vcpu)
 static void end_internal(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
-	struct kvm_regs regs = { 0 };
 	char why[128];
 
-	(void)!kvm_get_regs(vcpu->fd, &regs);
 	(void)snprintf(why, sizeof(why),
-		       "KVM exit %u (detail %u) on vCPU %u at rip %#llx",
+		       "KVM exit %u (detail %u) on vCPU %u at pc %#llx",
 		       run->exit_reason, run->internal.suberror, vcpu->index,
-		       (unsigned long long)regs.rip);
+		       (unsigned long long)arch_vcpu_pc(vcpu->fd));
 	vcpu->set->ops->ended(vcpu, VCPU_END_INTERNAL, why);
 }
 
@@ -376,68 +367,4 @@ void vcpu_set_release(struct vcpu_set *set)
 	(void)__atomic_sub_fetch(&set->holds, 1, __ATOMIC_SEQ_CST);
 	(void)pthread_cond_broadcast(&set->cond);
 	(void)pthread_mutex_unlock(&set->lock);
-}
-
-static bool lapic_irr_set(const struct kvm_lapic_state *lapic)
-{
-	for (unsigned int i = 0; i < LAPIC_NR_VECTOR_REGS; i++) {
-		uint32_t irr;
-
-		memcpy(&irr,
-		       lapic->regs + LAPIC_IRR + (size_t)i * LAPIC_REG_STRIDE,
-		       sizeof(irr));
-		if (irr)
-			return true;
-	}
-	return false;
-}
-
-unsigned int vcpu_inspect(struct vcpu *vcpu)
-{
-	struct kvm_lapic_state lapic;
-	struct kvm_vcpu_events events;
-	struct kvm_mp_state mp;
-	unsigned int bits = 0;
-	uint32_t spiv;
-
-	/* Nothing can be learnt: count it as running, so no sleep is claimed */
-	if (kvm_get_lapic(vcpu->fd, &lapic) < 0 ||
-	    kvm_get_vcpu_events(vcpu->fd, &events) < 0 ||
-	    kvm_get_mp_state(vcpu->fd, &mp) < 0)
-		return VCPU_PENDING;
-	memcpy(&spiv, lapic.regs + LAPIC_SPIV, sizeof(spiv));
-	/* Linux disables its local APIC by software before it goes offline. */
-	if (!(spiv & LAPIC_SPIV_ENABLED))
-		bits |= VCPU_OFFLINE;
-	if (mp.mp_state == KVM_MP_STATE_UNINITIALIZED ||
-	    mp.mp_state == KVM_MP_STATE_INIT_RECEIVED)
-		bits |= VCPU_DOWN;
-	if (mp.mp_state == KVM_MP_STATE_HALTED)
-		bits |= VCPU_HALTED;
-	if (lapic_irr_set(&lapic) || events.nmi.pending ||
-	    events.nmi.injected || events.smi.pending ||
-	    events.interrupt.injected || events.exception.injected)
-		bits |= VCPU_PENDING;
-	return bits;
-}
-
-bool vcpu_is_stuck(struct vcpu *vcpu)
-{
-	unsigned int bits = vcpu_inspect(vcpu);
-	struct kvm_regs regs;
-
-	if (bits & VCPU_DOWN)
-		return true;
-	/* An interrupt that is pending does not end it, an NMI would. */
-	return bits & VCPU_HALTED && kvm_get_regs(vcpu->fd, &regs) == 0 &&
-	       !(regs.rflags & RFLAGS_IF);
-}
-
-void vcpu_halt(struct vcpu *vcpu)
-{
-	const struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_HALTED };
-	int r = kvm_set_mp_state(vcpu->fd, &mp);
-
-	if (r < 0)
-		(void)log_errno(r, "halt offline vCPU %u", vcpu->index);
 }

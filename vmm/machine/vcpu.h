@@ -99,20 +99,4 @@ void vcpu_kick(struct vcpu *vcpu);
 void vcpu_set_hold(struct vcpu_set *set);
 void vcpu_set_release(struct vcpu_set *set);
 
-/* What vcpu_inspect() finds. */
-#define VCPU_OFFLINE (1U << 0) /* local APIC software-disabled */
-#define VCPU_DOWN    (1U << 1) /* never started, or waits for SIPI */
-#define VCPU_HALTED  (1U << 2) /* KVM_MP_STATE_HALTED */
-#define VCPU_PENDING (1U << 3) /* interrupt, NMI or SMI deliverable */
-
-/* The bits above of this vCPU; on its own thread. */
-unsigned int vcpu_inspect(struct vcpu *vcpu);
-/*
- * Will it never run again on its own? It waits in HLT with interrupts off, or
- * for another vCPU to start it. On its own thread, outside KVM_RUN.
- */
-bool vcpu_is_stuck(struct vcpu *vcpu);
-/* KVM_MP_STATE_HALTED: the next KVM_RUN sleeps. On its own thread. */
-void vcpu_halt(struct vcpu *vcpu);
-
 #endif

@@ -27,9 +27,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arch/arch.h"
 #include "devices/acpi_pm.h"
 #include "vmm/base/util.h"
-#include "vmm/machine/vcpu.h"
 #include "vmm/power/stats.h"
 #include "vmm/trace/trace.h"
 

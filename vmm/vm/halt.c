@@ -70,7 +70,7 @@ void vm_halt_kicked(struct vm *vm, struct vcpu *vcpu)
 	if (vcpu->halt_round == round)
 		return;
 	vcpu->halt_round = round;
-	if (!vcpu_is_stuck(vcpu))
+	if (!arch_vcpu_is_stuck(vcpu->fd))
 		atomic_store(&halt->alive, true);
 	if (atomic_fetch_sub(&halt->missing, 1) == 1)
 		mailbox_post(&vm->mailbox, &halt->looked);

@@ -16,12 +16,15 @@ static struct vm *vm_of(struct power *power)
 
 static unsigned int op_inspect(struct power *power, unsigned int cpu)
 {
-	return vcpu_inspect(&vm_of(power)->vcpus.vcpus[cpu]);
+	return arch_vcpu_inspect(vm_of(power)->vcpus.vcpus[cpu].fd);
 }
 
 static void op_halt(struct power *power, unsigned int cpu)
 {
-	vcpu_halt(&vm_of(power)->vcpus.vcpus[cpu]);
+	int r = arch_vcpu_halt(vm_of(power)->vcpus.vcpus[cpu].fd);
+
+	if (r < 0)
+		(void)log_errno(r, "halt offline vCPU %u", cpu);
 }
 
 static void op_kick(struct power *power, unsigned int cpu)
