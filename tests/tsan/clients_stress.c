@@ -341,15 +341,15 @@ static void pm_cleared(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
 {
 	if (bulk || !pm1)
 		return;
-	(void)atomic_fetch_or(&vm.cleared_pm1, pm1);
-	mailbox_post(&vm.mailbox, &vm.pm_item);
+	(void)atomic_fetch_or(&vm.platform.cleared_pm1, pm1);
+	mailbox_post(&vm.mailbox, &vm.platform.pm_item);
 }
 
 static void on_pm_item(struct mailbox_item *item)
 {
-	unsigned int pm1 = atomic_exchange(&vm.cleared_pm1, 0);
+	unsigned int pm1 = atomic_exchange(&vm.platform.cleared_pm1, 0);
 
-	pm1 &= ~(unsigned int)acpi_pm_get(&vm.pm).pm1_sts;
+	pm1 &= ~(unsigned int)acpi_pm_get(&vm.platform.pm).pm1_sts;
 	if (pm1 & ACPI_PM1_PWRBTN)
 		power_source_clear(&vm.power, &vm.power.powerbtn);
 	if (pm1 & ACPI_PM1_SLPBTN)
@@ -438,27 +438,28 @@ static void make_vm(const char *socket)
 		       mailbox_init(&vm.mailbox, &vm.loop) == 0,
 	       "event loop");
 	sci.set = set_sci;
-	acpi_pm_init(&vm.pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
-		     LAYOUT_PORT_GPE0, &sci);
-	pmc_init(&vm.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
+	acpi_pm_init(&vm.platform.pm, LAYOUT_PORT_PM1A_EVT,
+		     LAYOUT_PORT_PM1A_CNT, LAYOUT_PORT_GPE0, &sci);
+	pmc_init(&vm.platform.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
 	device_bus = (struct bus_dev){ .ops = &device_ops,
 				       .base = GUEST_DEVICE_GPA,
 				       .size = 4 };
-	expect(bus_add(&vm.pio, &vm.pm.evt_bus) == 0 &&
-		       bus_add(&vm.pio, &vm.pm.cnt_bus) == 0 &&
-		       bus_add(&vm.pio, &vm.pm.gpe_bus) == 0 &&
-		       bus_add(&vm.pio, &vm.pmc.lps0_bus) == 0 &&
+	expect(bus_add(&vm.pio, &vm.platform.pm.evt_bus) == 0 &&
+		       bus_add(&vm.pio, &vm.platform.pm.cnt_bus) == 0 &&
+		       bus_add(&vm.pio, &vm.platform.pm.gpe_bus) == 0 &&
+		       bus_add(&vm.pio, &vm.platform.pmc.lps0_bus) == 0 &&
 		       bus_add(&vm.mmio, &device_bus) == 0,
 	       "buses");
-	power_init(&vm.power, &power_ops, &vm.pm, GUEST_WAKE_GPE, cfg.cpus);
+	power_init(&vm.power, &power_ops, &vm.platform.pm, GUEST_WAKE_GPE,
+		   cfg.cpus);
 	vm.power.trace = &vm.trace;
 	vm.power.storm_sleeps = 20;
 	vm.power_item.fn = on_power_item;
-	vm.pm_item.fn = on_pm_item;
-	vm.pm.on_sleep = pm_sleep;
-	vm.pm.on_clear = pm_cleared;
-	vm.pmc.on_lps0 = pmc_lps0;
-	guest_init(&vm.vcpus, &vm.pm, (unsigned int)options.seed);
+	vm.platform.pm_item.fn = on_pm_item;
+	vm.platform.pm.on_sleep = pm_sleep;
+	vm.platform.pm.on_clear = pm_cleared;
+	vm.platform.pmc.on_lps0 = pmc_lps0;
+	guest_init(&vm.vcpus, &vm.platform.pm, (unsigned int)options.seed);
 	expect(vcpu_set_init(&vm.vcpus, -1, -1, cfg.cpus, &vcpu_ops, &vm,
 			     &vm.pio, &vm.mmio) == 0,
 	       "vCPUs");
@@ -514,7 +515,7 @@ static void unmake_vm(void)
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		loop_timer_cancel(&vm.loop, &vm.power_timers[i].timer);
 	power_finish(&vm.power);
-	acpi_pm_finish(&vm.pm);
+	acpi_pm_finish(&vm.platform.pm);
 	mailbox_finish(&vm.mailbox);
 	loop_finish(&vm.loop);
 	trace_finish(&vm.trace);

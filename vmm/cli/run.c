@@ -19,6 +19,7 @@
 #include "vmm/base/log.h"
 #include "vmm/config/config.h"
 #include "vmm/control/commands.h"
+#include "vmm/vm/build.h"
 #include "vmm/vm/cgroup.h"
 #include "vmm/vm/shared_dir.h"
 #include "vmm/vm/terminal.h"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "vmm/control/requests.h"
+#include "vmm/vm/device.h"
 
 #define DEFAULT_SUSPEND_MS 15000
 

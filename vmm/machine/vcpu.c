@@ -336,6 +336,8 @@ void vcpu_kick(struct vcpu *vcpu)
 
 void vcpu_set_stop(struct vcpu_set *set)
 {
+	if (!set->ops)
+		return;
 	(void)pthread_mutex_lock(&set->lock);
 	__atomic_store_n(&set->stop, true, __ATOMIC_SEQ_CST);
 	(void)pthread_cond_broadcast(&set->cond);

@@ -86,7 +86,10 @@ int vcpu_set_init(struct vcpu_set *set, int kvm_fd, int vm_fd, unsigned int nr,
 void vcpu_set_finish(struct vcpu_set *set);
 /* Starts every thread; all have done ops->begin. Return: 0 or -errno. */
 int vcpu_set_start(struct vcpu_set *set) must_check;
-/* Makes the threads end soon; the caller wakes threads that wait elsewhere. */
+/*
+ * Makes the threads end soon; the caller wakes threads that wait elsewhere.
+ * @set may be zeroed.
+ */
 void vcpu_set_stop(struct vcpu_set *set);
 
 /* Makes a vCPU leave KVM_RUN and call ops->kicked. Any thread. */

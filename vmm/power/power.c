@@ -61,12 +61,16 @@ void power_init(struct power *power, const struct power_ops *ops,
 
 void power_finish(struct power *power)
 {
+	if (!power->ops)
+		return;
 	(void)pthread_cond_destroy(&power->cond);
 	(void)pthread_mutex_destroy(&power->lock);
 }
 
 void power_stop(struct power *power)
 {
+	if (!power->ops)
+		return;
 	power_lock(power);
 	power->stopping = true;
 	power_unpark_all(power);

@@ -317,6 +317,7 @@ struct power {
 /* @pm: borrowed; its callbacks stay the caller's. @wake_gpe: a bit, or 0. */
 void power_init(struct power *power, const struct power_ops *ops,
 		struct acpi_pm *pm, uint32_t wake_gpe, unsigned int nr_vcpus);
+/* A zeroed one is fine, as for power_stop(). */
 void power_finish(struct power *power);
 
 /* --- vCPU threads (park.c) --- */

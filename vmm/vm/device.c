@@ -15,6 +15,7 @@
 #include "vmm/base/log.h"
 #include "vmm/machine/kvm.h"
 #include "vmm/vm/device.h"
+#include "vmm/vm/jail.h"
 
 #define NS_PER_MS 1000000ULL
 
@@ -307,10 +308,10 @@ static int connect_kvm(struct vm *vm, struct vm_device *dev)
 				  dev->mmio.bus.base + VIRTIO_MMIO_QUEUE_NOTIFY,
 				  dev->mmio.kick_fds[q], q, true);
 	if (r == 0)
-		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.irq_fd, dev->gsi);
+		r = vm_platform_add_irqfd(vm, dev->mmio.irq_fd, dev->slot.gsi);
 	if (r == 0 && dev->mmio.used_irq_fd >= 0)
-		r = irqchip_add_irqfd(&vm->irqchip, dev->mmio.used_irq_fd,
-				      dev->gsi);
+		r = vm_platform_add_irqfd(vm, dev->mmio.used_irq_fd,
+					  dev->slot.gsi);
 	return r;
 }
 
@@ -523,8 +524,7 @@ static int start_transport(struct vm *vm, struct vm_device *dev,
 		.queue_size = type->queue_size,
 		.nr_queues = type->nr_queues,
 		.config_size = type->config_size,
-		.gpa = LAYOUT_VIRTIO_BASE +
-		       (uint64_t)dev->index * LAYOUT_VIRTIO_STRIDE,
+		.gpa = dev->slot.gpa,
 		.page = (struct virtio_regpage *)vm->pages + dev->index,
 		.vhost_fd = vhost_fd,
 		.deadline_ns = ANSWER_DEADLINE_NS,
@@ -550,15 +550,10 @@ struct vm_device *vm_device_new(struct vm *vm,
 {
 	const struct virtio_type *type = &virtio_types[index];
 	struct vm_device *dev = &vm->devices[vm->nr_devices];
-	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, vm->nr_devices);
+	struct arch_virtio_slot slot;
 
-	if (gsi < 0 || vm->nr_devices >= LAYOUT_MAX_VIRTIO) {
-		(void)err_usage(err, -ENOSPC,
-				"too many virtio devices; the limit is %d "
-				"(--irqchip split) or 16 (--irqchip kernel)",
-				LAYOUT_MAX_VIRTIO);
+	if (vm_platform_virtio_slot(vm, vm->nr_devices, &slot, err) < 0)
 		return NULL;
-	}
 	*dev = (struct vm_device){
 		.vm = vm,
 		.type = type,
@@ -571,7 +566,7 @@ struct vm_device *vm_device_new(struct vm *vm,
 				   .vhost_fd = -1 },
 			  .kept_fds = { -1, -1 } },
 		.index = vm->nr_devices,
-		.gsi = (uint32_t)gsi,
+		.slot = slot,
 		.page_fd = -1,
 		.ctl = { .fd = -1, .src.fd = -1 },
 		.wake_fd = -1,
@@ -651,7 +646,7 @@ static int map_pages(struct vm *vm, unsigned int nr)
 	struct kvm_userspace_memory_region slot = {
 		.slot = ARCH_MAX_RAM_RANGES,
 		.flags = KVM_MEM_READONLY,
-		.guest_phys_addr = LAYOUT_VIRTIO_BASE,
+		.guest_phys_addr = vm->devices[0].slot.gpa,
 		.memory_size = nr * (uint64_t)VIRTIO_REGPAGE_SIZE,
 		.userspace_addr = (uint64_t)(uintptr_t)vm->pages,
 	};

@@ -53,6 +53,28 @@ struct vm_device_option {
 extern const struct vm_device_option vm_device_options[];
 
 /* --- device.c --- */
+/* Spawns every device of the configuration and starts the handshakes. */
+int vm_devices_create(struct vm *vm, struct err *err) must_check;
+/* Runs the loop until every handshake is done. */
+int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
+/* The thread that opens images, if there are any. Before the guest runs. */
+int vm_devices_start_worker(struct vm *vm, struct err *err) must_check;
+void vm_devices_destroy(struct vm *vm);
+/* vm->spawner has answered the first of vm->spawns. */
+void vm_devices_on_spawner(struct vm *vm);
+/*
+ * The first device for whose sake a Linux guest refuses to sleep: its driver
+ * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
+ */
+const struct vm_device *vm_devices_veto(const struct vm *vm);
+/*
+ * _DSW: the device may wake the guest, or not. @item is completed when its
+ * process has taken that, or is dead. Main loop.
+ */
+void vm_device_arm(struct vm_device *dev, bool armed,
+		   struct mailbox_item *item);
+/* The VM ends: lets every vCPU go that waits for a device. */
+void vm_devices_release_waiters(struct vm *vm);
 /* The address that the user gave, or a random one. Return: 0 or -errno. */
 int vm_device_mac(const struct config_mac *given, uint8_t ret[MAC_BYTES],
 		  struct err *err) must_check;

@@ -109,10 +109,7 @@ static void on_quiesced(struct virtio_mmio *mmio, int r)
 
 void vm_devices_quiesce(struct vm *vm)
 {
-	/* From here on a byte stays in its fd, where it counts as a wake. */
-	vm->serial_wake.armed =
-		serial_wake_armed(&vm->serial) && !vm->serial_wake.off;
-	serial_hold(&vm->serial, true);
+	vm_platform_hold_input(vm);
 	vm->moves.result = 0;
 	vm->moves.failed = NULL;
 	move_begin(vm, VM_MOVE_DOWN, on_quiesce_deadline);
@@ -128,8 +125,7 @@ static void restart_end(struct vm *vm)
 {
 	if (!move_over(vm, VM_MOVE_UP))
 		return;
-	serial_hold(&vm->serial, false);
-	power_source_clear(&vm->power, &vm->serial_wake);
+	vm_platform_release_input(vm);
 	power_restarted(&vm->power);
 }
 

@@ -8,10 +8,8 @@
 #define LOOK_NS 1000000000ULL
 #define LOOKS	20U /* a guest may take its time to stop its CPUs */
 
-static void on_all_masked(struct ioapic *ioapic)
+void vm_halt_suspect(struct vm *vm)
 {
-	struct vm *vm = container_of(ioapic, struct vm, irqchip.ioapic);
-
 	mailbox_post(&vm->mailbox, &vm->halt.suspected);
 }
 
@@ -20,7 +18,7 @@ static void on_timer(struct loop_timer *timer)
 	struct vm *vm = container_of(timer, struct vm, halt.timer);
 	struct vm_halt *halt = &vm->halt;
 
-	if (!ioapic_all_masked(&vm->irqchip.ioapic) ||
+	if (!vm_platform_all_masked(vm) ||
 	    power_get_state(&vm->power) != POWER_RUNNING)
 		return;
 	atomic_store(&halt->alive, false);
@@ -80,7 +78,7 @@ void vm_halt_state(struct vm *vm, enum power_state state)
 {
 	if (state != POWER_RUNNING)
 		loop_timer_cancel(&vm->loop, &vm->halt.timer);
-	else if (ioapic_all_masked(&vm->irqchip.ioapic))
+	else if (vm_platform_all_masked(vm))
 		on_suspected(&vm->halt.suspected);
 }
 
@@ -88,7 +86,6 @@ void vm_halt_init(struct vm *vm)
 {
 	vm->halt.suspected.fn = on_suspected;
 	vm->halt.looked.fn = on_looked;
-	vm->irqchip.ioapic.all_masked = on_all_masked;
 }
 
 void vm_halt_finish(struct vm *vm)

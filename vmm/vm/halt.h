@@ -35,6 +35,8 @@ struct vm_halt {
 /* Main loop. */
 void vm_halt_init(struct vm *vm);
 void vm_halt_finish(struct vm *vm);
+/* The guest has masked every interrupt: has it halted? Any thread. */
+void vm_halt_suspect(struct vm *vm);
 /* The power state is @state now: only a guest that is awake is looked at. */
 void vm_halt_state(struct vm *vm, enum power_state state);
 /* After a kick, on the vCPU's thread. */

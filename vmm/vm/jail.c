@@ -17,13 +17,13 @@
 #include "vmm/base/fd.h"
 #include "vmm/config/config.h"
 #include "vmm/vm/device.h"
-#include "vmm/vm/vm.h"
+#include "vmm/vm/jail.h"
 
 #define CAP(cap) (1ULL << (cap))
 
 /* Directories: of control socket, serial port, one for each device. */
-#define MAX_DIRS  (2 + LAYOUT_MAX_VIRTIO)
-#define MAX_PATHS (LAYOUT_MAX_VIRTIO + MAX_DIRS)
+#define MAX_DIRS  (2 + ARCH_MAX_VIRTIO)
+#define MAX_PATHS (ARCH_MAX_VIRTIO + MAX_DIRS)
 
 struct vm_paths {
 	struct landlock_path all[MAX_PATHS];

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connects the coordinator to this VM's vCPUs, devices, timers and clients. */
+#include "vmm/vm/power_ops.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vmm/base/log.h"
-#include "vmm/vm/device.h"
+#include "vmm/vm/jail.h"
 
 static struct vm *vm_of(struct power *power)
 {
@@ -53,21 +55,6 @@ static void vcpu_kicked(struct vcpu *vcpu)
 	power_kicked(&vm_of_vcpu(vcpu)->power, vcpu->index);
 }
 
-static bool vcpu_port_read(struct vcpu *vcpu, uint16_t port, void *data,
-			   uint32_t len)
-{
-	if (port != LAYOUT_PORT_PMC_C2 || len != 1)
-		return false;
-	*(uint8_t *)data = 0;
-	power_c2_read(&vm_of_vcpu(vcpu)->power, vcpu->index);
-	return true;
-}
-
-static void vcpu_eoi(struct vcpu *vcpu, uint8_t vector)
-{
-	irqchip_eoi(&vm_of_vcpu(vcpu)->irqchip, vector);
-}
-
 static void vcpu_ended(struct vcpu *vcpu, enum vcpu_end end, const char *why)
 {
 	struct vm *vm = vm_of_vcpu(vcpu);
@@ -83,8 +70,8 @@ const struct vcpu_ops vm_vcpu_ops = {
 	.begin = vm_jail_vcpu,
 	.ran = vcpu_ran,
 	.kicked = vcpu_kicked,
-	.port_read = vcpu_port_read,
-	.eoi = vcpu_eoi,
+	.port_read = vm_platform_port_read,
+	.eoi = vm_platform_eoi,
 	.ended = vcpu_ended,
 };
 
@@ -221,137 +208,16 @@ static void on_power_item(struct mailbox_item *item)
 	power_poll(&container_of(item, struct vm, power_item)->power);
 }
 
-/* --------------------------------------- what the platform devices tell */
-
-/* vCPU thread: the guest took fixed events by clearing their status. */
-static void pm_cleared(struct acpi_pm *pm, uint16_t pm1, uint32_t gpe,
-		       bool bulk)
-{
-	struct vm *vm = container_of(pm, struct vm, pm);
-
-	/* Everything at once is ACPICA on its way to sleep: not taken. The
-	 * RTC's is cleared when it is armed too; reading its register C is
-	 * what takes an alarm. */
-	if (bulk || !(pm1 & (ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN)))
-		return;
-	(void)atomic_fetch_or(&vm->cleared_pm1, pm1);
-	mailbox_post(&vm->mailbox, &vm->pm_item);
-}
-
-static void rtc_taken(struct rtc *rtc)
-{
-	struct vm *vm = container_of(rtc, struct vm, rtc);
-
-	atomic_store(&vm->rtc_taken, 1);
-	mailbox_post(&vm->mailbox, &vm->pm_item);
-}
-
-static void on_pm_item(struct mailbox_item *item)
-{
-	struct vm *vm = container_of(item, struct vm, pm_item);
-	unsigned int pm1 = atomic_exchange(&vm->cleared_pm1, 0);
-
-	/* Set again since: that is the next event, which was not taken. */
-	pm1 &= ~(unsigned int)acpi_pm_get(&vm->pm).pm1_sts;
-	if (pm1 & ACPI_PM1_PWRBTN)
-		power_source_clear(&vm->power, &vm->power.powerbtn);
-	if (pm1 & ACPI_PM1_SLPBTN)
-		power_source_clear(&vm->power, &vm->power.sleepbtn);
-	if (vm->power.launcher.pm1_bit & pm1)
-		power_source_clear(&vm->power, &vm->power.launcher);
-	if (atomic_exchange(&vm->rtc_taken, 0))
-		power_source_clear(&vm->power, &vm->power.rtc);
-}
-
-static void pm_sleep(struct acpi_pm *pm, unsigned int slp_typ)
-{
-	struct vm *vm = container_of(pm, struct vm, pm);
-
-	for (unsigned int i = 0; i < vm->vcpus.nr; i++) {
-		struct vcpu *vcpu = &vm->vcpus.vcpus[i];
-
-		if (!pthread_equal(vcpu->thread, pthread_self()))
-			continue;
-		if (slp_typ == LAYOUT_SLP_TYP_S5)
-			vm_end(vm, VM_EXIT_STOP);
-		else if (slp_typ == LAYOUT_SLP_TYP_S1)
-			power_s1(&vm->power, i);
-	}
-}
-
-static void rtc_alarm(struct rtc *rtc)
-{
-	struct vm *vm = container_of(rtc, struct vm, rtc);
-
-	(void)power_wake(&vm->power, &vm->power.rtc);
-}
-
-static void serial_input(struct serial *serial)
-{
-	struct vm *vm = container_of(serial, struct vm, serial);
-
-	(void)power_wake(&vm->power, &vm->serial_wake);
-}
-
-static void pmc_lps0(struct pmc *pmc, bool entry)
-{
-	power_lps0(&container_of(pmc, struct vm, pmc)->power, entry);
-}
-
-struct arm_call {
-	struct mailbox_item item;
-	struct vm_device *dev;
-	bool armed;
-};
-
-static void on_arm(struct mailbox_item *item)
-{
-	struct arm_call *call = container_of(item, struct arm_call, item);
-
-	vm_device_arm(call->dev, call->armed, item);
-}
-
-/*
- * Waits until the device's process has taken it. What comes before that it may
- * put into a running ring without a wake-up: the guest, which looks at its
- * rings when this has returned, sees it there. What comes later is a wake
- * event.
- */
-static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
-{
-	struct vm *vm = container_of(pmc, struct vm, pmc);
-	struct arm_call call = { .item.fn = on_arm, .armed = armed };
-
-	if (index >= vm->nr_devices)
-		return;
-	call.dev = &vm->devices[index];
-	mailbox_call(&vm->mailbox, &call.item);
-}
-
 void vm_power_init(struct vm *vm)
 {
-	power_init(&vm->power, &power_ops, &vm->pm, 1U << LAYOUT_GPE_WAKE,
-		   vm->cfg->cpus);
-	vm->power_made = true;
+	power_init(&vm->power, &power_ops, &vm->platform.pm,
+		   VM_PLATFORM_WAKE_GPE, vm->cfg->cpus);
 	vm->power.trace = &vm->trace;
 	vm->power.storm_sleeps = vm->cfg->wake_storm;
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		vm->power_timers[i] =
 			(struct vm_power_timer){ .vm = vm, .which = i };
 	vm->power_item.fn = on_power_item;
-	vm->pm_item.fn = on_pm_item;
-	vm->serial_wake = (struct wake_source){
-		.name = "serial",
-		.irq = irqchip_line(&vm->irqchip, LAYOUT_GSI_SERIAL),
-	};
-	power_add_source(&vm->power, &vm->serial_wake);
-	vm->pm.on_sleep = pm_sleep;
-	vm->pm.on_clear = pm_cleared;
-	vm->rtc.on_alarm = rtc_alarm;
-	vm->rtc.on_alarm_taken = rtc_taken;
-	vm->serial.on_held_input = serial_input;
-	vm->pmc.on_lps0 = pmc_lps0;
-	vm->pmc.on_arm = pmc_arm;
 }
 
 static int no_source(const struct vm *vm, const char *name, struct err *err)
@@ -384,16 +250,13 @@ int vm_apply_wake_options(struct vm *vm, struct err *err)
 			return no_source(vm, wake->name, err);
 		s->off = !wake->on;
 	}
-	vm->serial.no_wake = vm->serial_wake.off;
+	vm_platform_wake_options_applied(vm);
 	return 0;
 }
 
 void vm_power_finish(struct vm *vm)
 {
-	if (!vm->power_made)
-		return;
 	for (unsigned int i = 0; i < POWER_NR_TIMERS; i++)
 		loop_timer_cancel(&vm->loop, &vm->power_timers[i].timer);
 	power_finish(&vm->power);
-	vm->power_made = false;
 }

@@ -3,10 +3,11 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
+
+#define ESCAPE_KEY 0x01 /* Ctrl-A */
 
 static struct termios saved;
 static volatile sig_atomic_t raw_fd = -1;
@@ -60,4 +61,14 @@ int terminal_raw(int fd)
 	catch_fatal();
 	raw_fd = fd;
 	return tcsetattr(fd, TCSANOW, &raw) < 0 ? -errno : 0;
+}
+
+enum terminal_key terminal_key(bool *escaped, uint8_t byte)
+{
+	bool was = *escaped;
+
+	*escaped = !was && byte == ESCAPE_KEY;
+	if (was && byte == 'x')
+		return TERMINAL_KEY_LEAVE;
+	return *escaped ? TERMINAL_KEY_TAKEN : TERMINAL_KEY_PLAIN;
 }

@@ -13,7 +13,7 @@
 #include "devices/vfio/host.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
-#include "vmm/vm/vm.h"
+#include "vmm/vm/vfio.h"
 
 /* Behind RAM and the register pages. */
 #define FIRST_MEMSLOT (ARCH_MAX_RAM_RANGES + 1)
@@ -100,7 +100,7 @@ static int create(struct vm_vfio *vfio, const struct vfio_config *cfg,
 	struct vm_vfio_device *d = &vfio->devices[vfio->nr];
 	struct vfio_device_params params = {
 		.vm_fd = vfio->vm->vm_fd,
-		.irqchip = &vfio->vm->irqchip,
+		.irqchip = &vfio->vm->platform.irqchip,
 		.first_memslot = FIRST_MEMSLOT + vfio->nr * VFIO_MEMSLOTS,
 	};
 	struct vfio_place place;
@@ -132,20 +132,13 @@ static int create(struct vm_vfio *vfio, const struct vfio_config *cfg,
 static int connect(struct vm_vfio *vfio, struct err *err)
 {
 	struct vm *vm = vfio->vm;
-	struct pci_places places = {
-		.ecam = LAYOUT_PCI_ECAM,
-		.mem32 = LAYOUT_PCI_MEM32,
-		.mem32_bytes = LAYOUT_PCI_MEM32_BYTES,
-		.mem64 = LAYOUT_PCI_MEM64,
-	};
+	struct pci_places places = vm_platform_pci_places(vm);
 	int r = vfio_host_map(&vfio->host, &vm->gm, err);
 
 	if (r == 0)
 		r = vfio_host_tell_kvm(&vfio->host, vm->vm_fd, err);
 	if (r < 0)
 		return r;
-	if (LAYOUT_PCI_MEM64_LAST >> arch_address_bits(vm->kvm_fd) == 0)
-		places.mem64_bytes = LAYOUT_PCI_MEM64_BYTES;
 	return pci_bus_connect(&vm->pci, &vm->mmio, &places, err);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One virtual machine, put together: memory, irqchip, devices, vCPUs and the
- * coordinator. vmm/vm/vm.c makes and ends it, vmm/vm/device_types.c,
- * vmm/vm/device.c and vmm/vm/ctl.c have its virtio devices and their processes,
- * vmm/vm/power_ops.c connects the coordinator. The VM knows no control client:
- * it tells its listener, which vmm/control/commands.c is. Everything here
- * belongs to the main thread unless a member says otherwise.
+ * One virtual machine: what its parts share, and what it tells its listener,
+ * which vmm/control/commands.c is. The VM knows no control client. The parts
+ * lie above: memory.c, platform.h, device_types.c, device.c and ctl.c for
+ * virtio devices and their processes, vfio.c, power_ops.c for the coordinator;
+ * build.c puts them together. Everything here belongs to the main thread unless
+ * a member says otherwise.
  */
 #ifndef TORPOR_VMM_VM_VM_H
 #define TORPOR_VMM_VM_VM_H
@@ -13,15 +13,7 @@
 #include <stdatomic.h>
 
 #include "arch/arch.h"
-#include "arch/x86_64/irqchip.h"
-#include "arch/x86_64/layout.h"
-#include "devices/acpi_pm.h"
-#include "devices/i8042.h"
-#include "devices/pci/conf.h"
-#include "devices/pmc.h"
-#include "devices/pvpanic.h"
-#include "devices/rtc.h"
-#include "devices/serial.h"
+#include "devices/pci/pci.h"
 #include "sandbox/jail.h"
 #include "sandbox/spawner.h"
 #include "virtio/mmio/mmio.h"
@@ -37,6 +29,7 @@
 #include "vmm/vm/char_fd.h"
 #include "vmm/vm/device_moves.h"
 #include "vmm/vm/halt.h"
+#include "vmm/vm/platform.h"
 
 /* Exit statuses of `torpor run`, as crosvm has them. */
 enum vm_exit {
@@ -132,7 +125,8 @@ struct vm_fence {
 	bool wanted; /* virtio_mmio_fenced() is awaited */
 	uint64_t deadline_ns;
 	struct loop_timer timer;
-	/* On the worker: vm_device_option.fenced(), and what it has returned. */
+	/* On the worker: vm_device_option.fenced(), and what it has returned.
+	 */
 	struct worker_job job;
 	int result, fd;
 };
@@ -144,7 +138,7 @@ struct vm_device {
 	char name[16]; /* "blk0" */
 	const struct virtio_type *type;
 	unsigned int index; /* slot, GPE and _DSW number */
-	uint32_t gsi;
+	struct arch_virtio_slot slot;
 	int page_fd; /* memfd of the register page */
 	struct vm_ctl ctl;
 	int wake_fd; /* eventfd */
@@ -193,114 +187,42 @@ struct vm {
 	int kvm_fd, vm_fd;
 	int ram_fd;
 	struct gmem gm;
-	struct irqchip irqchip;
 	struct bus pio, mmio;
 	struct vcpu_set vcpus;
 	struct jail_program vcpu_jail, files_jail; /* while they start */
 	struct worker files; /* opens images; not started if there are none */
-	bool vcpus_made;
 
-	struct serial serial;
-	bool serial_made;
+	struct vm_platform platform;
 	struct char_fd serial_fd;
-	uint8_t escape; /* state of the terminal's escape key */
-	struct rtc rtc;
-	bool rtc_made;
-	struct acpi_pm pm;
-	struct i8042 i8042;
 	struct pci_bus pci;
-	struct pci_conf pci_conf;
 	struct vm_vfio *vfio; /* owned; NULL: no --vfio */
-	struct pvpanic pvpanic;
-	struct pmc pmc;
 
 	void *pages; /* register pages side by side, one memslot */
-	struct vm_device devices[LAYOUT_MAX_VIRTIO];
+	struct vm_device devices[ARCH_MAX_VIRTIO];
 	unsigned int nr_devices;
 	unsigned int handshakes; /* not done yet */
 
 	struct trace trace; /* any thread records */
 	struct power power;
-	bool power_made;
 	struct vm_halt halt;
 	struct mailbox_item power_item; /* power_poll() */
-	struct mailbox_item pm_item;	/* PM registers changed */
 	struct vm_power_timer power_timers[POWER_NR_TIMERS];
 	struct guest_clock clock; /* when the last pause began */
 	struct vm_moves moves;
-	struct wake_source serial_wake;
-	atomic_uint cleared_pm1;
-	atomic_uint rtc_taken;
 
 	atomic_int exit_code; /* -1 while running */
 };
 
-/**
- * vm_create() - make a VM that answers, with no vCPU thread yet
- * @vm: zeroed
- * @cfg: checked, borrowed
- * @spawner: borrowed; forked before anything else
- *
- * Return: 0 or -errno with @err, unless vm_end() was called meanwhile. Either
- * way vm_destroy() follows.
- */
-int vm_create(struct vm *vm, const struct vm_config *cfg,
-	      struct spawner *spawner, struct err *err) must_check;
 /*
- * Narrows every thread, starts the guest and serves it to its end: vm_end().
- * Return: as vm_create().
+ * Loop, mailbox, signals; before the first thread, which inherits their mask.
+ * @vm: zeroed. @cfg, @spawner: borrowed. Return: 0 or -errno with @err.
  */
-int vm_run(struct vm *vm, struct err *err) must_check;
-/* Ends what a VM has, as far as it was made, and tells the listener of that. */
-void vm_destroy(struct vm *vm);
+int vm_init(struct vm *vm, const struct vm_config *cfg, struct spawner *spawner,
+	    struct err *err) must_check;
+/* vm_init() may have failed. */
+void vm_finish(struct vm *vm);
 
 /* Ends the VM with @code; the first call counts. Any thread. */
 void vm_end(struct vm *vm, enum vm_exit code);
-
-/* --- device.c --- */
-/* Spawns every device of the configuration and starts the handshakes. */
-int vm_devices_create(struct vm *vm, struct err *err) must_check;
-/* Runs the loop until every handshake is done. */
-int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
-/* The thread that opens images, if there are any. Before the guest runs. */
-int vm_devices_start_worker(struct vm *vm, struct err *err) must_check;
-void vm_devices_destroy(struct vm *vm);
-/* vm->spawner has answered the first of vm->spawns. */
-void vm_devices_on_spawner(struct vm *vm);
-/*
- * The first device for whose sake a Linux guest refuses to sleep: its driver
- * cannot suspend it, and would lose what it keeps by a reset. Or NULL.
- */
-const struct vm_device *vm_devices_veto(const struct vm *vm);
-/*
- * _DSW: the device may wake the guest, or not. @item is completed when its
- * process has taken that, or is dead. Main loop.
- */
-void vm_device_arm(struct vm_device *dev, bool armed,
-		   struct mailbox_item *item);
-/* The VM ends: lets every vCPU go that waits for a device. */
-void vm_devices_release_waiters(struct vm *vm);
-
-/* --- vfio.c --- */
-/* Opens the devices of --vfio, before what is jailed. */
-int vm_vfio_create(struct vm *vm, struct err *err) must_check;
-/* No vCPU runs any more. */
-void vm_vfio_destroy(struct vm *vm);
-
-/*
- * What the VMM takes from itself: before there are vCPU threads; on each of
- * them, first of all; on the main thread, when all have done that.
- */
-int vm_jail_rights(struct vm *vm, struct err *err) must_check;
-int vm_jail_vcpu(struct vcpu *vcpu) must_check;
-int vm_jail_files(void *ctx) must_check; /* @ctx: the VM */
-int vm_jail_main(struct vm *vm, struct err *err) must_check;
-
-/* --- power_ops.c --- */
-void vm_power_init(struct vm *vm);
-void vm_power_finish(struct vm *vm);
-/* --wake; once every source is there. -EINVAL: no such source. */
-int vm_apply_wake_options(struct vm *vm, struct err *err) must_check;
-extern const struct vcpu_ops vm_vcpu_ops;
 
 #endif

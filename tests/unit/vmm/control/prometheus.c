@@ -374,9 +374,9 @@ static void setup(void)
 	cfg.name = name;
 	vm.cfg = &cfg;
 	sci.set = sci_set;
-	acpi_pm_init(&vm.pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
-		     LAYOUT_PORT_GPE0, &sci);
-	power_init(&vm.power, &no_ops, &vm.pm, 0, 1);
+	acpi_pm_init(&vm.platform.pm, LAYOUT_PORT_PM1A_EVT,
+		     LAYOUT_PORT_PM1A_CNT, LAYOUT_PORT_GPE0, &sci);
+	power_init(&vm.power, &no_ops, &vm.platform.pm, 0, 1);
 	net0 = (struct wake_source){
 		.name = "net0", .count = 7, .wakes = 1, .last_ns = 12 * MS
 	};
@@ -401,7 +401,7 @@ static void teardown(void)
 	control_destroy(ctl);
 	loop_finish(&vm.loop);
 	power_finish(&vm.power);
-	acpi_pm_finish(&vm.pm);
+	acpi_pm_finish(&vm.platform.pm);
 	(void)unlink(path);
 	(void)rmdir(dir);
 }
