@@ -146,9 +146,9 @@ $(B)/bin/%: $(B)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(LIBS)
 # ---------------------------------------------------------------- TSan
 
 # What a program has in place of a part of the VMM comes first.
-TSAN_PROGRAMS = $(B)/tests/tsan/clients_stress $(B)/tests/tsan/power_stress
+TSAN_PROGRAMS = $(B)/tests/stress/clients_stress $(B)/tests/stress/power_stress
 
-$(B)/tests/tsan/clients_stress: $(call obj,tests/tsan/sleepy_guest.c \
+$(B)/tests/stress/clients_stress: $(call obj,tests/stress/sleepy_guest.c \
 	tests/stress/clients.c)
 $(TSAN_PROGRAMS): $(B)/%: $(B)/obj/%.o $(LIBS)
 	$(call link,$(filter %.o,$^) -zmuldefs,-l:liburing.a $(VMM_LIBS))
@@ -202,7 +202,7 @@ san: ## the unit tests with ASan and UBSan
 tsan: ## the coordinator and its clients with ThreadSanitizer
 	$(NEED) build check
 	$(Q)$(REMAKE) B=$(B)/tsan TSAN=1 tsan-programs
-	$(Q)B=$(B)/tsan tests/tsan/tsan.sh $(if $(filter 1,$(LONG)),60,10) \
+	$(Q)B=$(B)/tsan tests/stress/tsan.sh $(if $(filter 1,$(LONG)),60,10) \
 		$(SEED)
 
 # Everything that reads what a guest, a peer or a person wrote, each for

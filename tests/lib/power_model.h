@@ -3,7 +3,7 @@
  * A guest for the coordinator that is no guest: vCPUs are threads that wait
  * for a kick or for an order where real ones are in KVM_RUN, the clock and the
  * timers are variables, devices stop when the test says so. Used by
- * tests/unit/vmm/power/power.c and tests/tsan/power_stress.c; the test's own
+ * tests/unit/vmm/power/power.c and tests/stress/power_stress.c; the test's own
  * thread is the main loop.
  */
 #ifndef TORPOR_TESTS_POWER_MODEL_H

@@ -2,7 +2,7 @@
 /*
  * Clients that give a VM random commands over its control socket, all at once,
  * by libtorpor: valid and malformed ones, some of them closing the connection
- * before the answer. Used against a model (tests/tsan/clients_stress.c) and
+ * before the answer. Used against a model (tests/stress/clients_stress.c) and
  * against a real VM (tests/boot/clients.c).
  *
  * The first call that is not answered in time, or is answered with what it

@@ -23,7 +23,7 @@ run() {
 	fi
 }
 
-run "$B/tests/tsan/power_stress"
-run "$B/tests/tsan/clients_stress" "$@"
+run "$B/tests/stress/power_stress"
+run "$B/tests/stress/clients_stress" "$@"
 echo "tsan: $passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

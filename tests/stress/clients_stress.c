@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "tests/stress/clients.h"
-#include "tests/tsan/sleepy_guest.h"
+#include "tests/stress/sleepy_guest.h"
 #include "vmm/control/commands.h"
 #include "vmm/power/internal.h"
 #include "vmm/vm/vm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See sleepy_guest.h. */
 #define _GNU_SOURCE
-#include "tests/tsan/sleepy_guest.h"
+#include "tests/stress/sleepy_guest.h"
 
 #include <errno.h>
 #include <stdatomic.h>
