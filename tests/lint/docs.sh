@@ -13,8 +13,8 @@ bad=0
 # Of the kernel and the C library, and a placeholder.
 others="epoll_wait fsync getppid listen preadv pthread_cond_wait pwritev syncfs
 create_TYPE"
-# Of Linux and QEMU, and what a build makes; TYPE stands for a device type.
-not_ours='^(devices/system/|docs/interop/|guest/(initramfs|vmlinuz|payloads/.*\.elf))|TYPE'
+# Of Linux and QEMU, and what a build makes; TYPE and NAME stand for others.
+not_ours='^(devices/system/|docs/interop/|guest/(initramfs|vmlinuz|payloads/.*\.elf))|TYPE|NAME'
 
 wrong() {
 	echo "$1"
@@ -36,8 +36,8 @@ done < <(grep -noHE '`[A-Za-z_][A-Za-z0-9_]*\(\)`' $docs)
 while IFS=: read -r file line path; do
 	[[ $path =~ $not_ours ]] || compgen -G "$path" >/dev/null ||
 		wrong "$file:$line: the tree has no $path"
-done < <(grep -noHE \
-	'\b(vmm|virtio|devices|sandbox|arch|include|guest|tests|docs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_]' \
+done < <(grep -noHP \
+	'(?<!\w/)\b(vmm|virtio|devices|sandbox|arch|include|guest|tests|docs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_]' \
 	$docs)
 
 # A name alone stands for a file of the folder that is spoken of.
