@@ -13,7 +13,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -444,13 +443,8 @@ static int console_create(struct loop *loop, char *const *args, const int *fds,
 	con->out_fd = -1;
 	con->in_src.fd = -1;
 	con->out_src.fd = -1;
-	con->dev.ops = &virtio_console_ops;
-	con->dev.loop = loop;
-	con->dev.nr_queues = CONSOLE_NR_QUEUES;
-	con->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
-				    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-				    BIT(VIRTIO_RING_F_EVENT_IDX) |
-				    BIT(VIRTIO_CONSOLE_F_EMERG_WRITE);
+	virtio_dev_init(&con->dev, &virtio_console_ops, loop);
+	con->dev.features_offered |= BIT(VIRTIO_CONSOLE_F_EMERG_WRITE);
 	if (w.cols && w.rows) {
 		config.cols = (uint16_t)w.cols;
 		config.rows = (uint16_t)w.rows;

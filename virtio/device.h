@@ -141,6 +141,10 @@ extern const struct virtio_dev_ops *const virtio_type_ops[VIRTIO_NR_TYPES];
 /* For create(), if its words say what to open. */
 extern const int virtio_no_fds[VIRTIO_DEV_MAX_FDS];
 
+/* The first of create(): @dev, which is zeroed, offers what rings can do. */
+void virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_ops *ops,
+		     struct loop *loop);
+
 static inline bool virtio_dev_has(const struct virtio_dev *dev,
 				  unsigned int bit)
 {

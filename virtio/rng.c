@@ -4,7 +4,6 @@
  * request is served at once, so nothing is ever in flight. Loop thread only.
  */
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <sys/random.h>
 
 #include "virtio/device.h"
@@ -15,8 +14,6 @@
 #define RNG_MAX_BYTES (64U << 10)
 /* Bytes of one turn of the loop, so that a greedy guest delays no message. */
 #define RNG_TURN_BYTES (256U << 10)
-
-#define BIT(n) (1ULL << (n))
 
 struct virtio_rng {
 	struct virtio_dev dev;
@@ -93,12 +90,7 @@ static int rng_create(struct loop *loop, char *const *args, const int *fds,
 	rng = calloc(1, sizeof(*rng));
 	if (!rng)
 		return -ENOMEM;
-	rng->dev.ops = &virtio_rng_ops;
-	rng->dev.loop = loop;
-	rng->dev.nr_queues = RNG_NR_QUEUES;
-	rng->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
-				    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-				    BIT(VIRTIO_RING_F_EVENT_IDX);
+	virtio_dev_init(&rng->dev, &virtio_rng_ops, loop);
 	*ret_dev = &rng->dev;
 	return 0;
 }

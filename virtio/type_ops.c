@@ -7,5 +7,3 @@
 const struct virtio_dev_ops *const virtio_type_ops[VIRTIO_NR_TYPES] = {
 	VIRTIO_TYPES(TYPE_OPS)
 };
-
-const int virtio_no_fds[VIRTIO_DEV_MAX_FDS] = { -1, -1, -1, -1 };

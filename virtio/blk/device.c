@@ -21,8 +21,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,10 +277,7 @@ static void config_fill(struct virtio_blk *blk,
 
 static uint64_t features_of(const struct blk_config *cfg)
 {
-	uint64_t f = 1ULL << VIRTIO_F_VERSION_1 |
-		     1ULL << VIRTIO_RING_F_INDIRECT_DESC |
-		     1ULL << VIRTIO_RING_F_EVENT_IDX |
-		     1ULL << VIRTIO_BLK_F_SEG_MAX |
+	uint64_t f = 1ULL << VIRTIO_BLK_F_SEG_MAX |
 		     1ULL << VIRTIO_BLK_F_BLK_SIZE |
 		     1ULL << VIRTIO_BLK_F_TOPOLOGY | 1ULL << VIRTIO_BLK_F_FLUSH;
 
@@ -336,11 +331,8 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return -ENOMEM;
-	blk->dev.ops = &virtio_blk_ops;
-	blk->dev.loop = loop;
-	blk->dev.nr_queues = BLK_NR_QUEUES;
-	virtq_init(&blk->dev.queues[0]);
-	blk->dev.features_offered = features_of(cfg);
+	virtio_dev_init(&blk->dev, &virtio_blk_ops, loop);
+	blk->dev.features_offered |= features_of(cfg);
 	/* A disk does not grow, nor does its image. */
 	blk->dev.max_file_bytes = geo.size;
 	blk->fd = cfg->fd;

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +36,6 @@
 #define FDS_MAX ((1U << 20) - 2)
 /* An attribute is not valid for longer than this: a year. */
 #define TIMEOUT_MAX (366ULL * 86400)
-
-#define BIT(n) (1ULL << (n))
 
 _Static_assert(sizeof(struct fuse_in_header) == 40, "wire format");
 _Static_assert(sizeof(struct virtio_fs_config) == 40, "config space");
@@ -441,15 +438,8 @@ static int role_create(struct loop *loop, char *const *args, const int *fds,
 		return -ENOMEM;
 	fs->root_fd = fs->proc_fd = -1;
 	fs->cache = FS_CACHE_AUTO;
-	fs->dev.ops = &virtio_fs_ops;
-	fs->dev.loop = loop;
+	virtio_dev_init(&fs->dev, &virtio_fs_ops, loop);
 	fs->dev.files_dir = &fs->root_fd;
-	fs->dev.nr_queues = FS_NR_QUEUES;
-	for (unsigned int i = 0; i < FS_NR_QUEUES; i++)
-		virtq_init(&fs->dev.queues[i]);
-	fs->dev.features_offered = BIT(VIRTIO_F_VERSION_1) |
-				   BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-				   BIT(VIRTIO_RING_F_EVENT_IDX);
 	r = prepare(fs, args, fds);
 	if (r < 0) {
 		role_destroy(&fs->dev);

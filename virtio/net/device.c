@@ -15,8 +15,6 @@
 
 #include <errno.h>
 #include <linux/if_tun.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -188,11 +186,9 @@ static void net_arm(struct virtio_dev *dev, bool armed)
 
 static uint64_t features_of(const struct net_params *cfg)
 {
-	uint64_t f =
-		BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-		BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
-		BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_CTRL_VQ) |
-		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	uint64_t f = BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
+		     BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) |
+		     BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
 
 	if (cfg->has_mac)
 		f |= BIT(VIRTIO_NET_F_MAC);
@@ -236,12 +232,8 @@ int net_create(struct loop *loop, const struct net_params *cfg,
 	}
 	net->wake.unicast = cfg->wake_unicast;
 	net_filter_init(&net->filter, cfg->has_mac ? cfg->mac : NULL);
-	net->dev.ops = &virtio_net_ops;
-	net->dev.loop = loop;
-	net->dev.nr_queues = NET_NR_QUEUES;
-	for (unsigned int i = 0; i < NET_NR_QUEUES; i++)
-		virtq_init(&net->dev.queues[i]);
-	net->dev.features_offered = features_of(cfg);
+	virtio_dev_init(&net->dev, &virtio_net_ops, loop);
+	net->dev.features_offered |= features_of(cfg);
 	net->fd = cfg->fd;
 	net->is_tap = cfg->is_tap;
 	net->src.fd = -1;

@@ -370,13 +370,10 @@ static void vsock_init(struct virtio_vsock *vs, struct loop *loop)
 	static const uint16_t types[] = { VIRTIO_VSOCK_TYPE_STREAM,
 					  VIRTIO_VSOCK_TYPE_SEQPACKET };
 
-	vs->dev.ops = &virtio_vsock_ops;
-	vs->dev.loop = loop;
-	vs->dev.nr_queues = VSOCK_NR_QUEUES;
-	vs->dev.features_offered =
-		BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-		BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VSOCK_F_STREAM) |
-		BIT(VSOCK_F_SEQPACKET) | BIT(VSOCK_F_NO_IMPLIED_STREAM);
+	virtio_dev_init(&vs->dev, &virtio_vsock_ops, loop);
+	vs->dev.features_offered |= BIT(VSOCK_F_STREAM) |
+				    BIT(VSOCK_F_SEQPACKET) |
+				    BIT(VSOCK_F_NO_IMPLIED_STREAM);
 	vs->dial_fd = -1;
 	vs->dial_src.fd = -1;
 	vs->next_host_port = VSOCK_FIRST_HOST_PORT;
