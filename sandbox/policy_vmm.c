@@ -159,14 +159,13 @@ static const struct policy_rule relay[] = {
 	POLICY_ALLOW(poll),
 	POLICY_ALLOW(ppoll),
 	POLICY_ALLOW(close),
-	/* The end of the thread, and of the process. */
+	/* The end of the thread. */
 	POLICY_ALLOW(futex),
 	POLICY_ALLOW(madvise),
 	POLICY_ALLOW(rt_sigprocmask),
 	POLICY_ALLOW(restart_syscall),
 	POLICY_ALLOW(munmap),
 	POLICY_ALLOW(exit),
-	POLICY_ALLOW(exit_group),
 #ifdef __SANITIZE_ADDRESS__
 	POLICY_ALLOW(sigaltstack),
 #endif

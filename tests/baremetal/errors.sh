@@ -399,6 +399,9 @@ host() {
 	refuse "user namespaces forbidden" "max_user_namespaces" \
 		"--sandbox=weak" -- "$hello"
 	wrap=() wanted=35
+	# What it recommends works.
+	vm_run 20 --serial none --sandbox weak --shared-dir "$run:tag" "$hello"
+	expect_eq "without user namespaces" "$code" 0
 }
 
 # ---------------------------------------------------------------- control

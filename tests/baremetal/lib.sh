@@ -341,7 +341,7 @@ strays() {
 		running "$p" || continue
 		{ IFS= read -r -d '' word <"/proc/$p/cmdline"; } 2>/dev/null
 		case $word in
-		'' | "$torpor" | torpor-device) echo "$p $word" ;;
+		'' | "$torpor" | "$torpor.traced" | torpor-device) echo "$p $word" ;;
 		esac
 	done
 }

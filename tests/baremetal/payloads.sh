@@ -112,6 +112,11 @@ serial_tests() {
 		<&7 >"$dir/run/out" 2>"$dir/run/err"
 	expect_eq "input whose writer has gone is not waited for" $? 0
 	exec 7>&-
+	# Root's pipe, which another user cannot open, is copied to.
+	expect "output to another user's pipe" "" eval \
+		'"${as[@]}" timeout 20 "$torpor" run --no-rng --serial stdio \
+			"$payloads/hello.elf" </dev/null 2>/dev/null |
+			cat | grep -q HELLO'
 	vm_run 30 --no-rng --serial "file,path=$log" "$payloads/hello.elf"
 	vm_run 30 --no-rng --serial "file,path=$log" "$payloads/hello.elf"
 	expect_eq "a log is appended to" "$(grep -c HELLO "$log")" 2
