@@ -44,7 +44,7 @@ done < <(grep -noHP \
 while IFS=: read -r file line name; do
 	[ -n "$(git ls-files "$name" "*/$name")" ] ||
 		wrong "$file:$line: the tree has no file $name"
-done < <(grep -noHP '(?<![\w./*-])[a-z0-9_]+\.[ch]\b' $docs)
+done < <(grep -noHP '(?<![\w./*-])[a-z0-9_]+\.[ch]\b' $docs docs/*.svg)
 
 # shellcheck disable=SC2016
 while IFS=: read -r file line text; do
