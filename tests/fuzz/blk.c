@@ -236,7 +236,7 @@ static void step(struct virtio_blk *blk, struct fuzz_in *in, uint8_t op)
 		if (!blk->engine->nr)
 			break;
 		engine_complete(blk->engine, fuzz_u8(in));
-		blk_progress(blk);
+		blk->progress(blk);
 		break;
 	case 6:
 		fuzz_turn(&loop, 4);

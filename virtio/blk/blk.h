@@ -91,7 +91,8 @@ struct blk_engine_ops {
 	void (*submit)(struct blk_engine *engine, struct blk_request *req);
 	/*
 	 * Begins all that was submitted and calls blk_request_done() for what
-	 * is finished. Later completions come from the loop.
+	 * is finished. For what finishes later the engine does so from the
+	 * loop, and then calls blk->progress().
 	 */
 	void (*commit)(struct blk_engine *engine);
 	/* Blocks until at least one step in hand is done. */
@@ -116,6 +117,8 @@ struct virtio_blk {
 	const struct blk_engine_ops *engine_ops;
 	struct blk_engine *engine; /* never NULL */
 	bool serving;		   /* it is started */
+	/* Called by it from the loop when steps are done, or to try again. */
+	void (*progress)(struct virtio_blk *blk);
 
 	unsigned int in_flight;
 	bool pushed;	/* used entries not signalled yet */
@@ -142,11 +145,8 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 void blk_request_begin(struct virtio_blk *blk, const struct virtq_chain *chain);
 /*
  * Engine: the step of @req is done, @result bytes or -errno. It may submit
- * the next one, which the engine must commit before it returns to the loop.
+ * the next one, which begins with blk->progress() or with the next commit().
  */
 void blk_request_done(struct blk_request *req, int64_t result);
-
-/* Engine, from the loop, after completions: signal, take more requests. */
-void blk_progress(struct virtio_blk *blk);
 
 #endif

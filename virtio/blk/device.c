@@ -85,12 +85,15 @@ static unsigned int take_chains(struct virtio_blk *blk, struct turn *turn)
 	return n;
 }
 
+static void blk_progress(struct virtio_blk *blk);
+
 static void on_again(struct loop_timer *timer)
 {
 	blk_progress(container_of(timer, struct virtio_blk, again));
 }
 
-void blk_progress(struct virtio_blk *blk)
+/* Signals what is done and takes more requests. */
+static void blk_progress(struct virtio_blk *blk)
 {
 	struct virtq *vq = &blk->dev.queues[0];
 	struct turn turn;
@@ -116,6 +119,13 @@ void blk_progress(struct virtio_blk *blk)
 	}
 	/* No free request: a completion comes here again, no kick needed. */
 	signal_used(blk);
+}
+
+/* The steps that follow those done, and then other requests. */
+static void on_engine(struct virtio_blk *blk)
+{
+	blk->engine_ops->commit(blk->engine);
+	blk_progress(blk);
 }
 
 static int blk_start(struct virtio_dev *dev)
@@ -335,6 +345,7 @@ int blk_create(struct loop *loop, const struct blk_config *cfg,
 	blk->dev.features_offered |= features_of(cfg);
 	/* A disk does not grow, nor does its image. */
 	blk->dev.max_file_bytes = geo.size;
+	blk->progress = on_engine;
 	blk->fd = cfg->fd;
 	blk->ro = cfg->ro;
 	blk->direct = cfg->direct;

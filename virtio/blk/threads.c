@@ -165,8 +165,7 @@ static void on_done(struct loop_source *src, uint32_t events)
 	list_splice(&done, &e->done);
 	(void)pthread_mutex_unlock(&e->lock);
 	complete(e, &done);
-	e->blk->engine_ops->commit(e);
-	blk_progress(e->blk);
+	e->blk->progress(e->blk);
 }
 
 /* Also of one whose threads are only partly there. */

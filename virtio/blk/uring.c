@@ -64,8 +64,7 @@ static void on_retry(struct loop_timer *timer)
 {
 	struct blk_engine *e = container_of(timer, struct blk_engine, retry);
 
-	e->blk->engine_ops->commit(e);
-	blk_progress(e->blk);
+	e->blk->progress(e->blk);
 }
 
 static void on_ring(struct loop_source *src, uint32_t events)
@@ -73,8 +72,7 @@ static void on_ring(struct loop_source *src, uint32_t events)
 	struct blk_engine *e = container_of(src, struct blk_engine, src);
 
 	reap(e);
-	e->blk->engine_ops->commit(e);
-	blk_progress(e->blk);
+	e->blk->progress(e->blk);
 }
 
 static int uring_create(struct virtio_blk *blk, struct blk_engine **ret)
