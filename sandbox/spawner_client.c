@@ -25,13 +25,6 @@
 /* A killed device may first have to finish its I/O on a slow back end. */
 #define END_TIMEOUT_MS 10000
 
-const char *const sandbox_mode_words[] = {
-	[SANDBOX_FULL] = "full",
-	[SANDBOX_WEAK] = "weak",
-	[SANDBOX_OFF] = "off",
-	NULL,
-};
-
 struct spawner {
 	int sock;
 	pid_t pid;

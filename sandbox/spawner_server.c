@@ -46,6 +46,13 @@
 /* How long devices have to end by themselves. */
 #define END_MS 2000U
 
+const char *const sandbox_mode_words[] = {
+	[SANDBOX_FULL] = "full",
+	[SANDBOX_WEAK] = "weak",
+	[SANDBOX_OFF] = "off",
+	NULL,
+};
+
 /* What a device was asked for with, but for fds and values. */
 struct known_device {
 	struct known_device *next;

@@ -12,32 +12,6 @@
 
 #define DEFAULT_MEM_MIB 256
 
-const char *const suspend_mode_words[] = {
-	[SUSPEND_V14] = "v14",
-	[SUSPEND_DRAFT] = "draft",
-	[SUSPEND_BOTH] = "both",
-	[SUSPEND_OFF] = "off",
-	NULL,
-};
-
-const char *const char_type_words[] = {
-	[CHAR_NONE] = "none", [CHAR_STDIO] = "stdio", [CHAR_STDOUT] = "stdout",
-	[CHAR_FILE] = "file", [CHAR_PTY] = "pty",     NULL,
-};
-
-const char *const foreign_type_words[] = {
-	[FOREIGN_BLK] = "blk", [FOREIGN_CONSOLE] = "console",
-	[FOREIGN_FS] = "fs",   [FOREIGN_NET] = "net",
-	[FOREIGN_RNG] = "rng", NULL,
-};
-
-const char *const tristate_words[] = {
-	[TRISTATE_AUTO] = "auto",
-	[TRISTATE_ON] = "on",
-	[TRISTATE_OFF] = "off",
-	NULL,
-};
-
 void config_init(struct vm_config *cfg)
 {
 	*cfg = (struct vm_config){
