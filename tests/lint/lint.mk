@@ -12,17 +12,19 @@ LINT_SH = .ci/run guest/acpi-power guest/acpi-sleep guest/go-to-sleep \
 	$(wildcard tests/*.sh tests/*/*.sh)
 LINT = $(B)/lint
 
-lint: ## format, sizes, documents, includes, shellcheck, clang-tidy, cppcheck
+lint: ## format, sizes, documents, includes, circles, shellcheck, clang-tidy, cppcheck
 	$(NEED) build check lint
 	$(Q)$(REMAKE) -k lint-all
 
-lint-all: $(LINT)/shell $(LINT)/format $(LINT)/cppcheck \
+lint-all: $(B)/torpor $(B)/torpor-device $(LINT)/shell $(LINT)/format \
+		$(LINT)/cppcheck \
 		$(patsubst %.c,$(LINT)/%.tidy,$(LINT_C) $(LINT_TEST_C))
 	$(Q)tests/lint/sizes.sh $(LINT_C) $(LINT_TEST_C) $(LINT_H) \
 		$(wildcard guest/linux/selftest/*.[ch])
 	$(Q)tests/lint/docs.sh
 	$(Q)tests/lint/prose.sh
 	$(Q)tests/lint/includes.sh
+	$(Q)B=$(B) tests/lint/circles.sh
 
 $(LINT)/shell: $(LINT_SH) .shellcheckrc
 	$(call say,SHELL,$(words $(filter $(LINT_SH),$?)) scripts)
