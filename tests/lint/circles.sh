@@ -17,8 +17,6 @@ known='
 # The coordinator is one machine under one lock, with a door for each user.
 vmm/power
 # To be opened.
-vmm/cli/cli vmm/cli/commands
-vmm/control
 vmm/vm
 '
 

@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -186,19 +185,6 @@ static const struct cli_command *find_command(const char *name)
 			return c;
 	}
 	return NULL;
-}
-
-int cli_misuse(const struct cli_invocation *inv, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(inv->err, "torpor: %s: ", inv->cmd->name);
-	va_start(ap, fmt);
-	vfprintf(inv->err, fmt, ap);
-	va_end(ap);
-	fprintf(inv->err, "\nUsage: torpor %s [--json] %s\n", inv->cmd->name,
-		inv->cmd->usage);
-	return CLI_USAGE;
 }
 
 static int parse_timeout(struct cli_invocation *inv, const char *value)

@@ -42,6 +42,19 @@ static int complain(const struct cli_invocation *inv, const char *fmt, ...)
 	return CLI_FAILED;
 }
 
+int cli_misuse(const struct cli_invocation *inv, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(inv->err, "torpor: %s: ", inv->cmd->name);
+	va_start(ap, fmt);
+	vfprintf(inv->err, fmt, ap);
+	va_end(ap);
+	fprintf(inv->err, "\nUsage: torpor %s [--json] %s\n", inv->cmd->name,
+		inv->cmd->usage);
+	return CLI_USAGE;
+}
+
 static const char *connect_remedy(int r)
 {
 	switch (r) {

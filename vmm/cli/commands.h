@@ -63,7 +63,7 @@ int cli_cmd_events(struct cli_invocation *inv);
 int cli_cmd_version(struct cli_invocation *inv);
 int cli_cmd_trace(struct cli_invocation *inv);
 
-/* cli.c: complains of the words, shows the usage. Return: CLI_USAGE. */
+/* Complains of the words, shows the usage. Return: CLI_USAGE. */
 int cli_misuse(const struct cli_invocation *inv, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

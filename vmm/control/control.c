@@ -372,6 +372,13 @@ static void on_run_timer(struct loop_timer *timer)
 	leave(ctl);
 }
 
+static void client_flush(struct client *c)
+{
+	control_client_flush(c);
+	if (!control_client_backlog(c))
+		control_events_resume(c);
+}
+
 static void on_client(struct loop_source *src, uint32_t events)
 {
 	struct client *c = container_of(src, struct client, src);
@@ -379,7 +386,7 @@ static void on_client(struct loop_source *src, uint32_t events)
 
 	ctl->depth++;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-		control_client_flush(c);
+		client_flush(c);
 	/* A client that wrote and left at once is still heard. */
 	if (!c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		client_run(c);
@@ -528,7 +535,7 @@ void control_destroy(struct control *ctl)
 	loop_timer_cancel(ctl->loop, &ctl->run_timer);
 	control_events_finish(ctl);
 	for (struct client *c = ctl->clients; c; c = c->next) {
-		control_client_flush(c);
+		client_flush(c);
 		control_client_end(c);
 	}
 	control_reap(ctl);

@@ -80,6 +80,7 @@ void control_client_end(struct client *c);
 void control_reap(struct control *ctl);
 /* Output that it has not taken. */
 size_t control_client_backlog(const struct client *c);
+/* Sends what it takes. */
 void control_client_flush(struct client *c);
 /* Ends the connection when nothing more can come of it, else watches it. */
 void control_client_settle(struct client *c);

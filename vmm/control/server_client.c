@@ -70,7 +70,7 @@ static void client_watch(struct client *c)
 		control_client_end(c);
 }
 
-static void flush(struct client *c)
+void control_client_flush(struct client *c)
 {
 	while (c->out_pos < c->out_len) {
 		ssize_t n = send(c->fd, c->out + c->out_pos,
@@ -93,13 +93,6 @@ static void flush(struct client *c)
 		free(TAKE(c->out));
 		c->out_cap = 0;
 	}
-}
-
-void control_client_flush(struct client *c)
-{
-	flush(c);
-	if (!control_client_backlog(c))
-		control_events_resume(c);
 }
 
 /* Makes room for @len more bytes. Return: 0, -ENOBUFS or -ENOMEM. */
@@ -157,7 +150,7 @@ void control_client_send(struct client *c, const char *line, size_t len)
 	memcpy(c->out + c->out_len, line, len);
 	c->out[c->out_len + len] = '\n';
 	c->out_len += len + 1;
-	flush(c);
+	control_client_flush(c);
 	control_client_settle(c);
 }
 
