@@ -162,48 +162,33 @@ static void out_send(struct virtio_console *con, const struct iovec *iov,
 }
 
 /* The first CONSOLE_TX_MAX bytes of a chain. */
-static void tx_chain(struct virtio_console *con, const struct virtq_chain *c,
-		     struct iovec *iov)
+static bool tx_serve(struct virtio_dev *dev, struct virtq *vq,
+		     const struct virtq_chain *chain, struct turn *turn)
 {
+	struct virtio_console *con = console_of(dev);
+	struct iovec *iov = chain->iov;
 	size_t len = 0;
 	unsigned int n;
 
-	for (n = 0; n < c->nr_out && len < CONSOLE_TX_MAX; n++) {
+	for (n = 0; n < chain->nr_out && len < CONSOLE_TX_MAX; n++) {
 		iov[n].iov_len = MIN(iov[n].iov_len, CONSOLE_TX_MAX - len);
 		len += iov[n].iov_len;
 	}
-	if (len < c->len_out)
+	if (len < chain->len_out)
 		log_limited(&con->drop_limit,
 			    "console output dropped: buffer of %llu bytes",
-			    (unsigned long long)c->len_out);
+			    (unsigned long long)chain->len_out);
 	if (len)
 		out_send(con, iov, n, len);
+	virtq_push(vq, chain->head, 0);
+	return true;
 }
 
 static void tx_run(struct virtio_console *con)
 {
-	struct virtq *vq = &con->dev.queues[QUEUE_TX];
-	struct iovec iov[VIRTQ_MAX_CHAIN];
-	struct virtq_chain c;
 	struct turn turn = turn_begin(CONSOLE_TURN, CONSOLE_TURN_BYTES);
 
-	do {
-		int r;
-
-		virtq_disable_kick(vq);
-		while ((r = virtq_pop(vq, &c, iov, ARRAY_SIZE(iov))) != 0) {
-			if (r == -EPROTO)
-				return;
-			if (r == 1)
-				tx_chain(con, &c, iov);
-			virtq_push(vq, c.head, 0);
-			if (turn_goes_on(&turn, &c))
-				continue;
-			virtq_later(vq);
-			return;
-		}
-		(void)virtq_signal(vq);
-	} while (virtq_enable_kick(vq));
+	virtq_serve(&con->dev, &con->dev.queues[QUEUE_TX], &turn, tx_serve);
 }
 
 /* --------------------------------------------------------- host to guest */

@@ -44,35 +44,22 @@ static uint32_t rng_fill(const struct virtq_chain *c)
 	return done;
 }
 
+static bool rng_serve(struct virtio_dev *dev, struct virtq *vq,
+		      const struct virtq_chain *chain, struct turn *turn)
+{
+	uint32_t len = rng_fill(chain);
+
+	virtq_push(vq, chain->head, len);
+	if (!len)
+		virtq_break(vq, "no room for random bytes");
+	return len > 0;
+}
+
 static void rng_kick(struct virtio_dev *dev, unsigned int queue)
 {
 	struct turn turn = turn_begin(RNG_QUEUE_SIZE, RNG_TURN_BYTES);
-	struct virtq *vq = &dev->queues[queue];
-	struct iovec iov[VIRTQ_MAX_CHAIN];
-	struct virtq_chain c;
 
-	do {
-		int r;
-
-		virtq_disable_kick(vq);
-		while ((r = virtq_pop(vq, &c, iov, ARRAY_SIZE(iov))) != 0) {
-			uint32_t len;
-
-			if (r == -EPROTO)
-				return;
-			len = r == 1 ? rng_fill(&c) : 0;
-			virtq_push(vq, c.head, len);
-			if (!len) {
-				virtq_break(vq, "no room for random bytes");
-				return;
-			}
-			if (turn_goes_on(&turn, &c))
-				continue;
-			virtq_later(vq);
-			return;
-		}
-		(void)virtq_signal(vq);
-	} while (virtq_enable_kick(vq));
+	virtq_serve(dev, &dev->queues[queue], &turn, rng_serve);
 }
 
 static void rng_stop_queue(struct virtio_dev *dev, unsigned int queue)

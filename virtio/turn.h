@@ -8,8 +8,7 @@
 #ifndef TORPOR_VIRTIO_TURN_H
 #define TORPOR_VIRTIO_TURN_H
 
-#include "virtio/virtq.h"
-#include "vmm/base/loop.h"
+#include "virtio/device.h"
 
 #define TURN_NS		  2000000ULL /* the host may be slow, too */
 #define TURN_DESCRIPTORS  4096U
@@ -57,5 +56,19 @@ static inline bool turn_goes_on(struct turn *t, const struct virtq_chain *c)
 		return !turn_time_over(t);
 	return !turn_over(t);
 }
+
+/**
+ * virtq_serve() - takes chains until there is none, or the turn is over
+ * @turn: what is left then waits for the next turn
+ * @serve: does what a chain asks for and pushes it, or gives it back. A chain
+ *	of more than VIRTQ_MAX_CHAIN buffers comes with none. Return: false:
+ *	takes no more, until it is called again for another reason
+ *
+ * Asks for kicks when the ring is empty; signals what was done.
+ */
+void virtq_serve(struct virtio_dev *dev, struct virtq *vq, struct turn *turn,
+		 bool (*serve)(struct virtio_dev *dev, struct virtq *vq,
+			       const struct virtq_chain *chain,
+			       struct turn *turn));
 
 #endif

@@ -453,7 +453,7 @@ bool virtq_signal(struct virtq *vq)
 	return true;
 }
 
-void virtq_later(struct virtq *vq)
+void virtq_requeue_kick(struct virtq *vq)
 {
 	(void)virtq_signal(vq);
 	fd_event_signal(vq->kick_fd);

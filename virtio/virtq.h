@@ -136,7 +136,7 @@ bool virtq_signal(struct virtq *vq);
  * For a long ring: signals the entries used so far, and kicks the ring itself
  * in the loop's next turn.
  */
-void virtq_later(struct virtq *vq);
+void virtq_requeue_kick(struct virtq *vq);
 
 /*
  * Ask the driver to kick, or not to (a hint). virtq_enable_kick() returns true

@@ -17,11 +17,13 @@ known='
 # The coordinator is one machine under one lock, with a door for each user.
 vmm/power
 # To be opened.
+devices/pci
 vmm/vm
 '
 
 # An object may be left over from a source that is gone.
-objects=$(find "$obj" -name '*.o' ! -path "$obj/tests/*" | sort | while read -r o; do
+objects=$(find "$obj" -name '*.o' ! -path "$obj/tests/*" ! -path "$obj/guest/*" |
+		sort | while read -r o; do
 	source=${o#"$obj/"}
 	[ ! -e "${source%.o}.c" ] || echo "$o"
 done)

@@ -123,7 +123,6 @@ struct virtio_blk {
 	unsigned int in_flight;
 	bool pushed;	/* used entries not signalled yet */
 	bool quiescing; /* take no more requests */
-	struct loop_timer again;
 	struct blk_request *free;
 	struct blk_request requests[BLK_DEPTH];
 	struct iovec iov[VIRTQ_MAX_CHAIN]; /* of the chain being parsed */

@@ -85,13 +85,6 @@ static unsigned int take_chains(struct virtio_blk *blk, struct turn *turn)
 	return n;
 }
 
-static void blk_progress(struct virtio_blk *blk);
-
-static void on_again(struct loop_timer *timer)
-{
-	blk_progress(container_of(timer, struct virtio_blk, again));
-}
-
 /* Signals what is done and takes more requests. */
 static void blk_progress(struct virtio_blk *blk)
 {
@@ -111,7 +104,7 @@ static void blk_progress(struct virtio_blk *blk)
 
 		blk->engine_ops->commit(blk->engine);
 		if (turn_time_over(&turn)) {
-			loop_timer_set(blk->dev.loop, &blk->again, 0, on_again);
+			virtq_requeue_kick(vq);
 			break;
 		}
 		if (!n && !virtq_enable_kick(vq))
@@ -146,7 +139,6 @@ static void blk_stop_queue(struct virtio_dev *dev, unsigned int queue)
 {
 	struct virtio_blk *blk = to_blk(dev);
 
-	loop_timer_cancel(dev->loop, &blk->again);
 	if (!blk->serving)
 		return;
 	blk->quiescing = true;
@@ -485,7 +477,6 @@ static void role_destroy(struct virtio_dev *dev)
 		return;
 	blk = to_blk(dev);
 	blk_stop(dev);
-	loop_timer_cancel(dev->loop, &blk->again);
 	blk->engine_ops->destroy(blk->engine);
 	fd_close(&blk->fd);
 	free(blk);

@@ -166,22 +166,18 @@ static bool wants_no_reply(uint32_t opcode)
 }
 
 /* Return: false: not done yet, and given back. */
-static bool serve(struct virtio_fs *fs, unsigned int queue,
-		  const struct virtq_chain *c, struct turn *turn)
+static bool answer(struct fs_request *req, struct virtq *vq)
 {
-	struct virtq *vq = &fs->dev.queues[queue];
-	struct fs_request req = {
-		.fs = fs, .chain = c, .turn = turn, .queue = queue
-	};
+	const struct virtq_chain *c = req->chain;
 	int r;
 
-	if (iov_read(c->iov, c->nr_out, 0, &req.h, sizeof(req.h)) <
-	    sizeof(req.h)) {
+	if (iov_read(c->iov, c->nr_out, 0, &req->h, sizeof(req->h)) <
+	    sizeof(req->h)) {
 		fs_answer(vq, c, 0, -EINVAL);
 		return true;
 	}
-	r = req.h.len == c->len_out && req.h.len <= FS_REQUEST_MAX
-		    ? dispatch(&req)
+	r = req->h.len == c->len_out && req->h.len <= FS_REQUEST_MAX
+		    ? dispatch(req)
 		    : -EINVAL;
 	if (r == FS_HELD)
 		return true;
@@ -190,48 +186,46 @@ static bool serve(struct virtio_fs *fs, unsigned int queue,
 		return false;
 	}
 	/* Even where something was wrong with it. */
-	if (wants_no_reply(req.h.opcode))
+	if (wants_no_reply(req->h.opcode))
 		virtq_push(vq, c->head, 0);
 	else
-		fs_answer(vq, c, req.h.unique, r);
+		fs_answer(vq, c, req->h.unique, r);
+	return true;
+}
+
+static bool serve(struct virtio_dev *dev, struct virtq *vq,
+		  const struct virtq_chain *chain, struct turn *turn)
+{
+	struct fs_request req = {
+		.fs = to_fs(dev),
+		.chain = chain,
+		.turn = turn,
+		.queue = (unsigned int)(vq - dev->queues),
+	};
+
+	if (!answer(&req, vq)) {
+		virtq_requeue_kick(vq);
+		return false;
+	}
+	/* Who waits for it shall not wait for the next. */
+	(void)virtq_signal(vq);
+	/* Each may have taken long. */
+	(void)turn_time_over(turn);
 	return true;
 }
 
 static void fs_kick(struct virtio_dev *dev, unsigned int queue)
 {
-	struct virtio_fs *fs = to_fs(dev);
-	struct virtq *vq = &dev->queues[queue];
 	struct turn turn = turn_begin(FS_QUEUE_SIZE, FS_TURN_BYTES);
-	struct virtq_chain c;
-	int r;
+	struct virtq *vq = &dev->queues[queue];
+	struct virtio_fs *fs = to_fs(dev);
 
 	/* A ring that was reset has forgotten what was in flight. */
 	if (vq->in_flight != fs_waits_count(fs, queue))
 		fs_waits_forget(fs, queue);
 	if (fs->waits && !fs->wait_timer.deadline_ns)
 		fs_waits_retry(fs);
-	do {
-		virtq_disable_kick(vq);
-		while ((r = virtq_pop(vq, &c, fs->iov, VIRTQ_MAX_CHAIN)) != 0) {
-			if (r == -ENOBUFS) {
-				virtq_push(vq, c.head, 0);
-				virtq_break(vq, "more buffers than a request "
-						"may have");
-			}
-			if (r < 0)
-				return;
-			if (!serve(fs, queue, &c, &turn)) {
-				virtq_later(vq);
-				return;
-			}
-			/* Who waits for it shall not wait for the next. */
-			(void)virtq_signal(vq);
-			if (!turn_goes_on(&turn, &c) || turn_time_over(&turn)) {
-				virtq_later(vq);
-				return;
-			}
-		}
-	} while (virtq_enable_kick(vq));
+	virtq_serve(dev, vq, &turn, serve);
 }
 
 static void fs_stop_queue(struct virtio_dev *dev, unsigned int queue)

@@ -177,7 +177,6 @@ struct virtio_fs {
 	uint64_t wait_ns;
 
 	/* The request in hand. */
-	struct iovec iov[VIRTQ_MAX_CHAIN];
 	struct iovec data[VIRTQ_MAX_CHAIN];
 	_Alignas(8) uint8_t arg[FS_ARG_BYTES + 1]; /* ends in a zero byte */
 	_Alignas(8) uint8_t out[FS_OUT_BYTES];

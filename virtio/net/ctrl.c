@@ -10,7 +10,6 @@
  * (filter.h).
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <string.h>
 
 #include "virtio/net/net.h"
@@ -163,40 +162,41 @@ static bool execute(struct virtio_net *net, const struct virtq_chain *chain)
 	}
 }
 
-/*
- * Return: 1 one command done; 0 none there, or it has to wait; -EPROTO the ring
- * is broken.
- */
-static int run_one(struct virtio_net *net, struct turn *turn)
+static bool serve(struct virtio_dev *dev, struct virtq *vq,
+		  const struct virtq_chain *c, struct turn *turn)
 {
-	struct virtq *vq = &net->dev.queues[NET_CTRL];
+	struct virtio_net *net = container_of(dev, struct virtio_net, dev);
 	uint8_t ack = VIRTIO_NET_ERR;
-	struct virtq_chain c;
-	int r = virtq_pop(vq, &c, net->iov, VIRTQ_MAX_CHAIN);
 
-	if (r == 0 || r == -EPROTO)
-		return r;
-	if (r < 0 || !c.len_in) {
-		virtq_push(vq, c.head, 0);
+	if (!c->len_in) {
+		virtq_push(vq, c->head, 0);
 		virtq_break(vq, "command without room for an answer");
-		return -EPROTO;
+		return false;
 	}
-	if (execute(net, &c))
+	if (execute(net, c))
 		ack = VIRTIO_NET_OK;
 	/*
 	 * Config space shows what it changed before it is used (5.1.6.5.2.1).
 	 * Until then it is as if it had not been taken, so that a stop need
 	 * not wait; executed twice, it does the same.
 	 */
-	if (!virtio_dev_config_published(&net->dev)) {
-		virtq_unpop(vq, &c.head, 1);
+	if (!virtio_dev_config_published(dev)) {
+		virtq_unpop(vq, &c->head, 1);
 		net->ctrl_waits = true;
-		return 0;
+		return false;
 	}
-	(void)iov_write(c.iov + c.nr_out, c.nr_in, 0, &ack, sizeof(ack));
-	virtq_push(vq, c.head, sizeof(ack));
-	(void)turn_goes_on(turn, &c);
-	return 1;
+	(void)iov_write(c->iov + c->nr_out, c->nr_in, 0, &ack, sizeof(ack));
+	virtq_push(vq, c->head, sizeof(ack));
+	return true;
+}
+
+void net_ctrl_run(struct virtio_net *net)
+{
+	struct turn turn = turn_begin(TURN_COMMANDS, TURN_BYTES);
+
+	if (!net->ctrl_waits)
+		virtq_serve(&net->dev, &net->dev.queues[NET_CTRL], &turn,
+			    serve);
 }
 
 void net_ctrl_published(struct virtio_dev *dev)
@@ -207,30 +207,4 @@ void net_ctrl_published(struct virtio_dev *dev)
 		return;
 	net->ctrl_waits = false;
 	net_ctrl_run(net);
-}
-
-static void on_again(struct loop_timer *timer)
-{
-	net_ctrl_run(container_of(timer, struct virtio_net, ctrl_again));
-}
-
-void net_ctrl_run(struct virtio_net *net)
-{
-	struct virtq *vq = &net->dev.queues[NET_CTRL];
-	struct turn turn = turn_begin(TURN_COMMANDS, TURN_BYTES);
-
-	if (net->ctrl_waits)
-		return;
-	do {
-		while (!turn_over(&turn) && run_one(net, &turn) > 0)
-			;
-		if (net->ctrl_waits)
-			break;
-		if (turn_over(&turn)) {
-			loop_timer_set(net->dev.loop, &net->ctrl_again, 0,
-				       on_again);
-			break;
-		}
-	} while (virtq_enable_kick(vq));
-	(void)virtq_signal(vq);
 }

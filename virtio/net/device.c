@@ -141,12 +141,8 @@ static void net_stop_queue(struct virtio_dev *dev, unsigned int queue)
 {
 	struct virtio_net *net = to_net(dev);
 
-	if (queue == NET_TX)
-		loop_timer_cancel(dev->loop, &net->tx_again);
-	if (queue == NET_CTRL) {
-		loop_timer_cancel(dev->loop, &net->ctrl_again);
+	if (queue == NET_CTRL)
 		net->ctrl_waits = false;
-	}
 	if (queue != NET_RX)
 		return;
 	net->rx_on = false;
@@ -339,8 +335,6 @@ static void role_destroy(struct virtio_dev *dev)
 		return;
 	net = to_net(dev);
 	loop_remove(dev->loop, &net->src);
-	loop_timer_cancel(dev->loop, &net->tx_again);
-	loop_timer_cancel(dev->loop, &net->ctrl_again);
 	net_wake_finish(net);
 	net_kept_finish(net);
 	fd_close(&net->fd);

@@ -95,12 +95,10 @@ struct virtio_net {
 	bool ctrl_waits;	 /* until the driver reads the new address */
 	uint64_t guest_offloads; /* VIRTIO_NET_F_GUEST_* in force, bits */
 	struct loop_source src;	 /* the tap */
-	struct loop_timer tx_again, ctrl_again;
 	struct log_limit rx_drops, tx_drops;
 	struct net_rx rx;
 	struct net_filter filter;
 	struct net_wake wake;
-	struct iovec iov[VIRTQ_MAX_CHAIN]; /* tx, ctrl: chain being parsed */
 	struct iovec tx_iov[VIRTQ_MAX_CHAIN];
 };
 

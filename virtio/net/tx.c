@@ -5,8 +5,8 @@
  * host's kernel is made anew from what was agreed on; a packet that makes no
  * sense, and one the tap does not take, is dropped, as on a wire.
  *
- * System calls, for the seccomp policy: writev; write of the call eventfd;
- * timerfd_settime.
+ * System calls, for the seccomp policy: writev; write of the call and kick
+ * eventfds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -105,39 +105,21 @@ static const char *send_packet(struct virtio_net *net,
 	return sent < 0 ? "the tap does not take it" : NULL;
 }
 
-static void on_again(struct loop_timer *timer)
+static bool serve(struct virtio_dev *dev, struct virtq *vq,
+		  const struct virtq_chain *chain, struct turn *turn)
 {
-	net_tx_run(container_of(timer, struct virtio_net, tx_again));
+	struct virtio_net *net = container_of(dev, struct virtio_net, dev);
+	const char *why = send_packet(net, chain);
+
+	if (why)
+		log_limited(&net->tx_drops, "packet not sent: %s", why);
+	virtq_push(vq, chain->head, 0);
+	return true;
 }
 
 void net_tx_run(struct virtio_net *net)
 {
-	struct virtq *vq = &net->dev.queues[NET_TX];
 	struct turn turn = turn_begin(TURN_PACKETS, TURN_BYTES);
-	struct virtq_chain c;
-	const char *why;
 
-	virtq_disable_kick(vq);
-	do {
-		int r;
-
-		while (!turn_over(&turn) &&
-		       (r = virtq_pop(vq, &c, net->iov, VIRTQ_MAX_CHAIN)) !=
-			       0) {
-			if (r == -EPROTO)
-				return;
-			why = r < 0 ? "too many buffers" : send_packet(net, &c);
-			if (why)
-				log_limited(&net->tx_drops,
-					    "packet not sent: %s", why);
-			virtq_push(vq, c.head, 0);
-			(void)turn_goes_on(&turn, &c);
-		}
-		if (turn_over(&turn)) {
-			loop_timer_set(net->dev.loop, &net->tx_again, 0,
-				       on_again);
-			break;
-		}
-	} while (virtq_enable_kick(vq));
-	(void)virtq_signal(vq);
+	virtq_serve(&net->dev, &net->dev.queues[NET_TX], &turn, serve);
 }

@@ -110,7 +110,7 @@ static bool send_resets(struct virtio_vsock *vs, struct rx_buf *b)
 		vs->nr_resets * sizeof(vs->resets[0]));
 	if (n && vs->tx_blocked) {
 		vs->tx_blocked = false;
-		fd_event_signal(vs->dev.queues[VSOCK_TX].kick_fd);
+		virtq_requeue_kick(&vs->dev.queues[VSOCK_TX]);
 	}
 	return vs->nr_resets == 0;
 }

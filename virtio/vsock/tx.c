@@ -30,7 +30,7 @@ static void refuse(struct virtio_vsock *vs, const struct packet *p)
 {
 	if (p->hdr.op == VIRTIO_VSOCK_OP_RST)
 		return;
-	/* There is room: see vsock_tx_run(). */
+	/* There is room: see serve(). */
 	vs->resets[vs->nr_resets++] = (struct vsock_reset){
 		.guest_port = p->hdr.src_port,
 		.host_port = p->hdr.dst_port,
@@ -199,52 +199,31 @@ static void handle(struct virtio_vsock *vs, const struct packet *p)
 	}
 }
 
-static void tx_chain(struct virtio_vsock *vs, const struct virtq_chain *c,
-		     struct iovec *iov)
+/* A packet causes one RST at most: there is room for it. */
+static bool serve(struct virtio_dev *dev, struct virtq *vq,
+		  const struct virtq_chain *chain, struct turn *turn)
 {
-	struct packet p = { .iov = iov, .nr = c->nr_out };
+	struct virtio_vsock *vs = container_of(dev, struct virtio_vsock, dev);
+	struct packet p = { .iov = chain->iov, .nr = chain->nr_out };
 
 	/* Read once: the guest may change it. */
-	if (iov_read(iov, c->nr_out, 0, &p.hdr, sizeof(p.hdr)) <
+	if (iov_read(chain->iov, chain->nr_out, 0, &p.hdr, sizeof(p.hdr)) <
 	    sizeof(p.hdr)) {
 		log_limited(&vs->limit, "vsock: a packet without a header");
-		return;
+	} else {
+		p.payload = chain->len_out - sizeof(p.hdr);
+		handle(vs, &p);
 	}
-	p.payload = c->len_out - sizeof(p.hdr);
-	handle(vs, &p);
+	virtq_push(vq, chain->head, 0);
+	vs->tx_blocked = vs->nr_resets == VSOCK_MAX_RESETS;
+	return !vs->tx_blocked;
 }
 
 void vsock_tx_run(struct virtio_vsock *vs)
 {
-	struct virtq *vq = &vs->dev.queues[VSOCK_TX];
-	struct iovec iov[VIRTQ_MAX_CHAIN];
-	struct virtq_chain c;
 	struct turn turn = turn_begin(TURN_PACKETS, TURN_BYTES);
 
-	do {
-		int r;
-
-		virtq_disable_kick(vq);
-		for (;;) {
-			/* A packet causes one at most. */
-			if (vs->nr_resets == VSOCK_MAX_RESETS) {
-				vs->tx_blocked = true;
-				(void)virtq_signal(vq);
-				return;
-			}
-			r = virtq_pop(vq, &c, iov, ARRAY_SIZE(iov));
-			if (r == 0)
-				break;
-			if (r == -EPROTO)
-				return;
-			if (r == 1)
-				tx_chain(vs, &c, iov);
-			virtq_push(vq, c.head, 0);
-			if (turn_goes_on(&turn, &c))
-				continue;
-			virtq_later(vq);
-			return;
-		}
-		(void)virtq_signal(vq);
-	} while (virtq_enable_kick(vq));
+	vs->tx_blocked = vs->nr_resets == VSOCK_MAX_RESETS;
+	if (!vs->tx_blocked)
+		virtq_serve(&vs->dev, &vs->dev.queues[VSOCK_TX], &turn, serve);
 }
