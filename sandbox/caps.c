@@ -87,3 +87,10 @@ int caps_keep(uint64_t mask)
 		return -errno;
 	return caps_set(data);
 }
+
+int caps_gain_none(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}

@@ -30,4 +30,10 @@ int caps_limit(uint64_t mask) must_check;
 /* Permitted and effective become what is held of @mask. 0 or -errno. */
 int caps_keep(uint64_t mask) must_check;
 
+/*
+ * No exec gains a right from here on; neither core dump nor ptrace nor
+ * /proc/PID/mem, by anyone. 0 or -errno.
+ */
+int caps_gain_none(void) must_check;
+
 #endif

@@ -14,7 +14,6 @@
 /* At once, a sanitizer's report for example; and 86 MB a day. */
 #define BURST_BYTES    65536ULL
 #define BYTES_A_SECOND 1024ULL
-#define NS_PER_SEC     1000000000ULL
 /* Who has used that up goes on when there is this much again. */
 #define RESUME_BYTES 4096ULL
 /* And is read no more often than this meanwhile. */
@@ -29,7 +28,7 @@ static void on_pause_over(struct loop_timer *timer);
 static void refill(struct device_log *log)
 {
 	uint64_t now = time_boot_ns();
-	uint64_t bytes = (now - log->filled_ns) / (NS_PER_SEC / BYTES_A_SECOND);
+	uint64_t bytes = (now - log->filled_ns) / (NS_PER_S / BYTES_A_SECOND);
 
 	if (!bytes)
 		return;

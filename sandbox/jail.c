@@ -27,14 +27,6 @@ static void must(int r, const char *what)
 		give_up(r, what);
 }
 
-static int set_not_gaining(void)
-{
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	/* Neither core dump nor ptrace nor /proc/PID/mem, by anyone. */
-	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
-}
-
 /*
  * @ret_listener: NULL: there is nobody to listen, so nobody could end the
  * process; deny and let the kernel's audit log say it
@@ -104,7 +96,7 @@ void jail_limit_files(int dir)
 	const struct landlock_path below = { dir, LANDLOCK_MAY_ALL };
 	int r;
 
-	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	must(caps_gain_none(), "set no_new_privs and not dumpable");
 	r = landlock_limit(&below, dir >= 0 ? 1 : 0);
 	if (r != -EOPNOTSUPP) {
 		must(r, "limit which files may be opened");
@@ -137,7 +129,7 @@ void jail_device(const char *role_name, int spawner_fd, bool seccomp)
 	}
 	must(role ? 0 : -ENOENT, "find the role's policy");
 	must(caps_limit(role->caps), "drop capabilities");
-	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	must(caps_gain_none(), "set no_new_privs and not dumpable");
 	must(limit_memory(role), "limit memory");
 	must(load_filter(tables, ARRAY_SIZE(tables),
 			 spawner_fd >= 0 ? &listener : NULL),
@@ -161,7 +153,7 @@ void jail_dialler(void)
 	};
 
 	must(caps_drop_all(), "drop capabilities");
-	must(set_not_gaining(), "set no_new_privs and not dumpable");
+	must(caps_gain_none(), "set no_new_privs and not dumpable");
 	must(load_filter(tables, ARRAY_SIZE(tables), NULL),
 	     "load the seccomp filter");
 }

@@ -24,10 +24,9 @@ int jail_vmm_rights(const struct landlock_path *paths, unsigned int nr,
 
 	if (r < 0)
 		return r;
-	/* Neither core dump nor ptrace, nor others' /proc/PID/mem. */
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return -errno;
+	r = caps_gain_none();
+	if (r < 0)
+		return r;
 	r = landlock_limit(paths, nr);
 	if (r != -EOPNOTSUPP)
 		return r;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "virtio/device.h"
+#include "virtio/iov.h"
 #include "virtio/turn.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
@@ -34,8 +35,6 @@
 
 #define QUEUE_RX 0U
 #define QUEUE_TX 1U
-
-#define BIT(n) (1ULL << (n))
 
 struct virtio_console {
 	struct virtio_dev dev;

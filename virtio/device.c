@@ -5,8 +5,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#define BIT(n) (1ULL << (n))
-
 const int virtio_no_fds[VIRTIO_DEV_MAX_FDS] = { -1, -1, -1, -1 };
 
 void virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_ops *ops,

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Copies between private memory and the scattered buffers of a chain. The
- * buffers are guest memory: each byte is touched once, by one memcpy.
- */
+#include "virtio/iov.h"
+
 #include <errno.h>
 #include <string.h>
-
-#include "virtio/virtq.h"
 
 size_t iov_read(const struct iovec *iov, unsigned int nr, size_t off, void *buf,
 		size_t len)

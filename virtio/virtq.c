@@ -10,9 +10,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arch/load16.h"
+#include "virtio/iov.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 #include "vmm/base/loop.h"
+
+_Static_assert(sizeof(struct vring_desc) == 16, "taken by one load");
 
 #define DESC_ALIGN  16U
 #define AVAIL_ALIGN 2U
@@ -184,31 +188,19 @@ static void busy_clear(struct virtq *vq, uint16_t head)
 }
 
 /*
- * One load, so that a driver that rewrites the descriptor meanwhile, which it
- * must not, gets the old one or the new one and no mix: a readable buffer must
- * not become writable. Every processor with AVX makes a 16-byte load of an
- * aligned address atomic (Intel SDM volume 3, 9.1.1; AMD APM volume 2, 7.3.2).
+ * One private copy of descriptor @i of the current table, by one load: a driver
+ * that rewrites the descriptor meanwhile, which it must not, gets the old one
+ * or the new one and no mix. A readable buffer must not become writable.
  */
-static void desc_load(const struct vring_desc *d, struct vring_desc *ret)
-{
-	typedef long long whole __attribute__((vector_size(16)));
-	whole v;
-
-	_Static_assert(sizeof(v) == sizeof(*ret), "a descriptor is 16 bytes");
-	__asm__ volatile("movdqa %1, %0" : "=x"(v) : "m"(*d));
-	memcpy(ret, &v, sizeof(*ret));
-}
-
-/* One private copy of descriptor @i of the current table. */
 static void desc_fetch(const struct virtq *vq, const struct walk *w,
 		       unsigned int i, struct vring_desc *ret)
 {
 	const uint8_t *table = w->nr_table ? w->table[0].iov_base : NULL;
 
 	if (!w->nr_table)
-		desc_load(&vq->desc[i], ret);
+		shared_load16(&vq->desc[i], ret);
 	else if (w->nr_table == 1 && (uintptr_t)table % DESC_ALIGN == 0)
-		desc_load((const void *)(table + i * sizeof(*ret)), ret);
+		shared_load16(table + i * sizeof(*ret), ret);
 	else /* across two regions, or not aligned: what it reads, it reads */
 		(void)iov_read(w->table, w->nr_table, i * sizeof(*ret), ret,
 			       sizeof(*ret));

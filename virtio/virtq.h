@@ -150,18 +150,4 @@ bool virtq_has_work(const struct virtq *vq);
 /* Marks the ring broken, with the reason, and signals err_fd, once. */
 void virtq_break(struct virtq *vq, const char *why);
 
-/* --- helpers for chain contents; each byte of guest memory is read once --- */
-
-/* Copies up to @len bytes at @off of an iov array. Return: bytes copied. */
-size_t iov_read(const struct iovec *iov, unsigned int nr, size_t off, void *buf,
-		size_t len);
-size_t iov_write(const struct iovec *iov, unsigned int nr, size_t off,
-		 const void *buf, size_t len);
-/*
- * The part [off, off + len) of @src as a new array. Return: entries, or
- * -ENOBUFS if @max is too small, -EINVAL if the range is not inside.
- */
-int iov_slice(const struct iovec *src, unsigned int nr, size_t off, size_t len,
-	      struct iovec *dst, unsigned int max) must_check;
-
 #endif

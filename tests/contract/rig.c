@@ -19,7 +19,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
 
-#define NS_PER_MS 1000000ULL
 /* None: only the test's time limit. */
 #define ANSWER_DEADLINE_NS (600000 * NS_PER_MS)
 /* The tests of deadlines set their own. */

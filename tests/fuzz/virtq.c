@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz_ring.h"
+#include "virtio/iov.h"
 #include "virtio/virtq.h"
 
 #define MAX_OPS 400

@@ -16,7 +16,6 @@
 
 #define IMAGE_BYTES (1U << 20)
 #define SECTORS	    (IMAGE_BYTES / BLK_SECTOR)
-#define BIT(n)	    (1ULL << (n))
 #define BASIC                                                     \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	 BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_BLK_F_FLUSH))

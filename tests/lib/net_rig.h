@@ -17,7 +17,6 @@
 #include "tests/lib/guest_ring.h"
 #include "virtio/net/net.h"
 
-#define BIT(n)	(1ULL << (n))
 #define TUN_ALL (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
 #define PLAIN                                              \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MAC) | \

@@ -7,10 +7,9 @@
 
 #include <errno.h>
 
-#define NS_PER_MS 1000000ULL
-#define SECOND	  (1000 * NS_PER_MS)
-#define BUTTONS	  (ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN)
-#define WAKE_GPE  (1U << 31)
+#define SECOND	 (1000 * NS_PER_MS)
+#define BUTTONS	 (ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN)
+#define WAKE_GPE (1U << 31)
 
 static struct model m;
 

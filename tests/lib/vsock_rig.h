@@ -17,7 +17,6 @@
 #include "virtio/vsock/vsock.h"
 
 #define CID	   5U
-#define BIT(n)	   (1ULL << (n))
 #define STREAM	   VIRTIO_VSOCK_TYPE_STREAM
 #define SEQPACKET  VIRTIO_VSOCK_TYPE_SEQPACKET
 #define PEER_ALLOC (256U << 10) /* the guest's buf_alloc */

@@ -18,8 +18,6 @@
 #include "include/torpor.h"
 #include "vmm/base/util.h"
 
-#define NS_PER_MS 1000000ULL
-
 struct client {
 	const struct clients_options *options;
 	unsigned int index;

@@ -22,8 +22,7 @@
 #include "vmm/power/internal.h"
 #include "vmm/vm/vm.h"
 
-#define NS_PER_MS 1000000ULL
-#define BOUND_MS  60000
+#define BOUND_MS 60000
 
 /* One at a time: see power_ops. */
 struct devices {

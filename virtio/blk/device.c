@@ -279,15 +279,14 @@ static void config_fill(struct virtio_blk *blk,
 
 static uint64_t features_of(const struct blk_config *cfg)
 {
-	uint64_t f = 1ULL << VIRTIO_BLK_F_SEG_MAX |
-		     1ULL << VIRTIO_BLK_F_BLK_SIZE |
-		     1ULL << VIRTIO_BLK_F_TOPOLOGY | 1ULL << VIRTIO_BLK_F_FLUSH;
+	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		     BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH);
 
 	if (cfg->ro)
-		return f | 1ULL << VIRTIO_BLK_F_RO;
-	f |= 1ULL << VIRTIO_BLK_F_WRITE_ZEROES;
+		return f | BIT(VIRTIO_BLK_F_RO);
+	f |= BIT(VIRTIO_BLK_F_WRITE_ZEROES);
 	if (!cfg->nodiscard)
-		f |= 1ULL << VIRTIO_BLK_F_DISCARD;
+		f |= BIT(VIRTIO_BLK_F_DISCARD);
 	return f;
 }
 

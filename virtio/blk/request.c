@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "virtio/iov.h"
 #include "vmm/base/log.h"
 
 /* Step() in one piece: a status to finish with, or this. */

@@ -17,8 +17,6 @@
 #include "virtio/fs/fs.h"
 #include "vmm/base/fd.h"
 
-#define NS_PER_S 1000000000U
-
 /* The one kind of extended attribute that is nothing but data. */
 #define XATTR_USER "user."
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "virtio/fs/fs.h"
+#include "virtio/iov.h"
 #include "vmm/base/fd.h"
 
 /*

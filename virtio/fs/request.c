@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "virtio/fs/fs.h"
+#include "virtio/iov.h"
 
 #define REPLY_HDR sizeof(struct fuse_out_header)
 

@@ -32,8 +32,6 @@
 #include "virtio/mmio/page.h"
 #include "vmm/base/fd.h"
 
-#define NS_PER_MS 1000000ULL
-
 /* So long a vCPU is kept in the write; after that the driver polls. */
 #define INLINE_NS (10 * NS_PER_MS)
 

@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 
+#include "virtio/iov.h"
 #include "virtio/net/net.h"
 #include "virtio/turn.h"
 

@@ -23,8 +23,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/mac.h"
 
-#define BIT(n) (1ULL << (n))
-
 /*
  * Between batches of packets for a guest that sleeps, so that 50,000 packets a
  * second are looked at, for some percent of a CPU.

@@ -13,8 +13,6 @@
 #include "virtio/net/net.h"
 #include "virtio/net/tap.h"
 
-#define BIT(n) (1ULL << (n))
-
 void net_gone(struct virtio_net *net)
 {
 	uint16_t *status =

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "virtio/iov.h"
 #include "virtio/net/net.h"
 
 #define BURST_MAX 64U

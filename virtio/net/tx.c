@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 
+#include "virtio/iov.h"
 #include "virtio/net/net.h"
 #include "virtio/turn.h"
 

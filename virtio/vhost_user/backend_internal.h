@@ -11,8 +11,6 @@
 #include "virtio/vhost_user/vhost_user.h"
 #include "vmm/base/log.h"
 
-#define BIT(n) (1ULL << (n))
-
 struct backend_ring {
 	struct loop_source kick_src;
 	struct backend *be;

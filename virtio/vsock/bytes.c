@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtio/iov.h"
 #include "virtio/vsock/vsock.h"
 
 #define LONG_RECORD	255U

@@ -24,8 +24,6 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/unix_socket.h"
 
-#define BIT(n) (1ULL << (n))
-
 /* A guest that does not end a closed connection: two of these at most. */
 #define CLOSE_TICK_NS (4000000000ULL)
 #define CLOSE_TICKS   2U

@@ -9,18 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/jail.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/log.h"
+#include "vmm/base/unix_socket.h"
 
 int vsock_dial(const char *path, const struct vsock_dial *dial)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	_cleanup_fd_ int fd = -1;
+	struct sockaddr_un sa;
 	int type;
 
 	switch (dial->type) {
@@ -33,10 +33,9 @@ int vsock_dial(const char *path, const struct vsock_dial *dial)
 	default:
 		return -EINVAL;
 	}
-	if (strlen(path) > VSOCK_PATH_MAX)
+	if (strlen(path) > VSOCK_PATH_MAX ||
+	    unix_address(&sa, "%s_%u", path, dial->port) < 0)
 		return -ENAMETOOLONG;
-	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s_%u", path,
-		       dial->port);
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;

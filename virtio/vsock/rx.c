@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "virtio/iov.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"
 

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 
+#include "virtio/iov.h"
 #include "virtio/turn.h"
 #include "virtio/vsock/vsock.h"
 #include "vmm/base/fd.h"

@@ -15,14 +15,12 @@
 #include "vmm/base/log.h"
 #include "vmm/base/timer_heap.h"
 
-#define NS_PER_SEC 1000000000ULL
-
 uint64_t time_boot_ns(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 /* A host that sleeps holds nobody up. */
@@ -31,7 +29,7 @@ static uint64_t monotonic_ns(void)
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 /* ---------------------------------------------------------------- watching */
@@ -131,8 +129,8 @@ static void timer_program(struct loop *loop)
 
 	if (want == loop->timer_set_ns)
 		return;
-	its.it_value.tv_sec = (time_t)(want / NS_PER_SEC);
-	its.it_value.tv_nsec = (long)(want % NS_PER_SEC);
+	its.it_value.tv_sec = (time_t)(want / NS_PER_S);
+	its.it_value.tv_nsec = (long)(want % NS_PER_S);
 	(void)timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
 	loop->timer_set_ns = want;
 }

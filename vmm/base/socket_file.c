@@ -11,7 +11,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
@@ -86,13 +85,14 @@ static int open_dir(struct control_socket *sock, const char *path)
 /* Listens under a temporary name of the directory, which is returned. */
 static int listen_hidden(struct control_socket *sock, char *tmp, size_t size)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa;
 	struct stat st;
 	int r;
 
 	(void)snprintf(tmp, size, ".%.40s.%d", sock->name, (int)getpid());
-	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s",
-		       sock->dir_fd, tmp);
+	r = unix_address(&sa, "/proc/self/fd/%d/%s", sock->dir_fd, tmp);
+	if (r < 0)
+		return r;
 	sock->fd =
 		socket(AF_UNIX, sock->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock->fd < 0)

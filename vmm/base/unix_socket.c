@@ -3,22 +3,24 @@
 #include "vmm/base/unix_socket.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
 
-/* Return: 0 or -ENAMETOOLONG. */
-static int make_address(const char *path, struct sockaddr_un *ret)
+int unix_address(struct sockaddr_un *ret, const char *fmt, ...)
 {
+	va_list ap;
+	int n;
+
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(ret->sun_path))
-		return -ENAMETOOLONG;
-	memcpy(ret->sun_path, path, strlen(path) + 1);
-	return 0;
+	va_start(ap, fmt);
+	n = vsnprintf(ret->sun_path, sizeof(ret->sun_path), fmt, ap);
+	va_end(ap);
+	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
 }
 
 int unix_probe(const char *path)
@@ -26,7 +28,7 @@ int unix_probe(const char *path)
 	_cleanup_fd_ int fd = -1;
 	struct sockaddr_un sa;
 	struct stat st;
-	int r = make_address(path, &sa);
+	int r = unix_address(&sa, "%s", path);
 
 	if (r < 0)
 		return r;
@@ -67,7 +69,7 @@ int unix_listen(const char *path, int type, int backlog)
 {
 	_cleanup_fd_ int fd = -1;
 	struct sockaddr_un addr;
-	int r = make_address(path, &addr);
+	int r = unix_address(&addr, "%s", path);
 
 	if (r == 0)
 		r = make_room(path);

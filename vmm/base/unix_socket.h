@@ -7,7 +7,13 @@
 #ifndef TORPOR_VMM_BASE_UNIX_SOCKET_H
 #define TORPOR_VMM_BASE_UNIX_SOCKET_H
 
+#include <sys/un.h>
+
 #include "vmm/base/util.h"
+
+/* Return: 0; -ENAMETOOLONG the path does not fit. */
+int unix_address(struct sockaddr_un *ret, const char *fmt, ...) must_check
+	__attribute__((format(printf, 2, 3)));
 
 /*
  * Does a process listen at @path? Return: 1 yes, 0 no (a dead process left it

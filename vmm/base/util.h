@@ -17,6 +17,11 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+#define BIT(n) (1ULL << (n))
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
 #define MIN(a, b)                     \
 	({                            \
 		__auto_type a_ = (a); \

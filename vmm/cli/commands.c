@@ -14,12 +14,6 @@
 #define SLACK_MS   2000	  /* beyond the time that the VM itself has */
 #define FORCE_MS   120000 /* that the devices may take in addition */
 
-static void json_unref(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ _cleanup_(json_unref)
-
 static void torpor_closep(struct torpor **t)
 {
 	torpor_close(*t);
@@ -171,7 +165,7 @@ static int server_error(const struct cli_invocation *inv, const json_t *reply)
 
 int cli_cmd_simple(struct cli_invocation *inv)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	int r = connect_and_call(inv, NULL, inv->timeout_ms, &reply);
 
 	if (r)
@@ -181,7 +175,7 @@ int cli_cmd_simple(struct cli_invocation *inv)
 
 int cli_cmd_state(struct cli_invocation *inv)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	int r = connect_and_call(inv, NULL, inv->timeout_ms, &reply);
 
 	if (r)
@@ -197,7 +191,7 @@ int cli_cmd_stats(struct cli_invocation *inv)
 {
 	const char *args =
 		inv->prometheus ? "{\"format\":\"prometheus\"}" : NULL;
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	int r = connect_and_call(inv, args, inv->timeout_ms, &reply);
 	const json_t *result = json_object_get(reply, "result");
 	const char *text = json_string_value(json_object_get(result, "text"));
@@ -278,7 +272,7 @@ static int explain_suspend(const struct cli_invocation *inv,
 
 int cli_cmd_suspend(struct cli_invocation *inv)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	char args[96];
 	int r;
 
@@ -313,7 +307,7 @@ int cli_cmd_suspend(struct cli_invocation *inv)
 int cli_cmd_wait(struct cli_invocation *inv)
 {
 	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	bool limited = inv->timeout_ms >= 0;
 	char args[96];
 	int r;
@@ -360,7 +354,7 @@ static bool sleeps_by_itself(const struct cli_invocation *inv,
 int cli_cmd_resume(struct cli_invocation *inv)
 {
 	_cleanup_(torpor_closep) struct torpor *t = NULL;
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	bool full = inv->flags & CLI_FLAG_FULL;
 	int r;
 
@@ -391,7 +385,7 @@ int cli_cmd_resume(struct cli_invocation *inv)
 /* One event. Return: true if it was the VM's last. */
 static bool show_event(struct cli_invocation *inv, const char *line)
 {
-	_cleanup_json_ json_t *event = json_loads(line, 0, NULL);
+	json_auto_t *event = json_loads(line, 0, NULL);
 	const char *name = json_string_value(json_object_get(event, "event"));
 
 	if (inv->json)
@@ -431,7 +425,7 @@ int cli_cmd_events(struct cli_invocation *inv)
 
 int cli_cmd_version(struct cli_invocation *inv)
 {
-	_cleanup_json_ json_t *reply = NULL, *result = NULL;
+	json_auto_t *reply = NULL, *result = NULL;
 	int r;
 
 	if (!inv->socket) {
@@ -460,7 +454,7 @@ int cli_cmd_version(struct cli_invocation *inv)
 
 int cli_cmd_trace(struct cli_invocation *inv)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	struct cli_trace opts;
 	struct err err = { "" };
 	int r;

@@ -11,8 +11,6 @@
 #include "vmm/base/loop.h"
 #include "vmm/cli/cli.h"
 
-#define NS_PER_SEC 1000000000LL
-
 static const char *text(const json_t *obj, const char *key)
 {
 	const char *s = json_string_value(json_object_get(obj, key));
@@ -41,9 +39,8 @@ static void print_ago(FILE *out, const char *before, const json_t *obj,
 	ago = (json_int_t)time_boot_ns() - then;
 	if (ago < 0)
 		return;
-	fprintf(out, "%s%lld.%01lld s ago", before,
-		(long long)(ago / NS_PER_SEC),
-		(long long)(ago % NS_PER_SEC / (NS_PER_SEC / 10)));
+	fprintf(out, "%s%lld.%01lld s ago", before, (long long)(ago / NS_PER_S),
+		(long long)(ago % NS_PER_S / (NS_PER_S / 10)));
 }
 
 static void print_value(FILE *out, const json_t *value)
@@ -325,13 +322,13 @@ static void print_time(FILE *out, const json_t *event)
 	if (!number(event, "time_ns", &then))
 		return;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	wall = ts.tv_sec * NS_PER_SEC + ts.tv_nsec -
+	wall = ts.tv_sec * NS_PER_S + ts.tv_nsec -
 	       ((long long)time_boot_ns() - then);
-	sec = (time_t)(wall / NS_PER_SEC);
+	sec = (time_t)(wall / NS_PER_S);
 	if (!localtime_r(&sec, &tm) ||
 	    !strftime(buf, sizeof(buf), "%H:%M:%S", &tm))
 		return;
-	fprintf(out, "%s.%03lld ", buf, wall % NS_PER_SEC / 1000000);
+	fprintf(out, "%s.%03lld ", buf, wall % NS_PER_S / 1000000);
 }
 
 void cli_print_event(FILE *out, const json_t *event)

@@ -21,11 +21,6 @@
 
 #define MAX_FILE (1U << 20) /* bytes */
 
-static void json_unref(json_t **j)
-{
-	json_decref(*j);
-}
-
 /* A scalar as the command line would have it. */
 static int scalar_text(const json_t *value, char buf[32], const char **ret,
 		       struct err *err)
@@ -191,7 +186,7 @@ static int read_file(const char *path, char **ret, size_t *ret_len,
 
 int config_parse_file(struct vm_config *cfg, const char *path, struct err *err)
 {
-	_cleanup_(json_unref) json_t *root = NULL;
+	json_auto_t *root = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	json_error_t error;

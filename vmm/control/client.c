@@ -27,7 +27,6 @@
 #define MAX_EVENTS 1024
 #define MAX_LINE   (4U << 20) /* bytes; more than torpor ever buffers */
 #define CHUNK	   4096U
-#define NS_PER_MS  1000000ULL
 #define NO_LIMIT   UINT64_MAX
 
 struct event {
@@ -48,12 +47,6 @@ struct torpor {
 	char code[64];
 	char message[512];
 };
-
-static void json_unref(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ _cleanup_(json_unref)
 
 static uint64_t now_ns(void)
 {
@@ -227,7 +220,7 @@ static int read_reply(struct torpor *t, uint64_t deadline, bool until_event,
 {
 	for (;;) {
 		_cleanup_free_ char *line = NULL;
-		_cleanup_json_ json_t *obj = NULL;
+		json_auto_t *obj = NULL;
 		int r;
 
 		r = read_line(t, deadline, &line);
@@ -318,7 +311,7 @@ static int open_socket(const char *path, uint64_t deadline)
 static int greet(struct torpor *t, uint64_t deadline)
 {
 	_cleanup_free_ char *line = NULL;
-	_cleanup_json_ json_t *obj = NULL;
+	json_auto_t *obj = NULL;
 	const json_t *version, *protocol, *error;
 	int r;
 
@@ -403,7 +396,7 @@ unsigned long torpor_events_lost(const struct torpor *t)
 static int build_request(json_int_t id, const char *command, const char *args,
 			 char **ret_line, size_t *ret_len)
 {
-	_cleanup_json_ json_t *req = NULL, *extra = NULL;
+	json_auto_t *req = NULL, *extra = NULL;
 	size_t len;
 	char *line;
 
@@ -474,7 +467,7 @@ static int call(struct torpor *t, const char *command, const char *args,
 	if (r < 0)
 		return r;
 	for (;;) {
-		_cleanup_json_ json_t *reply = NULL;
+		json_auto_t *reply = NULL;
 		_cleanup_free_ char *text = NULL;
 		const json_t *reply_id;
 
@@ -505,7 +498,7 @@ int torpor_call(struct torpor *t, const char *command, const char *args,
 
 int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	char args[64];
 	json_t *ms;
 	int r;
@@ -524,7 +517,7 @@ int torpor_suspend(struct torpor *t, int sleep_ms, int timeout_ms, int *ret_ms)
 int torpor_resume(struct torpor *t, int timeout_ms)
 {
 	uint64_t deadline = deadline_in(timeout_ms);
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	const json_t *result;
 	int r;
 
@@ -540,7 +533,7 @@ int torpor_resume(struct torpor *t, int timeout_ms)
 int torpor_suspend_force(struct torpor *t, int sleep_ms, int timeout_ms,
 			 int *ret_forced)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	const char *outcome;
 	char args[64];
 	int r;
@@ -596,7 +589,7 @@ int torpor_stop(struct torpor *t, int timeout_ms)
 
 int torpor_state(struct torpor *t, int timeout_ms, char **ret_state)
 {
-	_cleanup_json_ json_t *reply = NULL;
+	json_auto_t *reply = NULL;
 	const char *state;
 	int r;
 
@@ -613,7 +606,7 @@ int torpor_state(struct torpor *t, int timeout_ms, char **ret_state)
 
 int torpor_wait_state(struct torpor *t, const char *state, int timeout_ms)
 {
-	_cleanup_json_ json_t *args = NULL;
+	json_auto_t *args = NULL;
 	_cleanup_free_ char *text = NULL;
 	int r;
 

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-#define NS_PER_SEC UINT64_C(1000000000)
+#include "vmm/base/util.h"
 
 void prom_family(FILE *out, const char *name, const char *type,
 		 const char *help)
@@ -45,8 +45,8 @@ static void put_series(FILE *out, const char *name, const char *suffix,
 
 static void put_seconds(FILE *out, uint64_t ns)
 {
-	fprintf(out, "%" PRIu64 ".%09" PRIu64 "\n", ns / NS_PER_SEC,
-		ns % NS_PER_SEC);
+	fprintf(out, "%" PRIu64 ".%09" PRIu64 "\n", ns / NS_PER_S,
+		ns % NS_PER_S);
 }
 
 void prom_number(FILE *out, const char *name, const struct prom_label *labels,
@@ -66,8 +66,8 @@ void prom_seconds(FILE *out, const char *name, const struct prom_label *labels,
 /* "0.005", "20": bounds are whole milliseconds. */
 static void format_bound(char *buf, size_t size, uint64_t ns)
 {
-	int n = snprintf(buf, size, "%" PRIu64 ".%03" PRIu64, ns / NS_PER_SEC,
-			 ns % NS_PER_SEC / 1000000);
+	int n = snprintf(buf, size, "%" PRIu64 ".%03" PRIu64, ns / NS_PER_S,
+			 ns % NS_PER_S / 1000000);
 
 	while (buf[n - 1] == '0')
 		n--;

@@ -8,7 +8,6 @@
 
 #include "vmm/control/commands.h"
 
-#define NS_PER_MS	       1000000ULL
 #define REQUEST_MAX_TIMEOUT_MS (24LL * 3600 * 1000)
 
 /* Each returns false after it has replied with an error that names the key. */

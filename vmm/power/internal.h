@@ -5,8 +5,6 @@
 
 #include "vmm/power/power.h"
 
-#define POWER_NS_PER_MS 1000000ULL
-
 #define STEP(name)  POWER_STEP_##name
 #define EVENT(name) POWER_EVENT_##name
 

@@ -12,7 +12,7 @@
  */
 #define RECHECK_NS 1000000L
 /* How late a vCPU's thread may be. */
-#define STALE_NS (1000 * POWER_NS_PER_MS)
+#define STALE_NS (1000 * NS_PER_MS)
 
 static void notify_main(struct power *power, enum power_note note)
 {

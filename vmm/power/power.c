@@ -12,19 +12,19 @@
  * on a slow host it takes more than the first, and a CPU that is back in the
  * port before it would be taken for the next sleep.
  */
-#define RESUME_NS      (20 * POWER_NS_PER_MS)
-#define RESUME_LPS0_NS (200 * POWER_NS_PER_MS)
+#define RESUME_NS      (20 * NS_PER_MS)
+#define RESUME_LPS0_NS (200 * NS_PER_MS)
 /* LPS0 entry, but no C2 read after this: the guest may have no C2. */
-#define SHALLOW_FIRST_NS   (200 * POWER_NS_PER_MS)
-#define SHALLOW_AGAIN_NS   (50 * POWER_NS_PER_MS)
-#define SHALLOW_SLOW_NS	   (1000 * POWER_NS_PER_MS)
+#define SHALLOW_FIRST_NS   (200 * NS_PER_MS)
+#define SHALLOW_AGAIN_NS   (50 * NS_PER_MS)
+#define SHALLOW_SLOW_NS	   (1000 * NS_PER_MS)
 #define SHALLOW_FAST_TRIES 20U
 /*
  * A guest that has come back by itself is not asked twice, but may try again:
  * one with autosleep takes the press of the button for a wake event, if it was
  * on its way already, and goes to sleep right after that.
  */
-#define REFUSED_NS (1000 * POWER_NS_PER_MS)
+#define REFUSED_NS (1000 * NS_PER_MS)
 /* So many checks in a row without a vCPU asleep: the guest has come back. */
 #define AWAKE_CHECKS 2U
 

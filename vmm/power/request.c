@@ -9,11 +9,11 @@
  * takes to freeze its processes, of which nothing can be seen; then ever less
  * often.
  */
-#define PRESS_AGAIN_NS (4000 * POWER_NS_PER_MS)
-#define PRESS_SLOW_NS  (60000 * POWER_NS_PER_MS)
+#define PRESS_AGAIN_NS (4000 * NS_PER_MS)
+#define PRESS_SLOW_NS  (60000 * NS_PER_MS)
 /* How long a guest that was pressed twice and slept once may obey the second.
  */
-#define PRESS_LEFT_NS (10000 * POWER_NS_PER_MS)
+#define PRESS_LEFT_NS (10000 * NS_PER_MS)
 
 void power_requests_rearm(struct power *power)
 {

@@ -7,8 +7,6 @@
 
 #include "vmm/power/power.h"
 
-#define NS_PER_MS 1000000ULL
-
 static const uint64_t bounds_ns[] = {
 	1 * NS_PER_MS,	   2 * NS_PER_MS,     5 * NS_PER_MS,
 	10 * NS_PER_MS,	   20 * NS_PER_MS,    50 * NS_PER_MS,

@@ -5,9 +5,9 @@
 #include "vmm/power/internal.h"
 
 /* A sleep shorter than this was hardly worth it. */
-#define SHORT_SLEEP_NS (1000 * POWER_NS_PER_MS)
+#define SHORT_SLEEP_NS (1000 * NS_PER_MS)
 /* How long a source that stormed lets the guest sleep. */
-#define STORM_REST_NS (10000 * POWER_NS_PER_MS)
+#define STORM_REST_NS (10000 * NS_PER_MS)
 
 void power_sources_init(struct power *power)
 {

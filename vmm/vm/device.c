@@ -17,8 +17,6 @@
 #include "vmm/vm/device.h"
 #include "vmm/vm/jail.h"
 
-#define NS_PER_MS 1000000ULL
-
 /*
  * For one answer of a device process. Long, because a drain waits for the
  * host's disk, and a slow request alone is not a hang.

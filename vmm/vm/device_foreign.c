@@ -15,13 +15,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/base/unix_socket.h"
 #include "vmm/vm/device.h"
-
-#define BIT(n) (1ULL << (n))
 
 /* For a place in the queue of a back end that listens and does not accept. */
 #define CONNECT_S 5
@@ -107,15 +105,14 @@ static struct virtio_type type_of(const struct foreign_kind *kind,
 static int connect_to(const char *path, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = CONNECT_S };
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr;
 	_cleanup_fd_ int fd = -1;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
+	if (unix_address(&addr, "%s", path) < 0)
 		return err_usage(
 			err, -ENAMETOOLONG,
 			"--vhost-user socket=%.80s...: at most %zu bytes", path,
 			sizeof(addr.sun_path) - 1);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)

@@ -7,8 +7,6 @@
 #include "vmm/base/log.h"
 #include "vmm/vm/device.h"
 
-#define NS_PER_MS 1000000ULL
-
 static struct vm_device *owner(struct virtio_mmio *mmio)
 {
 	return container_of(mmio, struct vm_device, mmio);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtio/iov.h"
 #include "virtio/virtq.h"
 
 static char a[] = "abc";
