@@ -168,6 +168,7 @@ static const struct policy_rule relay[] = {
 	POLICY_ALLOW(exit),
 #ifdef __SANITIZE_ADDRESS__
 	POLICY_ALLOW(sigaltstack),
+	POLICY_ALLOW_MASK(mmap, 2, PROT_EXEC, 0),
 #endif
 };
 

@@ -91,16 +91,17 @@ int pci_device_set_msix(struct pci_device *dev, uint8_t reg, unsigned int nr,
 			uint32_t table, uint32_t pba)
 {
 	struct pci_msix *msix = &dev->msix;
-	const struct pci_bar *bar = &dev->bars[table & PCI_MSIX_TABLE_BIR];
+	unsigned int bir = table & PCI_MSIX_TABLE_BIR;
 	static const uint16_t writable =
 		PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
+	const struct pci_bar *bar;
 	uint16_t control;
 
-	if (nr == 0 || (table & PCI_MSIX_TABLE_BIR) >= PCI_NR_BARS ||
-	    (table & PCI_MSIX_TABLE_BIR) != (pba & PCI_MSIX_PBA_BIR))
+	if (nr == 0 || bir >= PCI_NR_BARS || bir != (pba & PCI_MSIX_PBA_BIR))
 		return -EINVAL;
+	bar = &dev->bars[bir];
 	*msix = (struct pci_msix){ .cap = reg,
-				   .bar = table & PCI_MSIX_TABLE_BIR,
+				   .bar = (uint8_t)bir,
 				   .table = table & PCI_MSIX_TABLE_OFFSET,
 				   .pba = pba & PCI_MSIX_PBA_OFFSET,
 				   .nr = MIN(nr, PCI_MAX_VECTORS) };

@@ -5,10 +5,11 @@
 # nobody runs is broken some day and nobody sees it. Follows prerequisites, the
 # makes in recipes, and those in tests/check.sh.
 #
-#	targets.sh [MAKEFILE [CHECK]]
+#	targets.sh [MAKEFILE...]
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
+[ $# != 0 ] || set -- Makefile guest/*.mk tests/*.mk tests/*/*.mk
 
 awk '
 	# Of these no check can run more than what it is made of:
@@ -21,7 +22,7 @@ awk '
 		# not a target, but what makes others be made
 		known["FORCE"]
 	}
-	FILENAME != ARGV[1] {
+	!makefile {
 		sub(/#.*/, "")
 		# also on lines that go on
 		if (!more && !sub(/^.*(make_part|make --[-a-z]*) +/, ""))
@@ -84,4 +85,4 @@ awk '
 		}
 		printf "targets: %d passed, %d failed, 0 skipped\n", passed, failed
 		exit failed > 0
-	}' "${1:-Makefile}" "${2:-tests/check.sh}" tests/install.sh
+	}' makefile=1 "$@" makefile=0 tests/check.sh tests/install.sh
