@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Slots, windows and where BARs are: pci.h. */
+/* Slots, accesses to them, and where BARs are placed: pci.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -127,87 +127,15 @@ static const struct bus_ops ecam_ops = {
 
 /* ---------------------------------------------------------------- windows */
 
-static bool holds(const struct pci_window *window, uint64_t gpa, uint64_t bytes)
-{
-	uint64_t offset = gpa - window->bus_dev.base;
-
-	return gpa >= window->bus_dev.base && offset < window->bus_dev.size &&
-	       bytes <= window->bus_dev.size - offset;
-}
-
-/* Another one is decoded at some address of @bar; under the lock. */
-static bool is_taken(const struct pci_bus *bus, const struct pci_bar *bar)
-{
-	for (unsigned int slot = 1; slot < PCI_NR_SLOTS; slot++) {
-		const struct pci_device *dev = bus->slots[slot];
-
-		for (unsigned int i = 0; dev && i < PCI_NR_BARS; i++) {
-			const struct pci_bar *other = &dev->bars[i];
-
-			if (other->decoded && other != bar &&
-			    other->gpa < bar->gpa + bar->bytes &&
-			    bar->gpa < other->gpa + other->bytes)
-				return true;
-		}
-	}
-	return false;
-}
-
-bool pci_bus_decode(struct pci_bus *bus, struct pci_bar *bar, bool on)
-{
-	/* A memslot outside the windows, or over another, is none. */
-	(void)pthread_mutex_lock(&bus->lock);
-	bar->decoded = on &&
-		       (holds(&bus->mem32, bar->gpa, bar->bytes) ||
-			holds(&bus->mem64, bar->gpa, bar->bytes)) &&
-		       !is_taken(bus, bar);
-	on = bar->decoded;
-	(void)pthread_mutex_unlock(&bus->lock);
-	return on;
-}
-
-struct target {
-	struct pci_device *dev;
-	unsigned int bar;
-	uint64_t offset;
-};
-
-static bool is_in(const struct pci_bar *bar, uint64_t gpa, uint32_t len)
-{
-	return bar->decoded && gpa >= bar->gpa && gpa - bar->gpa < bar->bytes &&
-	       len <= bar->bytes - (gpa - bar->gpa);
-}
-
-static bool find(struct pci_bus *bus, uint64_t gpa, uint32_t len,
-		 struct target *ret)
-{
-	bool found = false;
-
-	(void)pthread_mutex_lock(&bus->lock);
-	for (unsigned int i = PCI_NR_BARS; i < PCI_NR_SLOTS * PCI_NR_BARS;
-	     i++) {
-		struct pci_device *dev = bus->slots[i / PCI_NR_BARS];
-		unsigned int bar = i % PCI_NR_BARS;
-
-		found = dev && is_in(&dev->bars[bar], gpa, len);
-		if (!found)
-			continue;
-		*ret = (struct target){ dev, bar, gpa - dev->bars[bar].gpa };
-		break;
-	}
-	(void)pthread_mutex_unlock(&bus->lock);
-	return found;
-}
-
 static void window_read(struct bus_dev *bus_dev, uint64_t offset, void *data,
 			uint32_t len)
 {
 	struct pci_window *window =
 		container_of(bus_dev, struct pci_window, bus_dev);
-	struct target to;
+	struct pci_target to;
 
 	memset(data, 0xff, len);
-	if (!find(window->bus, bus_dev->base + offset, len, &to))
+	if (!pci_bus_find(window->bus, bus_dev->base + offset, len, &to))
 		return;
 	(void)pthread_mutex_lock(&to.dev->lock);
 	/* It may have been moved since. */
@@ -221,9 +149,9 @@ static void window_write(struct bus_dev *bus_dev, uint64_t offset,
 {
 	struct pci_window *window =
 		container_of(bus_dev, struct pci_window, bus_dev);
-	struct target to;
+	struct pci_target to;
 
-	if (!find(window->bus, bus_dev->base + offset, len, &to))
+	if (!pci_bus_find(window->bus, bus_dev->base + offset, len, &to))
 		return;
 	(void)pthread_mutex_lock(&to.dev->lock);
 	if (to.dev->bars[to.bar].decoded)

@@ -5,8 +5,9 @@
  * beside it. Registers are reached by ECAM and by ports (conf.h), BARs lie in
  * two windows. A device interrupts by MSI-X and by nothing else.
  *
- *	bus.c		slots, windows, where BARs are placed before the guest
- *			starts
+ *	bus.c		slots, accesses to them, where BARs are placed before
+ *			the guest starts
+ *	window.c	which BARs are decoded, and where
  *	device.c	registers: who answers which, COMMAND, BARs, power state
  *	msix.c		the MSI-X table
  *
@@ -167,8 +168,17 @@ uint32_t pci_bus_config_read(struct pci_bus *bus, unsigned int devfn,
 			     uint32_t reg, uint32_t len);
 void pci_bus_config_write(struct pci_bus *bus, unsigned int devfn, uint32_t reg,
 			  uint32_t len, uint32_t value);
-/* Between the core's files: may this BAR be decoded where it is now? */
+/* --- window.c; between the core's files, any thread --- */
+/* May this BAR be decoded where it is now? Then it is. */
 bool pci_bus_decode(struct pci_bus *bus, struct pci_bar *bar, bool on);
+/* Whose are @len bytes at @gpa? Return: false if they are nobody's. */
+struct pci_target {
+	struct pci_device *dev;
+	unsigned int bar;
+	uint64_t offset;
+};
+bool pci_bus_find(struct pci_bus *bus, uint64_t gpa, uint32_t len,
+		  struct pci_target *ret);
 
 /* --- device.c --- */
 /*

@@ -16,9 +16,6 @@ obj=${B:-build}/obj
 known='
 # The coordinator is one machine under one lock, with a door for each user.
 vmm/power
-# To be opened.
-devices/pci
-vmm/vm
 '
 
 # An object may be left over from a source that is gone.

@@ -172,7 +172,7 @@ static int vm_build(struct vm *vm, struct err *err)
 	if (r < 0)
 		return r;
 	vm_power_init(vm);
-	vm_platform_connect(vm);
+	vm_platform_connect(vm, vm_device_arm);
 	vm_halt_init(vm);
 	r = vm_vfio_create(vm, err);
 	if (r == 0)

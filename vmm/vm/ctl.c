@@ -34,10 +34,11 @@ void vm_ctl_release(struct vm_device *dev)
 }
 
 /* Nothing is owed: who waits goes on. */
-static void settled(struct vm_device *dev)
+static void nothing_owed(struct vm_device *dev)
 {
 	vm_ctl_release(dev);
-	vm_devices_armed(dev->vm);
+	if (dev->ctl.settled)
+		dev->ctl.settled(dev->vm);
 }
 
 static void not_asked(struct vm_device *dev)
@@ -99,7 +100,7 @@ void vm_ctl_arm(struct vm_device *dev, struct mailbox_item *item)
 		ctl->waiters = item;
 	}
 	if (ctl->fd < 0)
-		settled(dev);
+		nothing_owed(dev);
 	else if (ctl->asked)
 		ctl->again = true;
 	else
@@ -126,7 +127,7 @@ static bool acknowledged(struct vm_device *dev, const struct devctl_msg *msg)
 	/* Whatever the arming has signalled it has signalled by now. */
 	if (!dev->wake.armed)
 		(void)fd_event_drain(dev->wake_fd);
-	settled(dev);
+	nothing_owed(dev);
 	return true;
 }
 
@@ -166,7 +167,7 @@ static void on_ctl(struct loop_source *src, uint32_t events)
 		died(dev, "sent a wrong control message");
 }
 
-int vm_ctl_open(struct vm_device *dev, int fd)
+int vm_ctl_open(struct vm_device *dev, int fd, void (*settled)(struct vm *vm))
 {
 	int r = loop_add(&dev->vm->loop, &dev->ctl.src, fd, EPOLLIN, on_ctl);
 
@@ -174,6 +175,7 @@ int vm_ctl_open(struct vm_device *dev, int fd)
 		return r;
 	loop_pace(&dev->ctl.src);
 	dev->ctl.fd = fd;
+	dev->ctl.settled = settled;
 	return 0;
 }
 
@@ -183,5 +185,5 @@ void vm_ctl_close(struct vm_device *dev)
 	dev->ctl.config_telling = false;
 	loop_remove(&dev->vm->loop, &dev->ctl.src);
 	fd_close(&dev->ctl.fd);
-	settled(dev);
+	nothing_owed(dev);
 }

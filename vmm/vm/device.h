@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Between the files of a VM's virtio devices: device_types.c knows what each
- * option's device is given, device.c makes its process and transport and
- * looks after them, ctl.c talks to the process. Main loop.
+ * Between the files of a VM's virtio devices: devices.c makes all of them,
+ * device_types.c knows what each option's device is given, device.c makes its
+ * process and transport and looks after them, ctl.c talks to the process. Main
+ * loop.
  */
 #ifndef TORPOR_VMM_VM_DEVICE_H
 #define TORPOR_VMM_VM_DEVICE_H
@@ -52,9 +53,11 @@ struct vm_device_option {
 /* In the order of their devices' slots; ends with a NULL option. */
 extern const struct vm_device_option vm_device_options[];
 
-/* --- device.c --- */
+/* --- devices.c --- */
 /* Spawns every device of the configuration and starts the handshakes. */
 int vm_devices_create(struct vm *vm, struct err *err) must_check;
+
+/* --- device.c --- */
 /* Runs the loop until every handshake is done. */
 int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
 /* The thread that opens images, if there are any. Before the guest runs. */
@@ -86,6 +89,9 @@ struct vm_device *vm_device_new(struct vm *vm,
 				const struct vm_device_option *option,
 				enum virtio_type_index type, int number,
 				struct err *err) must_check;
+/* Spawns the process of dev->plan and connects it. */
+int vm_device_start(struct vm *vm, struct vm_device *dev,
+		    struct err *err) must_check;
 /*
  * Connects @dev to a back end that runs already, on @vhost_fd, which is owned
  * from here on. @type: dev->type but for what is not ours; borrowed.
@@ -101,8 +107,12 @@ void vm_paths_keep_file(struct vm_paths *paths, int fd, bool ro);
 void vm_paths_keep_dir_of(struct vm_paths *paths, const char *path);
 
 /* --- ctl.c --- */
-/* @fd: of a new process, owned on success. Return: 0 or -errno. */
-int vm_ctl_open(struct vm_device *dev, int fd) must_check;
+/*
+ * @fd: of a new process, owned on success. @settled: the process owes no
+ * acknowledgement any more. Return: 0 or -errno.
+ */
+int vm_ctl_open(struct vm_device *dev, int fd,
+		void (*settled)(struct vm *vm)) must_check;
 /* The process is dead or as good as that: nobody waits for it any more. */
 void vm_ctl_close(struct vm_device *dev);
 /*

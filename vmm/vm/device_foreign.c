@@ -44,6 +44,7 @@
 
 /* A device of a type, but for what is not 0 here. */
 struct foreign_kind {
+	const char *option; /* whose devices are of this type too */
 	enum virtio_type_index type;
 	uint16_t nr_queues;
 	uint16_t config_size;
@@ -54,12 +55,14 @@ struct foreign_kind {
 
 static const struct foreign_kind kinds[] = {
 	[FOREIGN_BLK] = {
+		.option = "block",
 		.type = VIRTIO_TYPE_BLK,
 		.config_size = BLK_CONFIG_BYTES,
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(VIRTIO_BLK_F_MQ),
 	},
 	[FOREIGN_CONSOLE] = {
+		.option = "console",
 		.type = VIRTIO_TYPE_CONSOLE,
 		.config_from = FRONTEND_CONFIG_OURS_IF_NONE,
 		.input_rings = BIT(0),
@@ -67,11 +70,13 @@ static const struct foreign_kind kinds[] = {
 	},
 	[FOREIGN_FS] = {
 		/* With as many request queues as are asked for. */
+		.option = "shared-dir",
 		.type = VIRTIO_TYPE_FS,
 		.config_from = FRONTEND_CONFIG_THEIRS,
 		.hidden = BIT(0), /* notification queue */
 	},
 	[FOREIGN_NET] = {
+		.option = "net",
 		.type = VIRTIO_TYPE_NET,
 		.nr_queues = 2, /* no control queue */
 		.config_size = NET_CONFIG_BYTES,
@@ -81,6 +86,7 @@ static const struct foreign_kind kinds[] = {
 		.ours = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS),
 	},
 	[FOREIGN_RNG] = {
+		.option = "rng",
 		.type = VIRTIO_TYPE_RNG,
 		.input_rings = BIT(0),
 	},
@@ -157,13 +163,8 @@ static int make_config(struct vm_device *dev, const struct foreign_config *cfg,
 static int number_of(const struct vm_config *cfg, unsigned int i)
 {
 	enum foreign_type type = cfg->foreigns[i].type;
-	unsigned int n = 0;
+	unsigned int n = config_count_devices(cfg, kinds[type].option);
 
-	for (const struct vm_device_option *o = vm_device_options; o->option;
-	     o++) {
-		if (!o->create && o->type == kinds[type].type)
-			n += config_count_devices(cfg, o->option);
-	}
 	for (unsigned int j = 0; j < i; j++)
 		n += cfg->foreigns[j].type == type;
 	return type == FOREIGN_RNG && n == 0 ? -1 : (int)n;

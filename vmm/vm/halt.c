@@ -8,11 +8,6 @@
 #define LOOK_NS 1000000000ULL
 #define LOOKS	20U /* a guest may take its time to stop its CPUs */
 
-void vm_halt_suspect(struct vm *vm)
-{
-	mailbox_post(&vm->mailbox, &vm->halt.suspected);
-}
-
 static void on_timer(struct loop_timer *timer)
 {
 	struct vm *vm = container_of(timer, struct vm, halt.timer);

@@ -23,7 +23,10 @@ struct vcpu;
 struct vm;
 
 struct vm_halt {
-	struct mailbox_item suspected, looked;
+	/* Posted by the platform: the guest has masked every interrupt. Has it
+	 * halted? Any thread. */
+	struct mailbox_item suspected;
+	struct mailbox_item looked;
 	struct loop_timer timer;
 	unsigned int looks_left; /* main loop */
 	bool halted;		 /* main loop: it has been said */
@@ -35,8 +38,6 @@ struct vm_halt {
 /* Main loop. */
 void vm_halt_init(struct vm *vm);
 void vm_halt_finish(struct vm *vm);
-/* The guest has masked every interrupt: has it halted? Any thread. */
-void vm_halt_suspect(struct vm *vm);
 /* The power state is @state now: only a guest that is awake is looked at. */
 void vm_halt_state(struct vm *vm, enum power_state state);
 /* After a kick, on the vCPU's thread. */

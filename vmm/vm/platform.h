@@ -12,7 +12,9 @@
 #include "vmm/machine/vcpu.h"
 #include "vmm/vm/platform_x86_64.h"
 
+struct mailbox_item;
 struct vm;
+struct vm_device;
 
 /* What KVM must have; in a list, the last has no name. */
 struct vm_capability {
@@ -25,8 +27,13 @@ extern const struct vm_capability vm_platform_capabilities[];
 int vm_platform_init(struct vm *vm) must_check;
 /* The devices, on the buses of the VM. */
 int vm_platform_create(struct vm *vm, struct err *err) must_check;
-/* The coordinator is there: the devices tell it, and wake by it. */
-void vm_platform_connect(struct vm *vm);
+/*
+ * The coordinator is there: the devices tell it, and wake by it. @arm: _DSW of
+ * a virtio device; it completes @item when its process has taken it. Main loop.
+ */
+void vm_platform_connect(struct vm *vm,
+			 void (*arm)(struct vm_device *dev, bool armed,
+				     struct mailbox_item *item));
 /* No vCPU thread is left. Also one that was never made. */
 void vm_platform_finish(struct vm *vm);
 
@@ -46,7 +53,7 @@ void vm_platform_wake_options_applied(struct vm *vm);
 /* Before a sleep: input waits where it can wake the guest. And after it. */
 void vm_platform_hold_input(struct vm *vm);
 void vm_platform_release_input(struct vm *vm);
-/* The guest has masked every interrupt of a device; vm_halt_suspect(). */
+/* The guest has masked every interrupt of a device; see halt.h. */
 bool vm_platform_all_masked(struct vm *vm);
 
 /* Slots of struct vcpu_ops; on the vCPU's thread. */

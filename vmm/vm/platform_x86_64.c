@@ -150,7 +150,7 @@ static void on_arm(struct mailbox_item *item)
 {
 	struct arm_call *call = container_of(item, struct arm_call, item);
 
-	vm_device_arm(call->dev, call->armed, item);
+	call->dev->vm->platform.arm(call->dev, call->armed, item);
 }
 
 /*
@@ -173,14 +173,19 @@ static void pmc_arm(struct pmc *pmc, unsigned int index, bool armed)
 /* Any thread. */
 static void all_masked(struct ioapic *ioapic)
 {
-	vm_halt_suspect(
-		container_of(ioapic, struct vm, platform.irqchip.ioapic));
+	struct vm *vm =
+		container_of(ioapic, struct vm, platform.irqchip.ioapic);
+
+	mailbox_post(&vm->mailbox, &vm->halt.suspected);
 }
 
-void vm_platform_connect(struct vm *vm)
+void vm_platform_connect(struct vm *vm,
+			 void (*arm)(struct vm_device *dev, bool armed,
+				     struct mailbox_item *item))
 {
 	struct vm_platform *p = &vm->platform;
 
+	p->arm = arm;
 	p->pm_item.fn = on_pm_item;
 	p->serial_wake = (struct wake_source){
 		.name = "serial",

@@ -20,6 +20,8 @@
 /* A GPE that wakes the guest and does nothing else. */
 #define VM_PLATFORM_WAKE_GPE (1U << LAYOUT_GPE_WAKE)
 
+struct vm_device;
+
 struct vm_platform {
 	struct irqchip irqchip;
 	struct serial serial;
@@ -31,6 +33,9 @@ struct vm_platform {
 	struct pci_conf pci_conf;
 	struct pvpanic pvpanic;
 	struct pmc pmc;
+	/* _DSW of a virtio device: see vm_platform_connect(). */
+	void (*arm)(struct vm_device *dev, bool armed,
+		    struct mailbox_item *item);
 	struct mailbox_item pm_item; /* PM registers changed */
 	/* Written by vCPU threads for @pm_item. */
 	atomic_uint cleared_pm1;

@@ -111,6 +111,7 @@ struct device_plan {
 struct vm_ctl {
 	int fd; /* -1: there is none, or it has been closed */
 	struct loop_source src;
+	void (*settled)(struct vm *vm);
 	uint32_t generation; /* of the last DEVCTL_WAKE_ARM */
 	bool asked;	     /* which has not been acknowledged yet */
 	bool again;	     /* and what is wanted has been said anew since */

@@ -46,7 +46,7 @@ static void setup(void)
 		eq(int,
 		   socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair),
 		   0));
-	cr_assert(eq(int, vm_ctl_open(dev, pair[0]), 0));
+	cr_assert(eq(int, vm_ctl_open(dev, pair[0], vm_devices_armed), 0));
 	peer = pair[1];
 }
 
