@@ -150,6 +150,8 @@ TSAN_PROGRAMS = $(B)/tests/stress/clients_stress $(B)/tests/stress/power_stress
 
 $(B)/tests/stress/clients_stress: $(call obj,tests/stress/sleepy_guest.c \
 	tests/stress/clients.c)
+$(B)/tests/stress/power_stress: $(call obj,tests/lib/power_model.c \
+	tests/lib/power_race.c)
 $(TSAN_PROGRAMS): $(B)/%: $(B)/obj/%.o $(LIBS)
 	$(call link,$(filter %.o,$^) -zmuldefs,-l:liburing.a $(VMM_LIBS))
 

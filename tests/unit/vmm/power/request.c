@@ -1,43 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vmm/power/power.h: S1, suspend requests, the dialects of LPS0. */
-#include "tests/lib/power_test.h"
+#include "tests/lib/power_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(power_request, .fini = teardown, .timeout = 120);
+TestSuite(power_request, .fini = model_end, .timeout = 120);
 
 /* ----------------------------------------------------------------- S1 */
 
 /* ACPICA wipes all status bits just before, and so no event is lost there. */
 Test(power_request, s1_sleeps_and_wakes_with_wak_sts)
 {
-	begin(2);
-	model_set_bits(&m, 1, VCPU_OFFLINE);
-	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
-	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
-	cr_assert(eq(int, m.power.kind, POWER_SLEEP_S1));
-	cr_assert(not(status(ACPI_PM1_WAK)));
-	power_wake(&m.power, &m.power.powerbtn);
-	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
-	cr_assert(status(ACPI_PM1_WAK));
-	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
-	cr_assert(not(m.power.powerbtn.latched));
+	model_begin(2);
+	model_set_bits(&model, 1, VCPU_OFFLINE);
+	model_order(&model, 1, ORDER_C2);
+	MODEL_UNTIL(&model, model_done(&model, 1) == 1);
+	model_order(&model, 0, ORDER_S1);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
+	cr_assert(eq(int, model.power.kind, POWER_SLEEP_S1));
+	cr_assert(not(model_status(ACPI_PM1_WAK)));
+	power_wake(&model.power, &model.power.powerbtn);
+	MODEL_UNTIL(&model, model_done(&model, 0) == 1);
+	cr_assert(model_status(ACPI_PM1_WAK));
+	cr_assert(eq(int, model.power.announced, POWER_RUNNING));
+	cr_assert(not(model.power.powerbtn.latched));
 }
 
 Test(power_request, an_event_wiped_before_s1_wakes_it_at_once)
 {
-	begin(1);
-	power_wake(&m.power, &m.power.powerbtn);
-	model_pm1_clear(&m, 0xffff);
-	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, 0));
-	model_order(&m, 0, ORDER_S1);
-	all_back(1);
-	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts,
+	model_begin(1);
+	power_wake(&model.power, &model.power.powerbtn);
+	model_pm1_clear(&model, 0xffff);
+	cr_assert(eq(u32, acpi_pm_get(&model.pm).pm1_sts, 0));
+	model_order(&model, 0, ORDER_S1);
+	model_all_back(1);
+	cr_assert(eq(u32, acpi_pm_get(&model.pm).pm1_sts,
 		     ACPI_PM1_WAK | ACPI_PM1_PWRBTN));
-	cr_assert(not(saw(POWER_SUSPENDED)));
+	cr_assert(not(model_saw(POWER_SUSPENDED)));
 }
 
 /* Else ACPICA would wait for WAK_STS for ever, with interrupts off. */
@@ -45,39 +45,39 @@ Test(power_request, s1_let_go_early_has_wak_sts_too)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_set_bits(&m, 0, VCPU_PENDING);
-	model_order(&m, 0, ORDER_S1);
-	all_back(1);
-	cr_assert(status(ACPI_PM1_WAK));
-	stays_awake();
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_set_bits(&model, 0, VCPU_PENDING);
+	model_order(&model, 0, ORDER_S1);
+	model_all_back(1);
+	cr_assert(model_status(ACPI_PM1_WAK));
+	model_stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 Test(power_request, s1_with_a_device_that_does_not_stop_has_wak_sts_too)
 {
 	static struct answer a;
 
-	begin(1);
-	m.quiesce = DEVICE_FAILS;
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_order(&m, 0, ORDER_S1);
-	all_back(1);
-	cr_assert(status(ACPI_PM1_WAK));
+	model_begin(1);
+	model.quiesce = DEVICE_FAILS;
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_order(&model, 0, ORDER_S1);
+	model_all_back(1);
+	cr_assert(model_status(ACPI_PM1_WAK));
 	cr_assert(eq(int, a.outcome, POWER_FAILED));
-	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
+	MODEL_UNTIL(&model, model.power.announced == POWER_RUNNING);
 }
 
 Test(power_request, s1_of_a_cpu_whose_apic_is_disabled_is_not_held_up)
 {
-	begin(1);
-	model_set_bits(&m, 0, VCPU_OFFLINE | VCPU_PENDING);
-	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
+	model_begin(1);
+	model_set_bits(&model, 0, VCPU_OFFLINE | VCPU_PENDING);
+	model_order(&model, 0, ORDER_S1);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
 }
 
 /* ------------------------------------------------------------ requests */
@@ -86,45 +86,45 @@ Test(power_request, a_request_presses_the_button_and_is_told_when_asleep)
 {
 	static struct answer a;
 
-	begin(2);
-	ask(&a, 10 * SECOND);
-	cr_assert(eq(int, m.power.announced, POWER_SUSPENDING));
-	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, ACPI_PM1_SLPBTN));
-	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_REQUEST], 10 * SECOND));
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	m.now_ns += SECOND;
-	fall_asleep();
+	model_begin(2);
+	model_ask(&a, 10 * SECOND);
+	cr_assert(eq(int, model.power.announced, POWER_SUSPENDING));
+	cr_assert(eq(u32, acpi_pm_get(&model.pm).pm1_sts, ACPI_PM1_SLPBTN));
+	cr_assert(eq(u64, model.delay_ns[POWER_TIMER_REQUEST], 10 * SECOND));
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model.now_ns += SECOND;
+	model_fall_asleep();
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
 	cr_assert(eq(int, a.req.kind, POWER_SLEEP_S2IDLE));
 	cr_assert(eq(u64, a.req.elapsed_ns, SECOND));
-	cr_assert(not(m.armed[POWER_TIMER_REQUEST]));
+	cr_assert(not(model.armed[POWER_TIMER_REQUEST]));
 }
 
 Test(power_request, a_guest_without_button_driver_is_deaf)
 {
 	static struct answer a;
 
-	begin(1);
-	model_pm1_enable(&m, 0);
-	ask(&a, SECOND);
+	model_begin(1);
+	model_pm1_enable(&model, 0);
+	model_ask(&a, SECOND);
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_DEAF));
-	cr_assert(eq(int, state(), POWER_RUNNING));
-	cr_assert(eq(u32, m.nr_events, 0));
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
+	cr_assert(eq(u32, model.nr_events, 0));
 }
 
 Test(power_request, a_guest_that_does_nothing_times_out)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, SECOND);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, SECOND);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
 	cr_assert(eq(u64, a.req.elapsed_ns, SECOND));
-	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
-	cr_assert(not(m.armed[POWER_TIMER_REQUEST]));
+	cr_assert(eq(int, model.power.announced, POWER_RUNNING));
+	cr_assert(not(model.armed[POWER_TIMER_REQUEST]));
 }
 
 /* ------------------------------------------------- a press that is dropped */
@@ -133,49 +133,49 @@ Test(power_request, a_press_without_a_sign_is_repeated_ever_less_often)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 30 * SECOND);
+	model_begin(1);
+	model_ask(&a, 30 * SECOND);
 	for (unsigned int i = 0; i < 3; i++) {
-		cr_assert(eq(u64, m.delay_ns[POWER_TIMER_PRESS],
+		cr_assert(eq(u64, model.delay_ns[POWER_TIMER_PRESS],
 			     (4ULL << i) * SECOND));
-		model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-		model_fire(&m, POWER_TIMER_PRESS);
-		cr_assert(status(ACPI_PM1_SLPBTN));
+		model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+		model_fire(&model, POWER_TIMER_PRESS);
+		cr_assert(model_status(ACPI_PM1_SLPBTN));
 	}
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	fall_asleep();
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
 	cr_assert(eq(u32, a.req.presses, 4));
 	cr_assert(not(a.req.by_itself));
-	cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+	cr_assert(not(model.armed[POWER_TIMER_PRESS]));
 }
 
 Test(power_request, a_press_that_was_not_taken_is_not_repeated)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_fire(&m, POWER_TIMER_PRESS);
-	cr_assert(m.armed[POWER_TIMER_PRESS], "it looks again");
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_fire(&model, POWER_TIMER_PRESS);
+	cr_assert(model.armed[POWER_TIMER_PRESS], "it looks again");
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
 	cr_assert(eq(u32, a.req.presses, 1));
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_NOT));
-	cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+	cr_assert(not(model.armed[POWER_TIMER_PRESS]));
 }
 
 Test(power_request, a_guest_grown_deaf_is_not_pressed_again)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_pm1_enable(&m, 0);
-	model_fire(&m, POWER_TIMER_PRESS);
-	cr_assert(not(status(ACPI_PM1_SLPBTN)));
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_pm1_enable(&model, 0);
+	model_fire(&model, POWER_TIMER_PRESS);
+	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(u32, a.req.presses, 1));
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_DEAF));
 }
@@ -184,11 +184,11 @@ Test(power_request, a_guest_grown_deaf_is_not_pressed_again)
 static void goes_down(unsigned int sign)
 {
 	if (sign == 0)
-		power_device_left(&m.power);
+		power_device_left(&model.power);
 	else if (sign == 1)
-		power_lps0(&m.power, true);
+		power_lps0(&model.power, true);
 	else
-		model_order(&m, 0, ORDER_C2);
+		model_order(&model, 0, ORDER_C2);
 }
 
 Test(power_request, a_guest_on_its_way_down_is_not_pressed_again)
@@ -197,26 +197,26 @@ Test(power_request, a_guest_on_its_way_down_is_not_pressed_again)
 		static struct answer a;
 		bool parked;
 
-		begin(2);
-		ask(&a, 10 * SECOND);
-		model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+		model_begin(2);
+		model_ask(&a, 10 * SECOND);
+		model_pm1_clear(&model, ACPI_PM1_SLPBTN);
 		goes_down(sign);
 		do
-			power_get_vcpu(&m.power, 0, &(bool){ 0 }, &parked);
+			power_get_vcpu(&model.power, 0, &(bool){ 0 }, &parked);
 		while (sign == 2 && !parked);
-		power_poll(&m.power);
-		model_fire(&m, POWER_TIMER_PRESS);
-		cr_assert(not(status(ACPI_PM1_SLPBTN)), "sign %u", sign);
-		cr_assert(not(m.armed[POWER_TIMER_PRESS]));
+		power_poll(&model.power);
+		model_fire(&model, POWER_TIMER_PRESS);
+		cr_assert(not(model_status(ACPI_PM1_SLPBTN)), "sign %u", sign);
+		cr_assert(not(model.armed[POWER_TIMER_PRESS]));
 		if (sign < 2)
-			all_read_c2();
+			model_all_read_c2();
 		else
-			model_order(&m, 1, ORDER_C2);
-		MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
+			model_order(&model, 1, ORDER_C2);
+		MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
 		cr_assert(eq(u32, a.req.presses, 1));
-		cr_assert(eq(u32, m.power.unwanted, 0));
+		cr_assert(eq(u32, model.power.unwanted, 0));
 		if (sign < 2)
-			model_finish(&m);
+			model_finish(&model);
 	}
 }
 
@@ -224,79 +224,79 @@ Test(power_request, a_guest_that_just_woke_is_not_pressed_for_the_last_request)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	model_fire(&m, POWER_TIMER_RESUME);
-	power_timer_fired(&m.power, POWER_TIMER_PRESS); /* one too many */
-	cr_assert(not(status(ACPI_PM1_SLPBTN)));
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	power_timer_fired(&model.power, POWER_TIMER_PRESS); /* one too many */
+	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 Test(power_request, one_that_came_back_is_not_pressed_again)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_lps0(&m.power, true);
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
-	model_fire(&m, POWER_TIMER_PRESS);
-	cr_assert(not(status(ACPI_PM1_SLPBTN)));
-	model_fire(&m, POWER_TIMER_REFUSED);
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_lps0(&model.power, true);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.armed[POWER_TIMER_REFUSED]);
+	model_fire(&model, POWER_TIMER_PRESS);
+	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
+	model_fire(&model, POWER_TIMER_REFUSED);
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 }
 
 Test(power_request, a_paused_guest_is_not_pressed)
 {
-	static struct answer a, pause = { .req.done = answered };
+	static struct answer a, pause = { .req.done = model_answered };
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_pause(&m.power, &pause.req, SECOND, false);
-	cr_assert(power_is_paused(&m.power));
-	model_fire(&m, POWER_TIMER_PRESS);
-	cr_assert(not(status(ACPI_PM1_SLPBTN)));
-	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_PRESS], 4 * SECOND));
-	power_unpause(&m.power);
-	model_fire(&m, POWER_TIMER_PRESS);
-	cr_assert(status(ACPI_PM1_SLPBTN));
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_pause(&model.power, &pause.req, SECOND, false);
+	cr_assert(power_is_paused(&model.power));
+	model_fire(&model, POWER_TIMER_PRESS);
+	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
+	cr_assert(eq(u64, model.delay_ns[POWER_TIMER_PRESS], 4 * SECOND));
+	power_unpause(&model.power);
+	model_fire(&model, POWER_TIMER_PRESS);
+	cr_assert(model_status(ACPI_PM1_SLPBTN));
 }
 
 /* The guest obeys a press that nobody wants any more, for the @n-th time. */
 static void obeys_in_vain(unsigned int n, uint64_t cycles)
 {
-	all_read_c2();
-	all_back(n);
-	cr_assert(eq(u64, m.power.cycles, cycles), "it slept");
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN); /* what brought it back */
-	model_fire(&m, POWER_TIMER_RESUME);
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	model_all_read_c2();
+	model_all_back(n);
+	cr_assert(eq(u64, model.power.cycles, cycles), "it slept");
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN); /* what brought it back */
+	model_fire(&model, POWER_TIMER_RESUME);
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 /* Both presses came through: the guest slept for one, and obeys the other. */
 static void slept_by_two_presses(struct answer *a)
 {
-	begin(1);
-	ask(a, 10 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_fire(&m, POWER_TIMER_PRESS);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	fall_asleep();
+	model_begin(1);
+	model_ask(a, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fire(&model, POWER_TIMER_PRESS);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
 	cr_assert(eq(u32, a->req.presses, 2));
-	m.now_ns += 3600 * SECOND;
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	model_fire(&m, POWER_TIMER_RESUME);
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	model.now_ns += 3600 * SECOND;
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 Test(power_request, a_second_press_does_not_put_it_to_sleep_again)
@@ -304,11 +304,11 @@ Test(power_request, a_second_press_does_not_put_it_to_sleep_again)
 	static struct answer a;
 
 	slept_by_two_presses(&a);
-	m.now_ns += SECOND;
+	model.now_ns += SECOND;
 	obeys_in_vain(2, 1);
 	/* And no more than that: the next sleep is the guest's own. */
-	fall_asleep();
-	cr_assert(eq(u64, m.power.cycles, 2));
+	model_fall_asleep();
+	cr_assert(eq(u64, model.power.cycles, 2));
 }
 
 Test(power_request, a_sleep_long_after_two_presses_is_the_guests_own)
@@ -316,9 +316,9 @@ Test(power_request, a_sleep_long_after_two_presses_is_the_guests_own)
 	static struct answer a;
 
 	slept_by_two_presses(&a);
-	m.now_ns += 11 * SECOND;
-	fall_asleep();
-	cr_assert(eq(u64, m.power.cycles, 2));
+	model.now_ns += 11 * SECOND;
+	model_fall_asleep();
+	cr_assert(eq(u64, model.power.cycles, 2));
 }
 
 Test(power_request, a_sleep_button_after_two_presses_is_meant)
@@ -326,60 +326,60 @@ Test(power_request, a_sleep_button_after_two_presses_is_meant)
 	static struct answer a;
 
 	slept_by_two_presses(&a);
-	power_wake(&m.power, &m.power.sleepbtn);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_source_clear(&m.power, &m.power.sleepbtn);
-	fall_asleep();
-	cr_assert(eq(u64, m.power.cycles, 2));
+	power_wake(&model.power, &model.power.sleepbtn);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_source_clear(&model.power, &model.power.sleepbtn);
+	model_fall_asleep();
+	cr_assert(eq(u64, model.power.cycles, 2));
 }
 
 Test(power_request, all_presses_that_were_taken_back_are_brought_back)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 20 * SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_fire(&m, POWER_TIMER_PRESS);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	cr_assert(eq(int, power_cancel(&m.power), 0));
+	model_begin(1);
+	model_ask(&a, 20 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fire(&model, POWER_TIMER_PRESS);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	cr_assert(eq(int, power_cancel(&model.power), 0));
 	cr_assert(eq(int, a.outcome, POWER_CANCELLED));
 	obeys_in_vain(1, 0);
 	obeys_in_vain(2, 0);
-	fall_asleep();
+	model_fall_asleep();
 }
 
 Test(power_request, a_timeout_tells_what_became_of_the_press)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_TAKEN));
-	ask(&a, SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_device_left(&m.power);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_device_left(&model.power);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.req.heard, POWER_HEARD_BEGUN));
 }
 
 Test(power_request, a_button_tells_whether_the_guest_notices)
 {
-	begin(1);
-	cr_assert(power_wake(&m.power, &m.power.powerbtn));
-	model_pm1_enable(&m, 0);
-	cr_assert(not(power_wake(&m.power, &m.power.powerbtn)));
-	cr_assert(not(power_wake(&m.power, &m.power.sleepbtn)));
-	model_pm1_enable(&m, BUTTONS);
-	model_pm1_clear(&m, BUTTONS);
-	power_source_clear(&m.power, &m.power.powerbtn);
-	power_source_clear(&m.power, &m.power.sleepbtn);
-	m.power.powerbtn.off = true;
-	fall_asleep();
-	cr_assert(not(power_wake(&m.power, &m.power.powerbtn)));
-	cr_assert(power_wake(&m.power, &m.power.sleepbtn));
+	model_begin(1);
+	cr_assert(power_wake(&model.power, &model.power.powerbtn));
+	model_pm1_enable(&model, 0);
+	cr_assert(not(power_wake(&model.power, &model.power.powerbtn)));
+	cr_assert(not(power_wake(&model.power, &model.power.sleepbtn)));
+	model_pm1_enable(&model, BUTTONS);
+	model_pm1_clear(&model, BUTTONS);
+	power_source_clear(&model.power, &model.power.powerbtn);
+	power_source_clear(&model.power, &model.power.sleepbtn);
+	model.power.powerbtn.off = true;
+	model_fall_asleep();
+	cr_assert(not(power_wake(&model.power, &model.power.powerbtn)));
+	cr_assert(power_wake(&model.power, &model.power.sleepbtn));
 }
 
 /* ------------------------------------------------------------- how it ends */
@@ -388,15 +388,15 @@ Test(power_request, a_timeout_half_way_down_leaves_the_guest_its_way)
 {
 	static struct answer a;
 
-	begin(2);
-	ask(&a, SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_lps0(&m.power, true);
-	power_poll(&m.power);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(2);
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_lps0(&model.power, true);
+	power_poll(&model.power);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
-	cr_assert(eq(int, state(), POWER_SUSPENDING));
-	fall_asleep();
+	cr_assert(eq(int, model_state(), POWER_SUSPENDING));
+	model_fall_asleep();
 	cr_assert(eq(u32, a.calls, 1));
 }
 
@@ -404,15 +404,15 @@ Test(power_request, a_guest_that_comes_back_by_itself_refused)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, SECOND);
-	power_lps0(&m.power, true);
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
+	model_begin(1);
+	model_ask(&a, SECOND);
+	power_lps0(&model.power, true);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.power.announced == POWER_RUNNING);
 	cr_assert(eq(u32, a.calls, 0), "it may try again");
-	stays_awake();
+	model_stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 /* Autosleep takes the press for a wake event, and sleeps a moment later. */
@@ -420,31 +420,31 @@ Test(power_request, a_guest_that_comes_back_and_tries_again_sleeps)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, 10 * SECOND);
-	power_lps0(&m.power, true);
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_lps0(&m.power, true);
-	fall_asleep();
+	model_begin(1);
+	model_ask(&a, 10 * SECOND);
+	power_lps0(&model.power, true);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.armed[POWER_TIMER_REFUSED]);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_lps0(&model.power, true);
+	model_fall_asleep();
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
 	cr_assert(a.req.by_itself);
-	cr_assert(not(m.armed[POWER_TIMER_REFUSED]));
+	cr_assert(not(model.armed[POWER_TIMER_REFUSED]));
 }
 
 Test(power_request, a_guest_that_comes_back_may_still_time_out)
 {
 	static struct answer a;
 
-	begin(1);
-	ask(&a, SECOND / 2);
-	power_lps0(&m.power, true);
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.armed[POWER_TIMER_REFUSED]);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, SECOND / 2);
+	power_lps0(&model.power, true);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.armed[POWER_TIMER_REFUSED]);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
-	model_fire(&m, POWER_TIMER_REFUSED);
+	model_fire(&model, POWER_TIMER_REFUSED);
 	cr_assert(eq(u32, a.calls, 1));
 }
 
@@ -452,16 +452,16 @@ Test(power_request, devices_that_come_back_are_a_refusal)
 {
 	static struct answer a;
 
-	begin(1);
-	power_device_left(&m.power); /* no request: not counted */
-	power_device_live(&m.power);
-	ask(&a, SECOND);
-	power_device_left(&m.power);
-	power_device_left(&m.power);
-	power_device_live(&m.power);
+	model_begin(1);
+	power_device_left(&model.power); /* no request: not counted */
+	power_device_live(&model.power);
+	model_ask(&a, SECOND);
+	power_device_left(&model.power);
+	power_device_left(&model.power);
+	power_device_live(&model.power);
 	cr_assert(eq(u32, a.calls, 0));
-	power_device_live(&m.power);
-	stays_awake();
+	power_device_live(&model.power);
+	model_stays_awake();
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 }
@@ -470,48 +470,48 @@ Test(power_request, a_device_that_does_not_stop_rolls_all_back)
 {
 	static struct answer a;
 
-	begin(2);
-	m.quiesce = DEVICE_FAILS;
-	ask(&a, SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	all_read_c2();
-	all_back(1);
+	model_begin(2);
+	model.quiesce = DEVICE_FAILS;
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_all_read_c2();
+	model_all_back(1);
 	cr_assert(eq(int, a.outcome, POWER_FAILED));
-	cr_assert(is(a.req.device, "blk0"));
-	cr_assert(eq(u32, m.restarts, 1));
-	cr_assert(not(saw(POWER_SUSPENDED)));
+	cr_assert(is_named(a.req.device, "blk0"));
+	cr_assert(eq(u32, model.restarts, 1));
+	cr_assert(not(model_saw(POWER_SUSPENDED)));
 	/* It works the next time. */
-	m.quiesce = DEVICE_AT_ONCE;
-	fall_asleep();
+	model.quiesce = DEVICE_AT_ONCE;
+	model_fall_asleep();
 }
 
 Test(power_request, a_late_answer_of_the_devices_means_nothing)
 {
-	begin(1);
-	power_quiesced(&m.power, 0, NULL);
-	power_quiesced(&m.power, -EIO, "blk0");
-	power_restarted(&m.power);
-	cr_assert(eq(int, state(), POWER_RUNNING));
-	cr_assert(eq(u32, m.restarts, 0));
+	model_begin(1);
+	power_quiesced(&model.power, 0, NULL);
+	power_quiesced(&model.power, -EIO, "blk0");
+	power_restarted(&model.power);
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
+	cr_assert(eq(u32, model.restarts, 0));
 }
 
 Test(power_request, several_requests_end_together_or_by_their_own_deadline)
 {
 	static struct answer a, b, c;
 
-	begin(1);
-	ask(&a, SECOND);
-	ask(&b, 5 * SECOND);
-	ask(&c, 3 * SECOND);
-	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_REQUEST], SECOND));
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_ask(&a, SECOND);
+	model_ask(&b, 5 * SECOND);
+	model_ask(&c, 3 * SECOND);
+	cr_assert(eq(u64, model.delay_ns[POWER_TIMER_REQUEST], SECOND));
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
 	cr_assert(eq(u32, b.calls + c.calls, 0));
-	cr_assert(eq(int, state(), POWER_SUSPENDING));
-	cr_assert(eq(u64, m.delay_ns[POWER_TIMER_REQUEST], 2 * SECOND));
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	fall_asleep();
+	cr_assert(eq(int, model_state(), POWER_SUSPENDING));
+	cr_assert(eq(u64, model.delay_ns[POWER_TIMER_REQUEST], 2 * SECOND));
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
 	cr_assert(eq(int, b.outcome, POWER_ASLEEP));
 	cr_assert(eq(int, c.outcome, POWER_ASLEEP));
 	cr_assert(eq(u32, a.calls + b.calls + c.calls, 3));
@@ -521,23 +521,23 @@ Test(power_request, a_request_to_a_sleeping_guest_is_done_at_once)
 {
 	static struct answer a;
 
-	begin(1);
-	fall_asleep();
-	ask(&a, SECOND);
+	model_begin(1);
+	model_fall_asleep();
+	model_ask(&a, SECOND);
 	cr_assert(eq(u32, a.calls, 1));
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
-	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, 0), "not disturbed");
+	cr_assert(eq(u32, acpi_pm_get(&model.pm).pm1_sts, 0), "not disturbed");
 }
 
 Test(power_request, a_request_to_one_going_down_does_not_disturb_it)
 {
 	static struct answer a;
 
-	begin(1);
-	power_lps0(&m.power, true);
-	ask(&a, SECOND);
-	cr_assert(eq(u32, acpi_pm_get(&m.pm).pm1_sts, 0));
-	fall_asleep();
+	model_begin(1);
+	power_lps0(&model.power, true);
+	model_ask(&a, SECOND);
+	cr_assert(eq(u32, acpi_pm_get(&model.pm).pm1_sts, 0));
+	model_fall_asleep();
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
 }
 
@@ -545,25 +545,25 @@ Test(power_request, a_request_on_the_way_up_waits_for_the_top)
 {
 	static struct answer a;
 
-	begin(2);
-	power_lps0(&m.power, true);
-	m.restart = DEVICE_LATER;
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
+	model_begin(2);
+	power_lps0(&model.power, true);
+	model.restart = DEVICE_LATER;
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
 	/* Devices are on their way: nothing may begin now. */
-	ask(&a, 10 * SECOND);
-	cr_assert(eq(int, state(), POWER_RESUMING));
-	power_restarted(&m.power);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	cr_assert(not(status(ACPI_PM1_SLPBTN)));
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
+	model_ask(&a, 10 * SECOND);
+	cr_assert(eq(int, model_state(), POWER_RESUMING));
+	power_restarted(&model.power);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDING);
 	cr_assert(eq(u32, a.calls, 0), "the old sleep's exit is no refusal");
-	cr_assert(status(ACPI_PM1_SLPBTN));
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	power_lps0(&m.power, true);
-	fall_asleep();
+	cr_assert(model_status(ACPI_PM1_SLPBTN));
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	power_lps0(&model.power, true);
+	model_fall_asleep();
 	cr_assert(eq(int, a.outcome, POWER_ASLEEP));
 }
 
@@ -571,52 +571,53 @@ Test(power_request, a_request_on_the_way_up_of_a_guest_grown_deaf)
 {
 	static struct answer a;
 
-	begin(1);
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	ask(&a, 10 * SECOND);
-	model_pm1_enable(&m, 0);
-	model_fire(&m, POWER_TIMER_RESUME);
+	model_begin(1);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_ask(&a, 10 * SECOND);
+	model_pm1_enable(&model, 0);
+	model_fire(&model, POWER_TIMER_RESUME);
 	cr_assert(eq(int, a.outcome, POWER_DEAF));
-	cr_assert(eq(int, state(), POWER_RUNNING));
+	cr_assert(eq(int, model_state(), POWER_RUNNING));
 }
 
 Test(power_request, a_request_on_the_way_up_may_time_out_there)
 {
 	static struct answer a;
 
-	begin(1);
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	ask(&a, 0);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_begin(1);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_ask(&a, 0);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(int, a.outcome, POWER_TIMEOUT));
-	model_fire(&m, POWER_TIMER_RESUME);
-	cr_assert(eq(int, state(), POWER_RUNNING), "nobody wants it any more");
+	model_fire(&model, POWER_TIMER_RESUME);
+	cr_assert(eq(int, model_state(), POWER_RUNNING),
+		  "nobody wants it any more");
 }
 
 Test(power_request, the_late_exit_of_a_slow_guest_is_no_refusal)
 {
 	static struct answer a;
 
-	begin(1);
-	power_lps0(&m.power, true);
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	model_fire(&m, POWER_TIMER_RESUME);
-	ask(&a, 10 * SECOND);
-	power_lps0(&m.power, false);
-	power_poll(&m.power);
+	model_begin(1);
+	power_lps0(&model.power, true);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	model_ask(&a, 10 * SECOND);
+	power_lps0(&model.power, false);
+	power_poll(&model.power);
 	cr_assert(eq(u32, a.calls, 0));
-	cr_assert(eq(int, state(), POWER_SUSPENDING));
+	cr_assert(eq(int, model_state(), POWER_SUSPENDING));
 	/* The next exit is one. */
-	power_lps0(&m.power, true);
-	power_lps0(&m.power, false);
-	stays_awake();
+	power_lps0(&model.power, true);
+	power_lps0(&model.power, false);
+	model_stays_awake();
 	cr_assert(eq(int, a.outcome, POWER_REFUSED));
 }
 
@@ -624,16 +625,16 @@ Test(power_request, an_exit_told_but_not_yet_seen_is_no_refusal_either)
 {
 	static struct answer a;
 
-	begin(1);
-	power_lps0(&m.power, true);
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
-	model_fire(&m, POWER_TIMER_RESUME);
-	power_lps0(&m.power, false);
-	ask(&a, 10 * SECOND);
-	power_poll(&m.power);
+	model_begin(1);
+	power_lps0(&model.power, true);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	power_lps0(&model.power, false);
+	model_ask(&a, 10 * SECOND);
+	power_poll(&model.power);
 	cr_assert(eq(u32, a.calls, 0));
 }
 
@@ -641,37 +642,37 @@ Test(power_request, the_end_of_the_vm_ends_requests_and_holds)
 {
 	static struct answer a;
 
-	begin(2);
-	ask(&a, SECOND);
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
-	model_order(&m, 0, ORDER_C2);
-	MODEL_UNTIL(&m, model_parked(&m, 0));
-	power_stop(&m.power);
+	model_begin(2);
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_order(&model, 0, ORDER_C2);
+	MODEL_UNTIL(&model, model_parked(&model, 0));
+	power_stop(&model.power);
 	cr_assert(eq(int, a.outcome, POWER_ENDED));
-	MODEL_UNTIL(&m, model_done(&m, 0) == 1);
+	MODEL_UNTIL(&model, model_done(&model, 0) == 1);
 	/* And nothing holds any more. */
-	model_order(&m, 1, ORDER_C2);
-	MODEL_UNTIL(&m, model_done(&m, 1) == 1);
-	model_order(&m, 1, ORDER_S1);
-	MODEL_UNTIL(&m, model_done(&m, 1) == 2);
+	model_order(&model, 1, ORDER_C2);
+	MODEL_UNTIL(&model, model_done(&model, 1) == 1);
+	model_order(&model, 1, ORDER_S1);
+	MODEL_UNTIL(&model, model_done(&model, 1) == 2);
 }
 
 /* ------------------------------------------------------- dialects of LPS0 */
 
 static void dialect(const uint8_t *entry, const uint8_t *exit)
 {
-	begin(1);
+	model_begin(1);
 	for (unsigned int round = 1; round <= 3; round++) {
 		for (const uint8_t *code = entry; *code; code++)
-			model_lps0_code(&m, *code);
-		fall_asleep();
-		power_wake(&m.power, &m.power.powerbtn);
-		all_back(round);
-		model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+			model_lps0_code(&model, *code);
+		model_fall_asleep();
+		power_wake(&model.power, &model.power.powerbtn);
+		model_all_back(round);
+		model_pm1_clear(&model, ACPI_PM1_PWRBTN);
 		for (const uint8_t *code = exit; *code; code++)
-			model_lps0_code(&m, *code);
-		MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
-		cr_assert(eq(u32, m.nr_events, 4 * round));
+			model_lps0_code(&model, *code);
+		MODEL_UNTIL(&model, model.power.announced == POWER_RUNNING);
+		cr_assert(eq(u32, model.nr_events, 4 * round));
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vmm/power/stats.h: histograms, names, and what the coordinator counts. */
 #include "vmm/power/stats.h"
-#include "tests/lib/power_test.h"
+#include "tests/lib/power_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -87,8 +87,8 @@ Test(power_stats, every_outcome_has_a_name_of_its_own_and_room)
 	for (unsigned int i = 0; i < n; i++) {
 		cr_assert(gt(sz, strlen(power_outcome_name(i)), 0));
 		for (unsigned int j = 0; j < i; j++)
-			cr_assert(not(is(power_outcome_name(i),
-					 power_outcome_name(j))));
+			cr_assert(not(is_named(power_outcome_name(i),
+					       power_outcome_name(j))));
 	}
 	for (unsigned int i = n; i < n + 100; i++)
 		cr_assert(power_outcome_name(i) == NULL);
@@ -105,8 +105,8 @@ Test(power_stats, every_kind_of_sleep_has_a_name_of_its_own_and_room)
 	for (unsigned int i = 0; i < n; i++) {
 		cr_assert(gt(sz, strlen(power_sleep_name(i)), 0));
 		for (unsigned int j = 0; j < i; j++)
-			cr_assert(not(
-				is(power_sleep_name(i), power_sleep_name(j))));
+			cr_assert(not(is_named(power_sleep_name(i),
+					       power_sleep_name(j))));
 	}
 }
 
@@ -182,117 +182,117 @@ Test(power_stats, pauses_add_up)
 
 /* ----------------------------------------------------- the coordinator's */
 
-TestSuite(power_stats_of, .fini = teardown, .timeout = 120);
+TestSuite(power_stats_of, .fini = model_end, .timeout = 120);
 
 static void press_and_sleep(struct answer *a)
 {
-	ask(a, 60 * SECOND);
-	model_pm1_clear(&m, BUTTONS);
-	power_lps0(&m.power, true);
-	m.now_ns += SECOND;
-	fall_asleep();
+	model_ask(a, 60 * SECOND);
+	model_pm1_clear(&model, BUTTONS);
+	power_lps0(&model.power, true);
+	model.now_ns += SECOND;
+	model_fall_asleep();
 }
 
 /* LPS0 exit as the vCPU tells it. */
 static void lps0_exit(void)
 {
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING &&
-				!(m.power.notes & POWER_NOTE_EXIT));
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.power.announced == POWER_RUNNING &&
+				    !(model.power.notes & POWER_NOTE_EXIT));
 }
 
 Test(power_stats_of, a_requested_sleep_and_its_wake_up)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 	static struct answer a;
 
-	begin(2);
-	m.restart = DEVICE_LATER;
+	model_begin(2);
+	model.restart = DEVICE_LATER;
 	press_and_sleep(&a);
 	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S2IDLE][POWER_BY_REQUEST], 1));
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].sum_ns, SECOND));
 	cr_assert(eq(u64, s->requests[POWER_ASLEEP], 1));
-	m.now_ns += 5 * SECOND;
-	power_wake(&m.power, &m.power.powerbtn);
-	m.now_ns += 7 * NS_PER_MS;
-	power_restarted(&m.power);
-	all_back(1);
-	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
-	m.now_ns += 6 * NS_PER_MS;
+	model.now_ns += 5 * SECOND;
+	power_wake(&model.power, &model.power.powerbtn);
+	model.now_ns += 7 * NS_PER_MS;
+	power_restarted(&model.power);
+	model_all_back(1);
+	cr_assert(eq(u64, model.power.last_wake_latency_ns, 0));
+	model.now_ns += 6 * NS_PER_MS;
 	lps0_exit();
 	cr_assert(eq(u64, s->asleep_ns[POWER_SLEEP_S2IDLE], 5 * SECOND));
 	cr_assert(eq(u64, s->wake_vcpus.count, 1));
 	cr_assert(eq(u64, s->wake_vcpus.sum_ns, 7 * NS_PER_MS));
 	cr_assert(eq(u64, s->wake_running.count, 1));
 	cr_assert(eq(u64, s->wake_running.sum_ns, 13 * NS_PER_MS));
-	cr_assert(eq(u64, m.power.last_wake_latency_ns, 13 * NS_PER_MS));
+	cr_assert(eq(u64, model.power.last_wake_latency_ns, 13 * NS_PER_MS));
 }
 
 /* RUNNING is told after 200 ms whatever the guest does: that is no latency. */
 Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 	static struct answer a;
 
-	begin(1);
+	model_begin(1);
 	press_and_sleep(&a);
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_fire(&m, POWER_TIMER_RESUME);
-	cr_assert(eq(int, m.power.announced, POWER_RUNNING));
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_fire(&model, POWER_TIMER_RESUME);
+	cr_assert(eq(int, model.power.announced, POWER_RUNNING));
 	cr_assert(eq(u64, s->wake_running.count, 0));
-	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
-	m.now_ns += SECOND;
+	cr_assert(eq(u64, model.power.last_wake_latency_ns, 0));
+	model.now_ns += SECOND;
 	lps0_exit();
 	cr_assert(eq(u64, s->wake_running.count, 1));
-	cr_assert(eq(u64, m.power.last_wake_latency_ns,
+	cr_assert(eq(u64, model.power.last_wake_latency_ns,
 		     SECOND + 200 * NS_PER_MS));
 	/* The next wake event: not known again. */
 	press_and_sleep(&a);
-	power_wake(&m.power, &m.power.powerbtn);
-	cr_assert(eq(u64, m.power.last_wake_latency_ns, 0));
+	power_wake(&model.power, &model.power.powerbtn);
+	cr_assert(eq(u64, model.power.last_wake_latency_ns, 0));
 }
 
 /* Asked to sleep again before it told that it is up: the exit is the old. */
 Test(power_stats_of, an_exit_after_the_next_request_ends_the_old_wake_up)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 	static struct answer a;
 
-	begin(1);
+	model_begin(1);
 	press_and_sleep(&a);
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
-	model_fire(&m, POWER_TIMER_RESUME);
-	ask(&a, 60 * SECOND);
-	model_pm1_clear(&m, BUTTONS);
-	m.now_ns += SECOND;
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, !(m.power.notes & POWER_NOTE_OLD_EXIT));
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_fire(&model, POWER_TIMER_RESUME);
+	model_ask(&a, 60 * SECOND);
+	model_pm1_clear(&model, BUTTONS);
+	model.now_ns += SECOND;
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, !(model.power.notes & POWER_NOTE_OLD_EXIT));
 	cr_assert(eq(u64, s->wake_running.count, 1));
 	cr_assert(eq(u64, s->wake_running.sum_ns, SECOND + 200 * NS_PER_MS));
-	m.now_ns += SECOND;
-	fall_asleep();
+	model.now_ns += SECOND;
+	model_fall_asleep();
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 2));
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].sum_ns, 3 * SECOND));
 }
 
 Test(power_stats_of, a_sleep_by_itself_begins_with_the_guests_first_sign)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 	static struct answer a;
 
-	begin(2);
+	model_begin(2);
 	/* A request that came to nothing is no part of it. */
-	ask(&a, SECOND);
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_ask(&a, SECOND);
+	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(u64, s->requests[POWER_TIMEOUT], 1));
-	model_pm1_clear(&m, BUTTONS);
-	m.now_ns += 100 * SECOND;
-	power_lps0(&m.power, true);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDING);
-	m.now_ns += 3 * SECOND;
-	fall_asleep();
+	model_pm1_clear(&model, BUTTONS);
+	model.now_ns += 100 * SECOND;
+	power_lps0(&model.power, true);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDING);
+	model.now_ns += 3 * SECOND;
+	model_fall_asleep();
 	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S2IDLE][POWER_BY_GUEST], 1));
 	cr_assert(eq(u64, s->entry[POWER_BY_GUEST].sum_ns, 3 * SECOND));
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 0));
@@ -300,49 +300,49 @@ Test(power_stats_of, a_sleep_by_itself_begins_with_the_guests_first_sign)
 
 Test(power_stats_of, s1_runs_when_its_vcpu_is_let_go)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 
-	begin(1);
-	m.restart = DEVICE_LATER;
-	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
-	power_wake(&m.power, &m.power.powerbtn);
-	m.now_ns += 4 * NS_PER_MS;
-	power_restarted(&m.power);
+	model_begin(1);
+	model.restart = DEVICE_LATER;
+	model_order(&model, 0, ORDER_S1);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
+	power_wake(&model.power, &model.power.powerbtn);
+	model.now_ns += 4 * NS_PER_MS;
+	power_restarted(&model.power);
 	cr_assert(eq(u64, s->sleeps[POWER_SLEEP_S1][POWER_BY_GUEST], 1));
 	cr_assert(eq(u64, s->wake_vcpus.sum_ns, 4 * NS_PER_MS));
 	cr_assert(eq(u64, s->wake_running.sum_ns, 4 * NS_PER_MS));
-	cr_assert(eq(u64, m.power.last_wake_latency_ns, 4 * NS_PER_MS));
+	cr_assert(eq(u64, model.power.last_wake_latency_ns, 4 * NS_PER_MS));
 }
 
 Test(power_stats_of, requests_that_do_not_end_asleep_are_counted_by_reason)
 {
-	struct power_stats *s = &m.power.stats;
+	struct power_stats *s = &model.power.stats;
 	static struct answer a, b;
 
-	begin(1);
-	model_pm1_enable(&m, 0);
-	ask(&a, SECOND);
+	model_begin(1);
+	model_pm1_enable(&model, 0);
+	model_ask(&a, SECOND);
 	cr_assert(eq(u64, s->requests[POWER_DEAF], 1));
-	model_pm1_enable(&m, BUTTONS);
+	model_pm1_enable(&model, BUTTONS);
 	/* Two at a time are two. */
-	ask(&a, SECOND);
-	ask(&b, SECOND);
-	power_lps0(&m.power, true);
+	model_ask(&a, SECOND);
+	model_ask(&b, SECOND);
+	power_lps0(&model.power, true);
 	lps0_exit();
-	stays_awake();
+	model_stays_awake();
 	cr_assert(eq(u64, s->requests[POWER_REFUSED], 2));
-	ask(&a, SECOND);
-	power_lps0(&m.power, true);
-	power_poll(&m.power);
-	power_wake(&m.power, &m.power.powerbtn);
+	model_ask(&a, SECOND);
+	power_lps0(&model.power, true);
+	power_poll(&model.power);
+	power_wake(&model.power, &model.power.powerbtn);
 	lps0_exit();
 	cr_assert(eq(u64, s->requests[POWER_ABORTED], 1));
-	m.quiesce = DEVICE_FAILS;
-	ask(&a, SECOND);
-	model_pm1_clear(&m, 0xffff);
-	all_read_c2();
-	MODEL_UNTIL(&m, a.calls == 1);
+	model.quiesce = DEVICE_FAILS;
+	model_ask(&a, SECOND);
+	model_pm1_clear(&model, 0xffff);
+	model_all_read_c2();
+	MODEL_UNTIL(&model, a.calls == 1);
 	cr_assert(eq(u64, s->requests[POWER_FAILED], 1));
 	cr_assert(eq(u64, s->requests[POWER_ASLEEP], 0));
 	cr_assert(eq(u64, s->entry[POWER_BY_REQUEST].count, 0));

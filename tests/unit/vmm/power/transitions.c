@@ -5,7 +5,7 @@
  * the table does not give it.
  */
 #define _GNU_SOURCE
-#include "tests/lib/power_test.h"
+#include "tests/lib/power_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -18,55 +18,56 @@ static struct answer a;
 
 static void press(void)
 {
-	begin(2);
-	ask(&a, 10 * SECOND);
+	model_begin(2);
+	model_ask(&a, 10 * SECOND);
 }
 
 static void press_taken(void)
 {
 	press();
-	model_pm1_clear(&m, ACPI_PM1_SLPBTN);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
 }
 
 static void lps0_entry(void)
 {
-	begin(2);
-	power_lps0(&m.power, true);
+	model_begin(2);
+	power_lps0(&model.power, true);
 }
 
 static void lps0_entry_and_exit(void)
 {
-	begin(2);
-	power_lps0(&m.power, true);
+	model_begin(2);
+	power_lps0(&model.power, true);
 	/* Else entry and exit are seen at once: nothing to tell. */
-	power_poll(&m.power);
-	model_order(&m, 1, ORDER_C2);
+	power_poll(&model.power);
+	model_order(&model, 1, ORDER_C2);
 	/* Told too: of a sign and its end at once the main loop says nothing.
 	 */
-	MODEL_UNTIL(&m, model_parked(&m, 1) &&
-				m.power.announced == POWER_SUSPENDING);
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING && m.nr_events);
+	MODEL_UNTIL(&model, model_parked(&model, 1) &&
+				    model.power.announced == POWER_SUSPENDING);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model,
+		    model.power.announced == POWER_RUNNING && model.nr_events);
 }
 
 static void deadline_of_nobody(void)
 {
 	press();
-	model_fire(&m, POWER_TIMER_REQUEST);
+	model_fire(&model, POWER_TIMER_REQUEST);
 }
 
 static void sleeping(void)
 {
-	begin(2);
-	fall_asleep();
+	model_begin(2);
+	model_fall_asleep();
 }
 
 static void device_fails(void)
 {
-	m.quiesce = DEVICE_FAILS;
-	m.restart = DEVICE_LATER;
-	all_read_c2();
-	MODEL_UNTIL(&m, m.restarts == 1);
+	model.quiesce = DEVICE_FAILS;
+	model.restart = DEVICE_LATER;
+	model_all_read_c2();
+	MODEL_UNTIL(&model, model.restarts == 1);
 }
 
 static void quiesce_fails(void)
@@ -75,85 +76,85 @@ static void quiesce_fails(void)
 	device_fails();
 }
 
-static void late_irq(struct model *model)
+static void late_irq(struct model *m)
 {
-	model_set_bits(model, 1, VCPU_PENDING);
-	model->in_quiesce = NULL;
+	model_set_bits(m, 1, VCPU_PENDING);
+	m->in_quiesce = NULL;
 }
 
 static void pending_after_quiesce(void)
 {
-	begin(2);
-	m.in_quiesce = late_irq;
-	m.restart = DEVICE_LATER;
-	all_read_c2();
-	MODEL_UNTIL(&m, m.restarts == 1);
+	model_begin(2);
+	model.in_quiesce = late_irq;
+	model.restart = DEVICE_LATER;
+	model_all_read_c2();
+	MODEL_UNTIL(&model, model.restarts == 1);
 }
 
 static void undone(void)
 {
 	pending_after_quiesce();
-	power_restarted(&m.power);
-	all_back(1);
+	power_restarted(&model.power);
+	model_all_back(1);
 }
 
 static void wake_in_quiesce(void)
 {
-	begin(2);
-	m.quiesce = DEVICE_LATER;
-	m.restart = DEVICE_LATER;
-	all_read_c2();
-	MODEL_UNTIL(&m, m.quiesces == 1);
-	power_wake(&m.power, &m.power.powerbtn);
-	power_quiesced(&m.power, 0, NULL);
-	MODEL_UNTIL(&m, m.restarts == 1);
+	model_begin(2);
+	model.quiesce = DEVICE_LATER;
+	model.restart = DEVICE_LATER;
+	model_all_read_c2();
+	MODEL_UNTIL(&model, model.quiesces == 1);
+	power_wake(&model.power, &model.power.powerbtn);
+	power_quiesced(&model.power, 0, NULL);
+	MODEL_UNTIL(&model, model.restarts == 1);
 }
 
 static void woken(void)
 {
-	begin(2);
-	power_lps0(&m.power, true);
-	m.restart = DEVICE_LATER;
-	fall_asleep();
-	power_wake(&m.power, &m.power.powerbtn);
+	model_begin(2);
+	power_lps0(&model.power, true);
+	model.restart = DEVICE_LATER;
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
 }
 
 static void released(void)
 {
 	woken();
-	power_restarted(&m.power);
-	all_back(1);
-	model_pm1_clear(&m, ACPI_PM1_PWRBTN);
+	power_restarted(&model.power);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
 }
 
 static void exits(void)
 {
 	released();
-	power_lps0(&m.power, false);
-	MODEL_UNTIL(&m, m.power.announced == POWER_RUNNING);
+	power_lps0(&model.power, false);
+	MODEL_UNTIL(&model, model.power.announced == POWER_RUNNING);
 }
 
 static void says_nothing(void)
 {
 	released();
-	model_fire(&m, POWER_TIMER_RESUME);
+	model_fire(&model, POWER_TIMER_RESUME);
 }
 
 static void sleeps_again_at_once(void)
 {
 	released();
-	power_lps0(&m.power, false);
-	power_lps0(&m.power, true);
-	power_poll(&m.power);
+	power_lps0(&model.power, false);
+	power_lps0(&model.power, true);
+	power_poll(&model.power);
 }
 
 static void s1_returns(void)
 {
-	begin(1);
-	model_order(&m, 0, ORDER_S1);
-	MODEL_UNTIL(&m, m.power.announced == POWER_SUSPENDED);
-	power_wake(&m.power, &m.power.powerbtn);
-	all_back(1);
+	model_begin(1);
+	model_order(&model, 0, ORDER_S1);
+	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
 }
 
 static const struct {
@@ -203,10 +204,10 @@ ParameterizedTest(unsigned int *row, power_transitions, each_row_is_made)
 	}
 	cr_assert(eq(u32, found, 1), "%s, %s has a scenario",
 		  power_step_name(t->from), power_event_name(t->event));
-	cr_assert(gt(u64, m.power.moves[*row], 0), "%s --%s--> %s is made",
+	cr_assert(gt(u64, model.power.moves[*row], 0), "%s --%s--> %s is made",
 		  power_step_name(t->from), power_event_name(t->event),
 		  power_step_name(t->to));
-	teardown();
+	model_end();
 }
 
 /* A step and an event have one end, and what is in no row moves nothing. */
@@ -227,13 +228,14 @@ Test(power_transitions, what_is_in_no_row_moves_nothing)
 				to = t->to;
 			}
 			cr_assert(le(u32, rows, 1));
-			begin(1);
-			m.power.step = (enum power_step)s;
-			cr_assert(eq(int,
-				     power_move(&m.power, (enum power_event)e),
-				     rows == 1));
-			cr_assert(eq(int, power_get_step(&m.power), to));
-			teardown();
+			model_begin(1);
+			model.power.step = (enum power_step)s;
+			cr_assert(eq(
+				int,
+				power_move(&model.power, (enum power_event)e),
+				rows == 1));
+			cr_assert(eq(int, power_get_step(&model.power), to));
+			model_end();
 		}
 	}
 }
