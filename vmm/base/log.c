@@ -31,12 +31,20 @@ const char *const log_level_words[] = {
 	NULL,
 };
 
-static char log_tag[16] = "torpor";
-static int log_fd = STDERR_FILENO;
-static enum log_way log_way = LOG_WAY_NOWAIT;
-static enum log_level log_max = LOG_LEVEL_INFO;
-static uint64_t log_lost; /* lines since the last one that was written */
-static bool log_torn;	  /* the last one that was written has no end */
+/* Where this process's lines go. */
+static struct {
+	char tag[16];
+	int fd;
+	enum log_way way;
+	enum log_level max;
+	uint64_t lost; /* lines since the last one that was written */
+	bool torn;     /* the last one that was written has no end */
+} sink = {
+	.tag = "torpor",
+	.fd = STDERR_FILENO,
+	.way = LOG_WAY_NOWAIT,
+	.max = LOG_LEVEL_INFO,
+};
 
 static enum log_way way_of(int fd)
 {
@@ -53,10 +61,10 @@ static enum log_way way_of(int fd)
 
 void log_init(const char *tag, int fd, enum log_level level)
 {
-	(void)snprintf(log_tag, sizeof(log_tag), "%s", tag);
-	log_fd = fd;
-	log_way = way_of(fd);
-	log_max = level;
+	(void)snprintf(sink.tag, sizeof(sink.tag), "%s", tag);
+	sink.fd = fd;
+	sink.way = way_of(fd);
+	sink.max = level;
 }
 
 int log_open(int fd)
@@ -70,7 +78,7 @@ int log_open(int fd)
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	/*
 	 * A file is shared for its offset, a socket cannot be opened. A pipe or
-	 * terminal of another user stays what it is: log_way knows.
+	 * terminal of another user stays what it is: sink.way knows.
 	 */
 	if (!S_ISREG(st.st_mode) && !S_ISSOCK(st.st_mode))
 		own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -82,29 +90,29 @@ int log_open(int fd)
 static ssize_t put_nowait(const void *buf, size_t len)
 {
 	const struct iovec iov = { (void *)(uintptr_t)buf, len };
-	struct pollfd pfd = { .fd = log_fd, .events = POLLOUT };
-	ssize_t n = pwritev2(log_fd, &iov, 1, -1, RWF_NOWAIT);
+	struct pollfd pfd = { .fd = sink.fd, .events = POLLOUT };
+	ssize_t n = pwritev2(sink.fd, &iov, 1, -1, RWF_NOWAIT);
 
 	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
 		return n;
 	/* A terminal, or a pipe before Linux 6.4. */
 	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
 		return -1;
-	return write(log_fd, buf, len);
+	return write(sink.fd, buf, len);
 }
 
 static bool put(const void *buf, size_t len)
 {
 	ssize_t n;
 
-	if (log_way == LOG_WAY_SEND)
-		n = send(log_fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (log_way == LOG_WAY_WRITE)
-		n = write(log_fd, buf, len);
+	if (sink.way == LOG_WAY_SEND)
+		n = send(sink.fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (sink.way == LOG_WAY_WRITE)
+		n = write(sink.fd, buf, len);
 	else
 		n = put_nowait(buf, len);
 	if (n > 0)
-		__atomic_store_n(&log_torn, (size_t)n < len, __ATOMIC_RELAXED);
+		__atomic_store_n(&sink.torn, (size_t)n < len, __ATOMIC_RELAXED);
 	return n == (ssize_t)len;
 }
 
@@ -112,7 +120,7 @@ static bool put(const void *buf, size_t len)
  */
 static void put_line(const char *line, size_t len)
 {
-	uint64_t lost = __atomic_exchange_n(&log_lost, 0, __ATOMIC_RELAXED);
+	uint64_t lost = __atomic_exchange_n(&sink.lost, 0, __ATOMIC_RELAXED);
 	char note[96];
 	int n;
 
@@ -120,23 +128,24 @@ static void put_line(const char *line, size_t len)
 		n = snprintf(note, sizeof(note),
 			     "%s%s%swarning: %llu lines lost, the log was "
 			     "full\n",
-			     log_torn ? "\n" : "", log_tag,
-			     log_tag[0] ? ": " : "", (unsigned long long)lost);
+			     sink.torn ? "\n" : "", sink.tag,
+			     sink.tag[0] ? ": " : "", (unsigned long long)lost);
 		if (put(note, (size_t)n))
 			lost = 0;
 	}
 	if (lost || !put(line, len))
-		(void)__atomic_add_fetch(&log_lost, lost + 1, __ATOMIC_RELAXED);
+		(void)__atomic_add_fetch(&sink.lost, lost + 1,
+					 __ATOMIC_RELAXED);
 }
 
 enum log_level log_get_level(void)
 {
-	return log_max;
+	return sink.max;
 }
 
 void log_set_level(enum log_level level)
 {
-	log_max = level;
+	sink.max = level;
 }
 
 /* Text from a guest or a peer must not drive the terminal it ends up on. */
@@ -159,10 +168,10 @@ log_line(enum log_level level, const char *fmt, va_list ap, const char *suffix)
 	int n, m;
 	size_t len;
 
-	if (level > log_max)
+	if (level > sink.max)
 		return;
-	n = snprintf(line, sizeof(line), "%s%s%s", log_tag,
-		     log_tag[0] ? ": " : "", names[level]);
+	n = snprintf(line, sizeof(line), "%s%s%s", sink.tag,
+		     sink.tag[0] ? ": " : "", names[level]);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
 	if (m < 0)
 		return;
