@@ -120,7 +120,7 @@ AML = $(B)/arch/x86_64/dsdt.h $(B)/arch/x86_64/pci.h
 $(AML): $(B)/%.h: %.asl arch/x86_64/layout.h devices/pmc_codes.h
 	$(call say,ASL,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -E -P -undef -w -x c -I. -o $(B)/$< $<
-	$(Q)cd $(@D) && iasl -we -vs -vw 2173 -tc $(<F) >$(*F).log || \
+	$(Q)cd $(@D) && iasl -we -vs -vw 2173 -vw 2095 -tc $(<F) >$(*F).log || \
 		{ cat $(*F).log; exit 1; }
 	$(Q)sed 's/^unsigned char/static const unsigned char/' \
 		$(B)/$*.hex >$@

@@ -48,6 +48,13 @@ struct arch_entry {
 	uint64_t rip;
 };
 
+/* The slots of the PCI bus, a bit each. */
+struct arch_pci_slots {
+	uint32_t present;
+	uint32_t deep;	 /* the guest may switch their power off */
+	uint8_t gpe[32]; /* with which each wakes the guest */
+};
+
 struct arch_config {
 	const char *kernel_path;
 	const char *initrd_path; /* NULL = none */
@@ -59,6 +66,7 @@ struct arch_config {
 	unsigned int nr_ioapic_pins;
 	bool has_pic; /* the in-kernel irqchip has an 8259, split has not */
 	bool has_pci; /* a PCI bus, see layout.h */
+	struct arch_pci_slots pci;
 	/* CPUID 0x80000007.EDX[8]: -1 follow the host, 0 off, 1 on. */
 	int invariant_tsc;
 };

@@ -25,7 +25,7 @@
 #define ACPI_PM1_RTC	(1U << 10)
 #define ACPI_PM1_WAK	(1U << 15) /* status only */
 
-#define ACPI_NR_GPES	32
+#define ACPI_NR_GPES	32U
 #define ACPI_GPE0_PORTS (ACPI_NR_GPES / 8 * 2) /* status, then enable */
 
 struct acpi_pm_regs {

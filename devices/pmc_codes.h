@@ -21,4 +21,14 @@
  */
 #define PMC_DSW_ARMED 0x100
 
+/*
+ * What the methods of a PCI slot write to the PCI port: the slot in the low
+ * byte, and what shall be. A read gives the slots that have power, a bit each,
+ * of those whose power the guest may switch.
+ */
+#define PMC_PCI_OFF    0x000
+#define PMC_PCI_ON     0x100
+#define PMC_PCI_DISARM 0x200
+#define PMC_PCI_ARM    0x300
+
 #endif

@@ -91,7 +91,7 @@ struct jail_program {
  * is older than all of these steps. Return: 0 (jail_program_free()) or -errno.
  */
 int jail_vcpu_prepare(struct jail_program *prog, bool vfio) must_check;
-int jail_files_prepare(struct jail_program *prog) must_check;
+int jail_files_prepare(struct jail_program *prog, bool vfio) must_check;
 int jail_relay_prepare(struct jail_program *prog) must_check;
 void jail_program_free(struct jail_program *prog);
 /* Step 2, of the calling thread. Return: 0 or -errno. */

@@ -119,11 +119,12 @@ int jail_vcpu_prepare(struct jail_program *prog, bool vfio)
 	return program_make(tables, prog);
 }
 
-int jail_files_prepare(struct jail_program *prog)
+int jail_files_prepare(struct jail_program *prog, bool vfio)
 {
-	static const struct policy_table *const tables[] = { &policy_vmm_every,
-							     &policy_vmm_files,
-							     NULL };
+	const struct policy_table *const tables[] = {
+		&policy_vmm_every, &policy_vmm_files,
+		vfio ? &policy_files_vfio : NULL, NULL
+	};
 
 	return program_make(tables, prog);
 }

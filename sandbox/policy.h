@@ -88,6 +88,7 @@ extern const struct policy_table policy_dialler;      /* see jail_dialler() */
 extern const struct policy_table policy_vmm;	      /* its main thread */
 extern const struct policy_table policy_vcpu;	      /* its vCPU threads */
 extern const struct policy_table policy_vcpu_vfio;    /* with --vfio */
+extern const struct policy_table policy_files_vfio;   /* ... pm=deep */
 extern const struct policy_table policy_vmm_files;    /* its worker */
 extern const struct policy_table policy_vmm_relay;    /* consoles' copiers */
 extern const struct policy_table policy_vmm_never;    /* beside both */

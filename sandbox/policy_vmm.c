@@ -141,7 +141,7 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW_EQ(waitid, 0, P_PIDFD),
 };
 
-/* The thread that waits for file systems: vmm/machine/worker.h. */
+/* The thread that waits for file systems, and devices: vmm/machine/worker.h. */
 static const struct policy_rule files[] = {
 	/* A disk image again, locked, and the token of one that is read only.
 	 */
@@ -231,9 +231,18 @@ static const struct policy_rule vfio[] = {
 	/* MSI-X goes on and off, vectors are masked. */
 	POLICY_ALLOW_EQ(ioctl, 1, VFIO_DEVICE_SET_IRQS),
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_IRQFD),
+	/* The guest cuts a device's power and gives it back. */
+	POLICY_ALLOW_EQ(ioctl, 1, VFIO_DEVICE_FEATURE),
+};
+
+/* ... and what leads to a wake-up that the guest does not take. */
+static const struct policy_rule files_vfio[] = {
+	POLICY_ALLOW_EQ(ioctl, 1, VFIO_DEVICE_FEATURE),
 };
 
 const struct policy_table policy_vcpu_vfio = { vfio, ARRAY_SIZE(vfio) };
+const struct policy_table policy_files_vfio = { files_vfio,
+						ARRAY_SIZE(files_vfio) };
 
 const struct policy_table policy_vmm_every = { every, ARRAY_SIZE(every) };
 const struct policy_table policy_vmm = { vmm, ARRAY_SIZE(vmm) };

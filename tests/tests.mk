@@ -47,7 +47,8 @@ $(B)/tests/unit/virtio/fs/limits: private WRAP = \
 $(B)/tests/unit/virtio/net/ctrl: private WRAP = -Wl,--wrap=iov_read
 
 # This one is the host's kernel.
-$(B)/tests/unit/devices/vfio/device: private WRAP = -Wl,--wrap=ioctl
+$(B)/tests/unit/devices/vfio/device: private WRAP = \
+	-Wl,--wrap=ioctl -Wl,--wrap=pwrite
 
 # Executed by it.
 $(B)/tests/unit/virtio/device_socket: | $(B)/torpor-device

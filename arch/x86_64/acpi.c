@@ -484,6 +484,17 @@ static void write_config(struct area *area, const struct arch_config *cfg)
 	       sizeof(block));
 }
 
+static void write_pci(struct area *area, const struct arch_pci_slots *slots)
+{
+	struct acpi_pci_block block = { .slots = slots->present,
+					.deep = slots->deep };
+
+	_Static_assert(sizeof(block.gpe) == sizeof(slots->gpe), "slots");
+	memcpy(block.gpe, slots->gpe, sizeof(block.gpe));
+	memcpy(area->hva + (LAYOUT_ACPI_PCI - LAYOUT_ACPI_BASE), &block,
+	       sizeof(block));
+}
+
 /* Those that the XSDT names. */
 static int write_tables(struct area *area, const struct arch_config *cfg,
 			uint32_t *ret_xsdt)
@@ -518,6 +529,8 @@ int acpi_write(const struct arch_config *cfg, const struct gmem *gm)
 	if (r < 0)
 		return r;
 	write_config(&area, cfg);
+	if (cfg->has_pci)
+		write_pci(&area, &cfg->pci);
 	write_rsdp(&area, xsdt);
 	return 0;
 }

@@ -15,7 +15,8 @@
 #define LAYOUT_CMDLINE	     0x20000 /* ARCH_CMDLINE_MAX bytes */
 #define LAYOUT_EBDA	     0x9fc00 /* end of low RAM in e820 */
 #define LAYOUT_ACPI_BASE     0xe0000 /* RSDP, config block, then the tables */
-#define LAYOUT_ACPI_CONFIG   0xe0100 /* struct acpi_config_block, 768 bytes */
+#define LAYOUT_ACPI_CONFIG   0xe0100 /* struct acpi_config_block, 512 bytes */
+#define LAYOUT_ACPI_PCI	     0xe0300 /* struct acpi_pci_block, 256 bytes */
 #define LAYOUT_ACPI_TABLES   0xe0400
 #define LAYOUT_ACPI_END	     0xffff0
 #define LAYOUT_RESET_VECTOR  0xffff0 /* F000:FFF0, 16 bytes up to 1 MiB */
@@ -39,6 +40,7 @@
 #define LAYOUT_PCI_MEM64       0x2000000000
 #define LAYOUT_PCI_MEM64_LAST  0x3fffffffff
 #define LAYOUT_PCI_MEM64_BYTES 0x2000000000
+#define LAYOUT_PCI_SLOTS       32
 
 /* --- limits --- */
 #define LAYOUT_MAX_VIRTIO 31 /* one GPE each */
@@ -62,6 +64,7 @@
 #define LAYOUT_PORT_PMC_C2   0x640 /* read: this CPU is in C2 */
 #define LAYOUT_PORT_PMC_LPS0 0x644 /* write: byte, PMC_LPS0_* */
 #define LAYOUT_PORT_PMC_DSW  0x648 /* write: dword, PMC_DSW_ARMED */
+#define LAYOUT_PORT_PMC_PCI  0x64c /* dword, PMC_PCI_*; with PCI alone */
 
 /* --- interrupts (GSI) --- */
 #define LAYOUT_GSI_SERIAL    4

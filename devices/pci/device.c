@@ -103,8 +103,8 @@ int pci_device_set_msix(struct pci_device *dev, uint8_t reg, unsigned int nr,
 	*msix = (struct pci_msix){ .cap = reg,
 				   .bar = (uint8_t)bir,
 				   .table = table & PCI_MSIX_TABLE_OFFSET,
-				   .pba = pba & PCI_MSIX_PBA_OFFSET,
-				   .nr = MIN(nr, PCI_MAX_VECTORS) };
+				   .pba = pba & PCI_MSIX_PBA_OFFSET };
+	msix->nr = MIN(nr, PCI_MAX_VECTORS);
 	if ((uint64_t)msix->table + pci_msix_table_bytes(dev) > bar->bytes ||
 	    (uint64_t)msix->pba + pci_msix_pba_bytes(dev) > bar->bytes)
 		return -EINVAL;
@@ -146,7 +146,7 @@ static void bar_off(struct pci_device *dev, unsigned int i)
 
 static bool decodes(const struct pci_device *dev)
 {
-	return pci_device_command(dev) & PCI_COMMAND_MEMORY &&
+	return !dev->cold && pci_device_command(dev) & PCI_COMMAND_MEMORY &&
 	       pci_device_power(dev) == PCI_D0;
 }
 
@@ -171,6 +171,51 @@ static void all_on(struct pci_device *dev)
 {
 	for (unsigned int i = 0; i < PCI_NR_BARS; i++)
 		bar_on(dev, i);
+}
+
+/* ------------------------------------------------------------------ D3cold */
+
+static void power_off(struct pci_device *dev)
+{
+	/* A guest that is in a hurry has not been through D3hot. */
+	all_off(dev);
+	dev->cold = true;
+	if (dev->ops->cold)
+		dev->ops->cold(dev, true);
+}
+
+static void power_on(struct pci_device *dev)
+{
+	if (dev->ops->cold)
+		dev->ops->cold(dev, false);
+	dev->cold = false;
+	if (pci_device_power(dev) != PCI_D0) {
+		dev->config[dev->pm_cap + PCI_PM_CTRL] &=
+			(uint8_t)~PCI_PM_CTRL_STATE_MASK;
+		if (dev->ops->power)
+			dev->ops->power(dev, PCI_D0);
+	}
+	all_on(dev);
+}
+
+void pci_device_set_cold(struct pci_device *dev, bool cold)
+{
+	(void)pthread_mutex_lock(&dev->lock);
+	if (cold && !dev->cold)
+		power_off(dev);
+	else if (!cold && dev->cold)
+		power_on(dev);
+	(void)pthread_mutex_unlock(&dev->lock);
+}
+
+bool pci_device_is_cold(struct pci_device *dev)
+{
+	bool cold;
+
+	(void)pthread_mutex_lock(&dev->lock);
+	cold = dev->cold;
+	(void)pthread_mutex_unlock(&dev->lock);
+	return cold;
 }
 
 /* --------------------------------------------------------------- registers */
@@ -221,6 +266,8 @@ uint32_t pci_device_config_read(struct pci_device *dev, uint32_t reg,
 {
 	uint32_t value = 0, others = 0;
 
+	if (dev->cold)
+		return ~0U >> (32 - 8 * len);
 	for (uint32_t i = 0; i < len; i++)
 		others += !is_own(dev, reg + i);
 	if (others && dev->ops->config_read)
@@ -318,6 +365,8 @@ void pci_device_config_write(struct pci_device *dev, uint32_t reg, uint32_t len,
 	enum pci_power power = pci_device_power(dev);
 	uint8_t before[2], *control = NULL;
 
+	if (dev->cold)
+		return;
 	if (is_bar(reg)) {
 		write_bars(dev, reg, len, value);
 		return;

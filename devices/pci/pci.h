@@ -51,6 +51,13 @@ enum pci_power {
 	PCI_D3HOT = 3,
 };
 
+/* How far down a device of the host goes where the guest puts it down. */
+enum pci_depth {
+	PCI_DEPTH_SHALLOW, /* D3hot is D3hot */
+	PCI_DEPTH_OFF,	   /* it stays on, and the guest believes it is down */
+	PCI_DEPTH_DEEP,	   /* D3hot, and D3cold: the guest may cut its power */
+};
+
 /*
  * What a kind of device does. Called with its lock held, on the thread of the
  * vCPU that caused it. A NULL slot: registers and BARs read as zeros and ignore
@@ -74,6 +81,11 @@ struct pci_device_ops {
 	void (*bar_decode)(struct pci_device *dev, unsigned int bar, bool on);
 	void (*command)(struct pci_device *dev, uint16_t value);
 	void (*power)(struct pci_device *dev, enum pci_power state);
+	/*
+	 * The slot has no power (D3cold), or has it again. Nothing else is
+	 * called in between.
+	 */
+	void (*cold)(struct pci_device *dev, bool cold);
 	/* MSI-X as a whole. Off: no vector is connected any more. */
 	void (*msix_enable)(struct pci_device *dev, bool on);
 	/*
@@ -122,6 +134,7 @@ struct pci_device {
 	struct pci_bar bars[PCI_NR_BARS];
 	struct pci_msix msix;
 	uint8_t pm_cap; /* register of the capability; 0: always D0 */
+	bool cold;	/* D3cold: it answers nothing */
 };
 
 struct pci_window {
@@ -205,6 +218,15 @@ void pci_device_set_pm(struct pci_device *dev, uint8_t reg, uint16_t pmc,
  */
 int pci_device_set_msix(struct pci_device *dev, uint8_t reg, unsigned int nr,
 			uint32_t table, uint32_t pba) must_check;
+
+/*
+ * Takes the power of its slot away, or gives it back (PCI Express 5.0, 5.3.1):
+ * registers read as ones and take no writes, no BAR is decoded. Afterwards it
+ * is in D0. Any vCPU thread; takes the lock.
+ */
+void pci_device_set_cold(struct pci_device *dev, bool cold);
+/* Any thread that may wait for the device; takes the lock. */
+bool pci_device_is_cold(struct pci_device *dev);
 
 uint16_t pci_device_command(const struct pci_device *dev);
 enum pci_power pci_device_power(const struct pci_device *dev);

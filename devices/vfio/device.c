@@ -103,10 +103,21 @@ static void command(struct pci_device *pci, uint16_t value)
 static void power(struct pci_device *pci, enum pci_power state)
 {
 	uint32_t reg = (uint32_t)pci->pm_cap + PCI_PM_CTRL;
-	uint32_t pmcsr = config_read(pci, reg, 2);
+	uint32_t pmcsr;
 
+	if (of_pci(pci)->pm == PCI_DEPTH_OFF)
+		return;
+	pmcsr = config_read(pci, reg, 2);
 	config_write(pci, reg, 2,
 		     (pmcsr & ~(uint32_t)PCI_PM_CTRL_STATE_MASK) | state);
+}
+
+static void cold_changed(struct pci_device *pci, bool cold)
+{
+	if (cold)
+		vfio_power_enter(of_pci(pci));
+	else
+		vfio_power_leave(of_pci(pci));
 }
 
 static const struct pci_device_ops ops = {
@@ -117,6 +128,7 @@ static const struct pci_device_ops ops = {
 	.bar_decode = bar_decode,
 	.command = command,
 	.power = power,
+	.cold = cold_changed,
 	.msix_enable = vfio_irq_enable,
 	.msix_connect = vfio_irq_connect,
 	.msix_pending = vfio_irq_pending,
@@ -132,10 +144,14 @@ int vfio_device_init(struct vfio_device *dev,
 	dev->irqchip = params->irqchip;
 	dev->first_memslot = params->first_memslot;
 	(void)snprintf(dev->bdf, sizeof(dev->bdf), "%s", params->bdf);
-	dev->error_fd = dev->request_fd = -1;
+	dev->pm = params->pm;
+	dev->error_fd = dev->request_fd = dev->wake_fd = -1;
 	for (unsigned int i = 0; i < PCI_MAX_VECTORS; i++)
 		dev->irq_fds[i] = -1;
 	pci_device_init(&dev->pci, dev->bdf, &ops);
+	r = vfio_power_init(dev);
+	if (r < 0)
+		return err_set_errno(err, r, "its low power");
 	r = vfio_device_setup(dev, err);
 	if (r == 0)
 		r = vfio_irq_init(dev, err);
@@ -157,6 +173,7 @@ void vfio_device_finish(struct vfio_device *dev)
 		}
 	}
 	fd_close(&dev->fd);
+	fd_close(&dev->wake_fd);
 	vfio_irq_finish(dev);
 	pci_device_finish(&dev->pci);
 }

@@ -12,6 +12,8 @@
 #ifndef TORPOR_DEVICES_VFIO_DEVICE_H
 #define TORPOR_DEVICES_VFIO_DEVICE_H
 
+#include <stdatomic.h>
+
 #include "arch/x86_64/irqchip.h"
 #include "devices/pci/pci.h"
 #include "devices/vfio/host.h"
@@ -46,6 +48,11 @@ struct vfio_device {
 	/* Eventfds: an error that ended it; the host wants it back. -1: none.
 	 */
 	int error_fd, request_fd;
+	enum pci_depth pm;
+	bool armed; /* _DSW: it shall wake the guest; under the lock */
+	/* The host has been asked for low power. Any thread reads it. */
+	atomic_bool low;
+	int wake_fd; /* eventfd: it has left low power; -1 unless deep */
 };
 
 struct vfio_device_params {
@@ -54,6 +61,7 @@ struct vfio_device_params {
 	int vm_fd;
 	struct irqchip *irqchip;
 	uint32_t first_memslot;
+	enum pci_depth pm;
 };
 
 /*
@@ -68,6 +76,18 @@ void vfio_device_finish(struct vfio_device *dev);
 
 /* --- setup.c: what there is, found by the device's registers --- */
 int vfio_device_setup(struct vfio_device *dev, struct err *err) must_check;
+/* --- power.c --- */
+/* Asks the host what it can: dev->pm may be less afterwards. 0 or -errno. */
+int vfio_power_init(struct vfio_device *dev) must_check;
+/* Under the lock. May take as long as the host needs, as the next two. */
+void vfio_power_enter(struct vfio_device *dev);
+void vfio_power_leave(struct vfio_device *dev);
+/* _DSW; a vCPU's thread. */
+void vfio_power_arm(struct vfio_device *dev, bool armed);
+/* A wake-up that nobody took: down again. A thread that may wait. */
+void vfio_power_again(struct vfio_device *dev);
+/* Takes the signal of dev->wake_fd. Return: the device asks for the guest. */
+bool vfio_power_woken(struct vfio_device *dev);
 /* --- irq.c --- */
 int vfio_irq_init(struct vfio_device *dev, struct err *err) must_check;
 void vfio_irq_finish(struct vfio_device *dev);

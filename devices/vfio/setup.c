@@ -221,6 +221,9 @@ static int setup_cap(struct vfio_device *dev, const uint8_t *config, uint8_t at)
 	memcpy(word, config + at + 2, sizeof(word));
 	switch (config[at]) {
 	case PCI_CAP_ID_PM:
+		/* D3cold loses its state, whatever D3hot does. */
+		if (dev->pm == PCI_DEPTH_DEEP)
+			word[1] &= (uint16_t)~PCI_PM_CTRL_NO_SOFT_RESET;
 		pci_device_set_pm(&dev->pci, at, word[0], word[1]);
 		return 0;
 	case PCI_CAP_ID_MSIX:

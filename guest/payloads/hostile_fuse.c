@@ -416,7 +416,7 @@ static const char *forgetting_for_ever(struct vio_dev *dev)
 	head.h.len = (uint32_t)sizeof(head) + n * BUF_BYTES;
 	table[0] = (struct vring_desc){ (uint64_t)&head, sizeof(head),
 					VRING_DESC_F_NEXT, 1 };
-	for (uint16_t i = 1; i <= n; i++)
+	for (uint32_t i = 1; i <= n; i++)
 		table[i] = (struct vring_desc){ (uint64_t)buf, BUF_BYTES,
 						i < n ? VRING_DESC_F_NEXT : 0,
 						(uint16_t)(i + 1) };

@@ -7,6 +7,9 @@
 . tests/boot/lib.sh
 
 PCI=/sys/bus/pci
+# How often an SSD wakes the guest.
+WAKES=3
+[ "${LONG-}" != 1 ] || WAKES=100
 
 # driver_is BDF DRIVER
 driver_is() {
@@ -106,7 +109,7 @@ counts_interrupts() {
 }
 
 if ! vm_start "" --vfio 0000:00:07.0 \
-	--vfio $PCI/devices/0000:00:08.0,guest-slot=9; then
+	--vfio $PCI/devices/0000:00:08.0,guest-slot=9,pm=deep; then
 	not_ok "a guest with two SSDs" "it does not boot"
 	tests_end vfio
 fi
@@ -127,14 +130,90 @@ guest "echo 1 >$PCI/devices/0000:00:09.0/remove; echo 1 >$PCI/rescan
 again=$(guest "ls $PCI/devices/0000:00:09.0/nvme")
 reads_what_it_writes "SSD 1, found again" "${again}n1"
 
+# ------------------------------------------------------------------ asleep
+
+# power_is BDF STATE: soon; the host's kernel takes its time.
+power_is() {
+	for pi_try in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$(cat $PCI/devices/$1/power_state)" != "$2" ] || return 0
+		usleep 100000
+	done
+	return 1
+}
+
+# in_state NAME BDF STATE
+in_state() {
+	power_is "$2" "$3"
+	expect_eq "$1 is in $3" "$(cat $PCI/devices/$2/power_state)" "$3"
+}
+
+# Somebody on the host wakes SSD 1, as a PME of the device would.
+wake_ssd() {
+	echo on >$PCI/devices/0000:00:08.0/power/control
+	echo auto >$PCI/devices/0000:00:08.0/power/control
+}
+
+# sleep_cycle NAME: down, up by the launcher, and all is as it was.
+sleep_cycle() {
+	asleep "$1" || return
+	in_state "$1: asleep, SSD 0" 0000:00:07.0 D3hot
+	in_state "$1: asleep, SSD 1" 0000:00:08.0 D3cold
+	ctl wake
+	awake "$1" launcher
+	expect_eq "$1: awake, SSD 0 and 1" \
+		"$(cat $PCI/devices/0000:00:0[78].0/power_state | tr '\n' ' ')" \
+		"D0 D0 "
+	reads_what_it_writes "$1: SSD 0, awake again" nvme0n1
+	reads_what_it_writes "$1: SSD 1, awake again" "${again}n1"
+}
+
 vm_events_start
-asleep "with SSDs"
-expect_eq "asleep, SSD 0 is in D3hot" \
-	"$(cat $PCI/devices/0000:00:07.0/power_state)" D3hot
-ctl wake
-awake "with SSDs" launcher
-reads_what_it_writes "SSD 0, awake again" nvme0n1
+MIB=8
+sleep_cycle "with SSDs"
 counts_interrupts "SSD 0, awake again" 0000:00:07.0 nvme0n1
+counts_interrupts "SSD 1, awake again" 0000:00:08.0 "${again}n1"
+
+# Nobody has armed it: the host wakes it for nothing, and it goes down again.
+asleep "not armed"
+power_is 0000:00:08.0 D3cold
+wake_ssd
+in_state "not armed: woken by the host, SSD 1" 0000:00:08.0 D3cold
+expect_eq "not armed: the guest sleeps" "$(vm_state)" SUSPENDED
+ctl wake
+awake "not armed" launcher
+
+guest "echo enabled >$PCI/devices/0000:00:09.0/power/wakeup"
+for n in $(seq 1 "$WAKES"); do
+	asleep "armed $n" || break
+	power_is 0000:00:08.0 D3cold
+	wake_ssd
+	awake "armed $n, woken by SSD 1" vfio1
+done
+reads_what_it_writes "SSD 1, after it woke the guest" "${again}n1"
+ctl state --json
+expect_eq "as many wake-ups are counted" "$(source_get vfio1 wakes)" "$WAKES"
+
+# A device without a driver stays in D0: the user is told.
+guest "echo 0000:00:01.0 >$PCI/drivers/nvme/unbind"
+ctl suspend --timeout $((20000 * SLOW)) --json
+case $ctl_out in
+*'"stays_on":["vfio0"]'* | *'"stays_on": ["vfio0"]'*)
+	ok "a device that is left on: the reply names it"
+	;;
+*) not_ok "a device that is left on: the reply names it" "$ctl_out" ;;
+esac
+expect "a device that is left on: so does the log" "it does not" \
+	vm_says "vfio0 (0000:00:07.0) stays on"
+expect_eq "it is in D0" "$(cat $PCI/devices/0000:00:07.0/power_state)" D0
+ctl wake
+awake "a device that is left on" launcher
+guest "echo 0000:00:01.0 >$PCI/drivers/nvme/bind"
+
+if [ "${LONG-}" = 1 ]; then
+	for n in $(seq 1 100); do
+		sleep_cycle "sleep $n"
+	done
+fi
 expect_no_warning "with SSDs"
 
 # The host's unbind waits until the VM is over.

@@ -127,7 +127,8 @@ static void board_init(int in_fd, int out_fd, uint8_t how)
 	pm.on_sleep = on_sleep;
 	pm.on_clear = on_clear;
 	pmc = (struct pmc){ .on_lps0 = on_lps0, .on_arm = on_arm };
-	pmc_init(&pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
+	pmc_init(&pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW,
+		 LAYOUT_PORT_PMC_PCI);
 	i8042.on_reset = on_reset;
 	i8042_init(&i8042, LAYOUT_PORT_I8042_DATA, LAYOUT_PORT_I8042_CMD);
 	pci_bus_init(&pci);

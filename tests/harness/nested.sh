@@ -15,7 +15,8 @@
 #	-a  take FILE along, and the shared libraries it needs if a program
 #	-b  take along what the tests on bare-metal payloads need
 #	-p  with an IOMMU, and two SSDs to pass on to a guest: 0000:00:07.0 has its
-#	    MSI-X table in a BAR of its own, 0000:00:08.0 beside its registers
+#	    MSI-X table in a BAR of its own, 0000:00:08.0 beside its registers;
+#	    this one can go to D3cold
 #	-i  an interactive shell instead of a script
 #
 # MONITOR=PATH in the environment: QEMU's monitor, for `info registers` of an
@@ -179,9 +180,12 @@ if [ -n "$passthrough" ]; then
 	ssds=
 	add_ssd 0 07.0 on
 	add_ssd 1 08.0 off
+	iasl -vs -p "$work/d3cold" tests/harness/d3cold.asl >"$work/iasl.log" ||
+		{ cat "$work/iasl.log" && exit 125; }
 	# shellcheck disable=SC2086
 	set -- "$@" -M q35,kernel-irqchip=split \
-		-device intel-iommu,intremap=on,caching-mode=on $ssds
+		-device intel-iommu,intremap=on,caching-mode=on $ssds \
+		-acpitable "file=$work/d3cold.aml"
 else
 	set -- "$@" -M q35
 fi

@@ -254,7 +254,8 @@ void model_init(struct model *m, unsigned int nr, uint32_t wake_gpe)
 	m->sci.set = model_sci;
 	acpi_pm_init(&m->pm, LAYOUT_PORT_PM1A_EVT, LAYOUT_PORT_PM1A_CNT,
 		     LAYOUT_PORT_GPE0, &m->sci);
-	pmc_init(&m->pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
+	pmc_init(&m->pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW,
+		 LAYOUT_PORT_PMC_PCI);
 	m->pmc.on_lps0 = model_lps0;
 	power_init(&m->power, &model_ops, &m->pm, wake_gpe, nr);
 	for (unsigned int i = 0; i < nr; i++) {

@@ -112,6 +112,7 @@ static const struct excuse {
 	{ "vcpu", "ioctl", KVM_SET_MP_STATE, NO_LINUX },
 	{ "vcpu", "ioctl", KVM_GET_REGS, "a failure of KVM's" },
 	{ "vcpu-vfio", NULL, 0, "a PCI device: tests/boot/vfio.sh" },
+	{ "files-vfio", NULL, 0, "a wake-up of it that nobody takes" },
 	{ "spawner", "pwritev2", 0, OLD_LOG },
 	{ "spawner", "chroot", 0, "a host that runs from its initramfs" },
 	{ "spawner", "uname", 0, PROBES },
@@ -149,6 +150,7 @@ static void tables_init(struct tables *t)
 	table_add(t, "vcpu", &policy_vcpu);
 	table_add(t, "vcpu-vfio", &policy_vcpu_vfio);
 	table_add(t, "files", &policy_vmm_files);
+	table_add(t, "files-vfio", &policy_files_vfio);
 	table_add(t, "relay", &policy_vmm_relay);
 	table_add(t, "vmm-connects", &policy_vmm_connects);
 	table_add(t, "spawner", &policy_spawner);

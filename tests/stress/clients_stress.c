@@ -439,7 +439,8 @@ static void make_vm(const char *socket)
 	sci.set = set_sci;
 	acpi_pm_init(&vm.platform.pm, LAYOUT_PORT_PM1A_EVT,
 		     LAYOUT_PORT_PM1A_CNT, LAYOUT_PORT_GPE0, &sci);
-	pmc_init(&vm.platform.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
+	pmc_init(&vm.platform.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW,
+		 LAYOUT_PORT_PMC_PCI);
 	device_bus = (struct bus_dev){ .ops = &device_ops,
 				       .base = GUEST_DEVICE_GPA,
 				       .size = 4 };

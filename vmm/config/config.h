@@ -116,6 +116,8 @@ struct vsock_config { /* --vsock */
 struct vfio_config {	   /* --vfio */
 	char *device;	   /* its address, or its directory in sysfs */
 	unsigned int slot; /* on the guest's bus; 0: the first one free */
+	unsigned int pm;   /* enum pci_depth */
+	unsigned int no_wake;
 };
 
 #define CONFIG_MAX_WAKES  40

@@ -198,7 +198,7 @@ const struct config_option config_options[] = {
 	{ "cid", 0, false, "N", "the same as --vsock cid=N",
 	  VALUE(config_value_number, vsock.cid, .min = CONFIG_CID_MIN,
 		.max = CONFIG_CID_MAX) },
-	{ "vfio", 0, true, "DEVICE[,guest-slot=N]",
+	{ "vfio", 0, true, "DEVICE[,guest-slot=N][,pm=MODE][,wake=on|off]",
 	  "a PCI device of the host, bound to vfio-pci: its address\n"
 	  "(0000:01:00.0) or its directory in sysfs. All guest memory\n"
 	  "is pinned for it (docs/pci-vfio.md). Keys:",

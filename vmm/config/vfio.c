@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* --vfio DEVICE[,guest-slot=N]; crosvm has the path. Main thread. */
+/* --vfio DEVICE[,KEY=VALUE...]; crosvm has the path. Main thread. */
 #include <errno.h>
 #include <string.h>
 
+#include "devices/pci/pci.h"
 #include "vmm/config/options.h"
 
 #define LAST_SLOT 31U /* 0 is the host bridge's */
 
 #define VFIO(field) offsetof(struct vfio_config, field)
+
+static const char *const pm_words[] = {
+	[PCI_DEPTH_SHALLOW] = "shallow",
+	[PCI_DEPTH_OFF] = "off",
+	[PCI_DEPTH_DEEP] = "deep",
+	NULL,
+};
+
+/* no_wake. */
+static const char *const wake_words[] = { "on", "off", NULL };
 
 static const struct config_key vfio_keys[] = {
 	{ "device", config_value_string, VFIO(device), .arg = "DEVICE" },
@@ -15,6 +26,12 @@ static const struct config_key vfio_keys[] = {
 	  .max = LAST_SLOT, .arg = "N",
 	  .help = "where it is on the guest's bus 0 (1 to 31;\n"
 		  "default: the first one that is free)" },
+	{ "pm", config_value_word, VFIO(pm), pm_words,
+	  .help = "how far down it goes with the guest: to\n"
+		  "D3hot (shallow, the default), not at all\n"
+		  "(off), or to D3cold if the host can (deep)" },
+	{ "wake", config_value_word, VFIO(no_wake), wake_words,
+	  .help = "may it wake the guest out of pm=deep (on)" },
 	{ NULL },
 };
 

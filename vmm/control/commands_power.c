@@ -4,6 +4,7 @@
 
 #include "vmm/control/requests.h"
 #include "vmm/vm/device.h"
+#include "vmm/vm/vfio.h"
 
 #define DEFAULT_SUSPEND_MS 15000
 
@@ -142,12 +143,23 @@ static void reply_timeout(const struct suspend_call *call, long long ms)
 		veto->name);
 }
 
-static json_t *asleep_json(const struct power_request *power, long long ms)
+static json_t *asleep_json(const struct suspend_call *call, long long ms)
 {
-	return json_pack("{s:s, s:I, s:s, s:b, s:i}", "outcome", "asleep", "ms",
-			 (json_int_t)ms, "kind", power_sleep_name(power->kind),
-			 "by_itself", power->by_itself, "presses",
-			 (int)power->presses);
+	const struct power_request *power = &call->power;
+	json_t *on = json_array(), *result;
+	unsigned int at = 0;
+	const char *name;
+
+	result = json_pack("{s:s, s:I, s:s, s:b, s:i}", "outcome", "asleep",
+			   "ms", (json_int_t)ms, "kind",
+			   power_sleep_name(power->kind), "by_itself",
+			   power->by_itself, "presses", (int)power->presses);
+	while ((name = vm_vfio_left_on(call->vm, &at)))
+		(void)json_array_append_new(on, json_string(name));
+	if (json_array_size(on) > 0)
+		(void)json_object_set(result, "stays_on", on);
+	json_decref(on);
+	return result;
 }
 
 static void reply_outcome(const struct suspend_call *call,
@@ -160,7 +172,7 @@ static void reply_outcome(const struct suspend_call *call,
 
 	switch (outcome) {
 	case POWER_ASLEEP:
-		control_reply(call->req, asleep_json(power, ms));
+		control_reply(call->req, asleep_json(call, ms));
 		break;
 	case POWER_PAUSED:
 	case POWER_FORCED:

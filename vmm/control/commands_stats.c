@@ -103,8 +103,9 @@ static json_t *devices_json(const struct vm *vm)
 	for (unsigned int i = 0; i < vm->nr_devices; i++)
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s, s:s, s:I}", "name", vm->devices[i].name,
-				  "role", vm->devices[i].type->name, "resets",
+			json_pack("{s:s, s:s, s:I}", "name",
+				  vm->devices[i].name, "role",
+				  vm->devices[i].type->name, "resets",
 				  (json_int_t)vm->devices[i].mmio.resets));
 	return list;
 }

@@ -12,8 +12,7 @@
 #define MAX_BYTES (CONTROL_MAX_BACKLOG / 2)
 
 static_assert(TRACE_MAX_VCPUS >= POWER_MAX_VCPUS, "a track for each vCPU");
-static_assert(TRACE_MAX_DEVICES >= ARCH_MAX_VIRTIO,
-	      "a track for each device");
+static_assert(TRACE_MAX_DEVICES >= ARCH_MAX_VIRTIO, "a track for each device");
 
 void request_trace(struct control_request *req, json_t *args, void *ctx)
 {

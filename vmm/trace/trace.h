@@ -49,8 +49,9 @@
 #define TRACE_FINAL_CENSUS  "final census"
 #define TRACE_START_DEVICES "devices restart"
 /* TRACE_POWER, instants. Of a wake event the text is the source. */
-#define TRACE_WAKE   "wake"
-#define TRACE_LET_GO "vCPUs let go"
+#define TRACE_WAKE     "wake"
+#define TRACE_LET_GO   "vCPUs let go"
+#define TRACE_STAYS_ON "stays on" /* a PCI device, its name is the text */
 /* TRACE_REQUEST, a span. */
 #define TRACE_SUSPEND "suspend"
 /* TRACE_GUEST, spans and instants. */

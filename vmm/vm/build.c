@@ -115,6 +115,7 @@ static int load_guest(struct vm *vm, struct err *err)
 	if (!cmdline)
 		return err_set_errno(err, -ENOMEM, "kernel command line");
 	vm_platform_describe(vm, &cfg);
+	vm_vfio_describe(vm, &cfg.pci);
 	for (unsigned int i = 0; i < vm->nr_devices; i++)
 		slots[i] = vm->devices[i].slot;
 	r = arch_load(&cfg, &vm->gm, &entry, err);

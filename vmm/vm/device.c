@@ -16,6 +16,7 @@
 #include "vmm/machine/kvm.h"
 #include "vmm/vm/device.h"
 #include "vmm/vm/jail.h"
+#include "vmm/vm/vfio.h"
 
 /*
  * For one answer of a device process. Long, because a drain waits for the
@@ -166,7 +167,7 @@ static void begin_fence(struct vm_device *dev)
 
 int vm_devices_start_worker(struct vm *vm, struct err *err)
 {
-	bool wanted = false;
+	bool wanted = vm_vfio_needs_worker(vm);
 	int r;
 
 	for (unsigned int i = 0; i < vm->nr_devices; i++)
@@ -174,7 +175,7 @@ int vm_devices_start_worker(struct vm *vm, struct err *err)
 	if (!wanted)
 		return 0;
 	r = worker_start(&vm->files, &vm->mailbox, vm_jail_files, vm);
-	return r < 0 ? err_set_errno(err, r, "thread that opens images") : 0;
+	return r < 0 ? err_set_errno(err, r, "thread for what may wait") : 0;
 }
 
 static void op_failed(struct virtio_mmio *mmio, const char *why)
@@ -588,7 +589,7 @@ struct vm_device *vm_device_new(struct vm *vm,
 
 int vm_device_start(struct vm *vm, struct vm_device *dev, struct err *err)
 {
-	struct spawn_result res;
+	struct spawn_result res = { 0 };
 	int r, vhost_fd;
 
 	r = map_page(vm, dev);

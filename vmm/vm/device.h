@@ -60,7 +60,10 @@ int vm_devices_create(struct vm *vm, struct err *err) must_check;
 /* --- device.c --- */
 /* Runs the loop until every handshake is done. */
 int vm_devices_wait_ready(struct vm *vm, struct err *err) must_check;
-/* The thread that opens images, if there are any. Before the guest runs. */
+/*
+ * The thread for what may wait: opening images, a device of the host that goes
+ * down. Before the guest runs.
+ */
 int vm_devices_start_worker(struct vm *vm, struct err *err) must_check;
 void vm_devices_destroy(struct vm *vm);
 /* vm->spawner has answered the first of vm->spawns. */

@@ -18,6 +18,7 @@
 #include "vmm/config/config.h"
 #include "vmm/vm/device.h"
 #include "vmm/vm/jail.h"
+#include "vmm/vm/vfio.h"
 
 #define CAP(cap) (1ULL << (cap))
 
@@ -112,7 +113,8 @@ int vm_jail_rights(struct vm *vm, struct err *err)
 	if (r == 0)
 		r = jail_vcpu_prepare(&vm->vcpu_jail, vm->vfio != NULL);
 	if (r == 0)
-		r = jail_files_prepare(&vm->files_jail);
+		r = jail_files_prepare(&vm->files_jail,
+				       vm_vfio_needs_worker(vm));
 	return r < 0 ? err_set_errno(err, r, "narrow the VMM") : 0;
 }
 

@@ -45,6 +45,17 @@ int vm_platform_virtio_slot(const struct vm *vm, unsigned int index,
 int vm_platform_add_irqfd(struct vm *vm, int fd, uint32_t gsi) must_check;
 /* Where devices of the PCI bus are. */
 struct pci_places vm_platform_pci_places(const struct vm *vm);
+/* The bit of the GPE with which PCI device @index wakes the guest. */
+unsigned int vm_platform_pci_gpe(unsigned int index);
+/* What ACPI's methods of a PCI slot do; vCPU threads, which may wait. */
+struct vm_pci_ops {
+	uint32_t (*powered)(struct vm *vm);
+	void (*power)(struct vm *vm, unsigned int slot, bool on);
+	void (*arm)(struct vm *vm, unsigned int slot, bool armed);
+};
+/* @ops: stays. There is a PCI bus. Return: 0 or -errno. */
+int vm_platform_connect_pci(struct vm *vm,
+			    const struct vm_pci_ops *ops) must_check;
 /* Adds to @cfg what only the platform knows. */
 void vm_platform_describe(const struct vm *vm, struct arch_config *cfg);
 

@@ -235,10 +235,12 @@ int vm_platform_virtio_slot(const struct vm *vm, unsigned int index,
 {
 	int gsi = irqchip_virtio_gsi(vm->cfg->irqchip, index);
 
-	if (gsi < 0 || index >= LAYOUT_MAX_VIRTIO)
+	/* Each has a GPE, and so has a PCI device. */
+	if (gsi < 0 || index >= LAYOUT_MAX_VIRTIO - vm->cfg->nr_vfios)
 		return err_usage(err, -ENOSPC,
-				 "too many virtio devices; the limit is %d "
-				 "(--irqchip split) or 16 (--irqchip kernel)",
+				 "too many virtio devices; the limit is %d, "
+				 "those of --vfio counted, (--irqchip split) "
+				 "or 16 (--irqchip kernel)",
 				 LAYOUT_MAX_VIRTIO);
 	*ret = (struct arch_virtio_slot){
 		.gpa = LAYOUT_VIRTIO_BASE +
@@ -265,6 +267,43 @@ struct pci_places vm_platform_pci_places(const struct vm *vm)
 	if (LAYOUT_PCI_MEM64_LAST >> arch_address_bits(vm->kvm_fd) == 0)
 		places.mem64_bytes = LAYOUT_PCI_MEM64_BYTES;
 	return places;
+}
+
+unsigned int vm_platform_pci_gpe(unsigned int index)
+{
+	return LAYOUT_GPE_WAKE - 1 - index;
+}
+
+static uint32_t pmc_pci_powered(struct pmc *pmc)
+{
+	struct vm *vm = container_of(pmc, struct vm, platform.pmc);
+
+	return vm->platform.pci_ops->powered(vm);
+}
+
+static void pmc_pci_power(struct pmc *pmc, unsigned int slot, bool on)
+{
+	struct vm *vm = container_of(pmc, struct vm, platform.pmc);
+
+	vm->platform.pci_ops->power(vm, slot, on);
+}
+
+static void pmc_pci_arm(struct pmc *pmc, unsigned int slot, bool armed)
+{
+	struct vm *vm = container_of(pmc, struct vm, platform.pmc);
+
+	vm->platform.pci_ops->arm(vm, slot, armed);
+}
+
+int vm_platform_connect_pci(struct vm *vm, const struct vm_pci_ops *ops)
+{
+	struct pmc *pmc = &vm->platform.pmc;
+
+	vm->platform.pci_ops = ops;
+	pmc->pci_powered = pmc_pci_powered;
+	pmc->on_pci_power = pmc_pci_power;
+	pmc->on_pci_arm = pmc_pci_arm;
+	return bus_add(&vm->pio, &pmc->pci_bus);
 }
 
 void vm_platform_describe(const struct vm *vm, struct arch_config *cfg)
@@ -345,7 +384,8 @@ int vm_platform_create(struct vm *vm, struct err *err)
 	vm->platform.pci_conf.on_reset = register_reset;
 	pvpanic_init(&vm->platform.pvpanic, LAYOUT_PORT_PVPANIC);
 	vm->platform.pvpanic.on_event = panicked;
-	pmc_init(&vm->platform.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW);
+	pmc_init(&vm->platform.pmc, LAYOUT_PORT_PMC_LPS0, LAYOUT_PORT_PMC_DSW,
+		 LAYOUT_PORT_PMC_PCI);
 
 	struct bus_dev *const ports[] = {
 		&vm->platform.serial.bus,    &vm->platform.rtc.bus,

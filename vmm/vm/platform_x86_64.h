@@ -21,6 +21,7 @@
 #define VM_PLATFORM_WAKE_GPE (1U << LAYOUT_GPE_WAKE)
 
 struct vm_device;
+struct vm_pci_ops;
 
 struct vm_platform {
 	struct irqchip irqchip;
@@ -33,6 +34,7 @@ struct vm_platform {
 	struct pci_conf pci_conf;
 	struct pvpanic pvpanic;
 	struct pmc pmc;
+	const struct vm_pci_ops *pci_ops; /* NULL: no PCI */
 	/* _DSW of a virtio device: see vm_platform_connect(). */
 	void (*arm)(struct vm_device *dev, bool armed,
 		    struct mailbox_item *item);

@@ -8,6 +8,7 @@
 
 #include "vmm/base/log.h"
 #include "vmm/vm/jail.h"
+#include "vmm/vm/vfio.h"
 
 static struct vm *vm_of(struct power *power)
 {
@@ -180,6 +181,8 @@ static void op_event(struct power *power, enum power_state state,
 
 	log_debug("%s%s%s", power_state_name(state), source ? " by " : "",
 		  source ? source->name : "");
+	if (state == POWER_SUSPENDED)
+		vm_vfio_asleep(vm);
 	vm_tell(vm, state, state, source);
 	vm_halt_state(vm, state);
 }

@@ -635,7 +635,7 @@ static int other_threads(void)
 	EXPECT(relay.open == EPERM && relay.run == EPERM);
 	EXPECT(relay.socket == EPERM && relay.recv == EPERM);
 	EXPECT(jail_vmm_rights(NULL, 0, 0) == 0);
-	EXPECT(jail_files_prepare(&files.prog) == 0);
+	EXPECT(jail_files_prepare(&files.prog, false) == 0);
 	EXPECT(in_thread(files_main, &files) == 0);
 	EXPECT(files.open == 0 || files.open == EACCES); /* Landlock's */
 	EXPECT(files.write == 0 || files.write == EBADF);

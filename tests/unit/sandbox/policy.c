@@ -235,6 +235,7 @@ Test(policy, no_table_has_a_rule_twice, .timeout = 120)
 	no_rule_twice(&policy_vmm, "vmm");
 	no_rule_twice(&policy_vcpu, "vcpu");
 	no_rule_twice(&policy_vcpu_vfio, "vcpu, vfio");
+	no_rule_twice(&policy_files_vfio, "files, vfio");
 	no_rule_twice(&policy_vmm_files, "files");
 	no_rule_twice(&policy_vmm_relay, "relay");
 	no_rule_twice(&policy_vmm_never, "never");
@@ -274,6 +275,8 @@ Test(policy, every_table_makes_a_filter_on_each_architecture, .timeout = 120)
 		cr_assert(gt(long, filter_size(&policy_vcpu, archs[a]), 0));
 		cr_assert(
 			gt(long, filter_size(&policy_vcpu_vfio, archs[a]), 0));
+		cr_assert(
+			gt(long, filter_size(&policy_files_vfio, archs[a]), 0));
 		cr_assert(
 			gt(long, filter_size(&policy_vmm_files, archs[a]), 0));
 		cr_assert(

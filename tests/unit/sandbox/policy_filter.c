@@ -279,7 +279,7 @@ static void add_questions(const struct filter *f, struct questions *all)
 
 /* ------------------------------------------------------------- the filters */
 
-#define NR_OTHERS 7
+#define NR_OTHERS 8
 
 static struct filter spawner_filter(void)
 {
@@ -324,6 +324,11 @@ static struct filter filter_at(size_t index)
 					{ &policy_vmm_every, &policy_vmm_files,
 					  &policy_vmm_never } };
 	case 5:
+		return (struct filter){ "files, vfio",
+					{ &policy_vmm_every, &policy_vmm_files,
+					  &policy_files_vfio,
+					  &policy_vmm_never } };
+	case 6:
 		return (struct filter){
 			"relay", { &policy_vmm_relay, &policy_vmm_never }
 		};

@@ -401,6 +401,21 @@ static void control(uint32_t value)
 	set(1, MODEL_PCI_MSIX + PCI_MSIX_FLAGS, value, 2);
 }
 
+Test(pci, without_power_nothing_is_there_and_afterwards_it_is_in_d0)
+{
+	start(1);
+	set(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	set(1, MODEL_PCI_PM + PCI_PM_CTRL, 3, 2);
+	pci_device_set_cold(&model.pci, true);
+	cr_assert(eq(u32, get(1, PCI_VENDOR_ID, 4), ~0U));
+	cr_assert(eq(u32, get(1, PCI_VENDOR_ID, 2), 0xffff));
+	set(1, PCI_COMMAND, 0, 2);
+	pci_device_set_cold(&model.pci, false);
+	cr_assert(eq(u32, get(1, PCI_COMMAND, 2), PCI_COMMAND_MEMORY));
+	cr_assert(eq(u32, get(1, MODEL_PCI_PM + PCI_PM_CTRL, 2) & 3, 0));
+	cr_assert(model.decoded[0]);
+}
+
 Test(pci, the_table_starts_masked_and_keeps_what_is_written)
 {
 	uint64_t table;

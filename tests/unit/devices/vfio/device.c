@@ -11,8 +11,11 @@
 #include <linux/kvm.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -41,6 +44,11 @@ static struct {
 	uint64_t gpas[64];
 	int irqfds;
 	unsigned int routes;
+	bool old;	 /* a kernel without low power */
+	bool down;	 /* it is in low power */
+	bool refuses;	 /* to go there */
+	bool loop_looks; /* ... before our EXIT returns */
+	int wakeup_fd;	 /* ... from where it signals; -1: does not */
 	char trace[1024];
 } fake;
 
@@ -98,12 +106,81 @@ static int set_irqs(const struct vfio_irq_set *set)
 	return 0;
 }
 
+/* 2 bytes of the real registers. */
+static uint32_t config_get(uint32_t reg)
+{
+	uint16_t value = 0;
+
+	(void)!pread(
+		fake.file, &value, sizeof(value),
+		(off_t)(VFIO_PCI_CONFIG_REGION_INDEX * REGION_BYTES + reg));
+	return value;
+}
+
 static int set_memory(const struct kvm_userspace_memory_region *slot)
 {
+	if (slot->memory_size) {
+		cr_assert(not(fake.down), "a memslot while in low power");
+		cr_assert(eq(u32, config_get(PCI_COMMAND) & PCI_COMMAND_MEMORY,
+			     PCI_COMMAND_MEMORY));
+		cr_assert(zero(u32, config_get(PM_CAP + PCI_PM_CTRL) &
+					    PCI_PM_CTRL_STATE_MASK));
+	}
 	fake.slots[slot->slot] = slot->memory_size;
 	fake.gpas[slot->slot] = slot->guest_phys_addr;
 	note("slot%u %llx; ", slot->slot,
 	     (unsigned long long)slot->memory_size);
+	return 0;
+}
+
+/* A memslot over a BAR that the kernel has zapped would end the guest. */
+static void no_slot_is_left(const char *why)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fake.slots); i++)
+		cr_assert(eq(u64, fake.slots[i], 0), "slot %zu: %s", i, why);
+}
+
+/* The device leaves low power, whoever makes it: its eventfd is told. */
+static void comes_up(void)
+{
+	if (fake.down && fake.wakeup_fd >= 0)
+		fd_event_signal(fake.wakeup_fd);
+	fake.down = false;
+}
+
+static int low_power(const struct vfio_device_feature *feature)
+{
+	const struct vfio_device_low_power_entry_with_wakeup *wakeup =
+		(const void *)feature->data;
+	uint32_t what = feature->flags & VFIO_DEVICE_FEATURE_MASK;
+
+	if (fake.old || (feature->flags & VFIO_DEVICE_FEATURE_GET)) {
+		errno = ENOTTY;
+		return -1;
+	}
+	if (feature->flags & VFIO_DEVICE_FEATURE_PROBE)
+		return 0;
+	if (what == VFIO_DEVICE_FEATURE_LOW_POWER_EXIT) {
+		note("exit; ");
+		comes_up();
+		/* The main loop, at the worst moment. */
+		if (fake.loop_looks)
+			cr_assert(not(vfio_power_woken(&device)));
+		fake.wakeup_fd = -1;
+		return 0;
+	}
+	if (fake.refuses) {
+		errno = EBUSY;
+		return -1;
+	}
+	note(what == VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY ? "enter; "
+							 : "enter armed; ");
+	cr_assert(not(fake.down), "a second ENTRY wakes it");
+	no_slot_is_left("ENTRY");
+	fake.wakeup_fd = what == VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
+				 ? -1
+				 : wakeup->wakeup_eventfd;
+	fake.down = true;
 	return 0;
 }
 
@@ -127,6 +204,8 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return 0;
 	case VFIO_DEVICE_SET_IRQS:
 		return set_irqs(arg);
+	case VFIO_DEVICE_FEATURE:
+		return low_power(arg);
 	case KVM_SET_USER_MEMORY_REGION:
 		return set_memory(arg);
 	case KVM_SET_GSI_ROUTING:
@@ -145,6 +224,23 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	}
 }
 
+ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset);
+
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	uint64_t reg =
+		(uint64_t)offset - VFIO_PCI_CONFIG_REGION_INDEX * REGION_BYTES;
+	uint16_t value = 0;
+
+	memcpy(&value, buf, MIN(len, sizeof(value)));
+	if (reg == PCI_COMMAND && !(value & PCI_COMMAND_MEMORY))
+		no_slot_is_left("COMMAND.MEM is cleared");
+	if (reg == PM_CAP + PCI_PM_CTRL && value & PCI_PM_CTRL_STATE_MASK)
+		no_slot_is_left("to D3hot");
+	return __real_pwrite(fd, buf, len, offset);
+}
+
 static void put(uint32_t reg, uint32_t value, uint32_t len)
 {
 	memcpy(config + reg, &value, len);
@@ -159,6 +255,7 @@ static void setup(void)
 	fake.bars[0] = BAR_BYTES;
 	fake.maps[0] = true;
 	fake.room = 64;
+	fake.wakeup_fd = -1;
 	put(PCI_VENDOR_ID, 0x00ee1b36, 4);
 	put(PCI_STATUS, PCI_STATUS_CAP_LIST, 2);
 	put(PCI_BASE_ADDRESS_0, 4, 4);
@@ -184,12 +281,16 @@ static void teardown(void)
 
 TestSuite(vfio_device, .init = setup, .fini = teardown, .timeout = 120);
 
+/* pm=: of the next device. */
+static enum pci_depth depth;
+
 static int init(void)
 {
 	const struct vfio_device_params params = { .fd = fake.file,
 						   .bdf = "0000:01:00.0",
 						   .vm_fd = -1,
-						   .irqchip = &chip };
+						   .irqchip = &chip,
+						   .pm = depth };
 
 	cr_assert(eq(long,
 		     pwrite(fake.file, config, sizeof(config),
@@ -422,4 +523,208 @@ Test(vfio_device, a_list_of_capabilities_may_be_a_ring)
 	put(VENDOR_CAP, PM_CAP << 8 | PCI_CAP_ID_VNDR, 2);
 	start();
 	cr_assert(eq(u32, device.pci.msix.nr, 8));
+}
+
+/* -------------------------------------------------------------- low power */
+
+/* As Linux does in suspend-to-idle. */
+static void put_down(void)
+{
+	set(PM_CAP + PCI_PM_CTRL, 3, 2);
+	pci_device_set_cold(&device.pci, true);
+}
+
+static void start_deep(void)
+{
+	depth = PCI_DEPTH_DEEP;
+	start();
+	set(PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake.trace[0] = '\0';
+}
+
+Test(vfio_device, off_means_that_the_guest_alone_believes_it)
+{
+	depth = PCI_DEPTH_OFF;
+	start();
+	set(PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	fake.trace[0] = '\0';
+	set(PM_CAP + PCI_PM_CTRL, 3, 2);
+	cr_assert(eq(u32, get(PM_CAP + PCI_PM_CTRL, 2) & 3, 3));
+	cr_assert(eq(u32, config_get(PM_CAP + PCI_PM_CTRL) & 3, 0));
+	/* A BAR of a device in D3 is not there, all the same. */
+	expect_trace("slot0 0; slot1 0; slot2 0; ");
+}
+
+Test(vfio_device, a_device_that_keeps_its_state_says_so_unless_deep)
+{
+	start_deep();
+	cr_assert(eq(u32, get(PM_CAP + PCI_PM_CTRL, 2), 0));
+}
+
+Test(vfio_device, d3hot_alone_never_gives_low_power)
+{
+	start_deep();
+	set(PM_CAP + PCI_PM_CTRL, 3, 2);
+	cr_assert(eq(u32, config_get(PM_CAP + PCI_PM_CTRL) & 3, 3));
+	cr_assert(not(fake.down));
+	expect_trace("slot0 0; slot1 0; slot2 0; ");
+}
+
+Test(vfio_device, without_power_it_answers_nothing_and_nothing_touches_it)
+{
+	uint32_t value = 0;
+
+	start_deep();
+	put_down();
+	expect_trace("slot0 0; slot1 0; slot2 0; enter; ");
+	/* Whatever reached the device would wake it. */
+	fd_close(&device.fd);
+	cr_assert(eq(u32, get(PCI_VENDOR_ID, 4), ~0U));
+	cr_assert(eq(u32, get(PM_CAP + PCI_PM_CTRL, 2), 0xffff));
+	set(PM_CAP + PCI_PM_CTRL, 0, 2);
+	set(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	set(PCI_BASE_ADDRESS_0, 0xd2000000, 4);
+	bus_read(&mmio, LAYOUT_PCI_MEM64 + 0x2800, &value, 4);
+	cr_assert(eq(u32, value, ~0U));
+	bus_write(&mmio, LAYOUT_PCI_MEM64 + 0x2800, &value, 4);
+	pci_device_set_cold(&device.pci, true);
+	expect_trace("");
+}
+
+Test(vfio_device, with_power_it_is_in_d0_and_as_it_was)
+{
+	start_deep();
+	put_down();
+	fake.trace[0] = '\0';
+	pci_device_set_cold(&device.pci, false);
+	expect_trace("exit; slot0 2000; slot1 1000; slot2 3000; ");
+	cr_assert(eq(u32, get(PM_CAP + PCI_PM_CTRL, 2) & 3, 0));
+	cr_assert(eq(u32, get(PCI_COMMAND, 2), PCI_COMMAND_MEMORY));
+	cr_assert(eq(u32, get(PCI_VENDOR_ID, 4), 0x00ee1b36));
+	/* Once more: it has power. */
+	pci_device_set_cold(&device.pci, false);
+	expect_trace("");
+}
+
+Test(vfio_device, a_guest_in_a_hurry_may_switch_off_what_is_in_d0)
+{
+	start_deep();
+	pci_device_set_cold(&device.pci, true);
+	expect_trace("slot0 0; slot1 0; slot2 0; enter; ");
+}
+
+Test(vfio_device, armed_it_enters_with_a_wakeup_and_only_then)
+{
+	start_deep();
+	vfio_power_arm(&device, true);
+	expect_trace("");
+	put_down();
+	expect_trace("slot0 0; slot1 0; slot2 0; enter armed; ");
+	vfio_power_arm(&device, false);
+	expect_trace("exit; enter; ");
+	cr_assert(not(vfio_power_woken(&device)), "our own exit is none");
+	vfio_power_arm(&device, true);
+	expect_trace("exit; enter armed; ");
+	vfio_power_arm(&device, true);
+	expect_trace("");
+}
+
+Test(vfio_device, what_wakes_it_is_told_once)
+{
+	start_deep();
+	vfio_power_arm(&device, true);
+	put_down();
+	cr_assert(not(vfio_power_woken(&device)));
+	comes_up();
+	cr_assert(vfio_power_woken(&device));
+	cr_assert(not(vfio_power_woken(&device)));
+	/* Nobody took it: down again, to be woken again. */
+	fake.trace[0] = '\0';
+	vfio_power_again(&device);
+	expect_trace("enter armed; ");
+	comes_up();
+	cr_assert(vfio_power_woken(&device));
+}
+
+Test(vfio_device, our_own_exit_wakes_nobody)
+{
+	start_deep();
+	vfio_power_arm(&device, true);
+	put_down();
+	fake.loop_looks = true;
+	pci_device_set_cold(&device.pci, false);
+	cr_assert(not(vfio_power_woken(&device)));
+	/* Nor is it sent down again, since the guest has it. */
+	fake.trace[0] = '\0';
+	vfio_power_again(&device);
+	expect_trace("");
+}
+
+Test(vfio_device, a_host_that_refuses_low_power_is_no_end)
+{
+	start_deep();
+	vfio_power_arm(&device, true);
+	fake.refuses = true;
+	put_down();
+	cr_assert(eq(u32, get(PCI_VENDOR_ID, 4), ~0U), "D3cold for the guest");
+	cr_assert(not(vfio_power_woken(&device)));
+	pci_device_set_cold(&device.pci, false);
+	cr_assert(eq(u32, get(PCI_VENDOR_ID, 4), 0x00ee1b36));
+}
+
+Test(vfio_device, a_kernel_without_low_power_makes_deep_shallow)
+{
+	fake.old = true;
+	start_deep();
+	cr_assert(eq(int, device.pm, PCI_DEPTH_SHALLOW));
+	cr_assert(eq(int, device.wake_fd, -1));
+	cr_assert(eq(u32, get(PM_CAP + PCI_PM_CTRL, 2),
+		     PCI_PM_CTRL_NO_SOFT_RESET));
+}
+
+static void *hammer(void *arg)
+{
+	atomic_bool *stop = arg;
+	uint32_t value = 0;
+
+	while (!atomic_load(stop)) {
+		bus_read(&mmio, LAYOUT_PCI_MEM64 + 0x2800, &value, 4);
+		bus_write(&mmio, LAYOUT_PCI_MEM64 + 0x2800, &value, 4);
+		(void)get(PCI_COMMAND, 4);
+	}
+	return NULL;
+}
+
+static void toggle(unsigned int what)
+{
+	switch (what % 4) {
+	case 0:
+		set(PCI_COMMAND, what & 4 ? PCI_COMMAND_MEMORY : 0, 2);
+		break;
+	case 1:
+		set(PM_CAP + PCI_PM_CTRL, what & 4 ? 3 : 0, 2);
+		break;
+	case 2:
+		pci_device_set_cold(&device.pci, what & 4);
+		break;
+	default:
+		vfio_power_arm(&device, what & 4);
+	}
+}
+
+/* What a slot is when, the host's kernel above looks at. */
+Test(vfio_device, no_memslot_is_ever_over_a_bar_that_is_gone)
+{
+	unsigned int seed = 1;
+	atomic_bool stop = false;
+	pthread_t thread;
+
+	start_deep();
+	cr_assert(zero(int, pthread_create(&thread, NULL, hammer, &stop)));
+	for (int i = 0; i < 10000; i++) {
+		toggle((unsigned int)rand_r(&seed) >> 4);
+		fake.trace[0] = '\0';
+	}
+	atomic_store(&stop, true);
+	cr_assert(zero(int, pthread_join(thread, NULL)));
 }

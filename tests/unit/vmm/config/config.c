@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "devices/pci/pci.h"
 #include "tests/lib/config_rig.h"
 #include "tests/lib/text.h"
 #include "vmm/base/log.h"
@@ -471,8 +472,13 @@ Test(config, vfio_by_address_or_directory)
 	cr_assert(eq(int,
 		     PARSE("k", "--vfio", "0000:01:00.0", "--vfio",
 			   "/sys/bus/pci/devices/0000:02:00.0,guest-slot=31",
-			   "--vfio", "device=03:00.1,guest_slot=1"),
+			   "--vfio",
+			   "device=03:00.1,guest_slot=1,pm=deep,wake=off"),
 		     0));
+	cr_assert(eq(uint, cfg.vfios[0].pm, PCI_DEPTH_SHALLOW));
+	cr_assert(eq(uint, cfg.vfios[0].no_wake, 0));
+	cr_assert(eq(uint, cfg.vfios[2].pm, PCI_DEPTH_DEEP));
+	cr_assert(eq(uint, cfg.vfios[2].no_wake, 1));
 	cr_assert(eq(uint, cfg.nr_vfios, 3));
 	cr_assert(same(cfg.vfios[0].device, "0000:01:00.0"));
 	cr_assert(eq(uint, cfg.vfios[0].slot, 0));
@@ -495,6 +501,9 @@ Test(config, vfio_refuses_what_is_no_device_or_slot)
 		"01:00.0,guest-slot=0",
 		"01:00.0,guest-slot=32",
 		"01:00.0,slot=1",
+		"01:00.0,pm=on",
+		"01:00.0,pm",
+		"01:00.0,wake=maybe",
 		"01:00.0,guest-slot",
 		"01:00.0,02:00.0",
 	};
