@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A guest's accesses to a PCI bus: registers by ECAM and by ports, BARs, and
- * interrupts of its devices meanwhile. The models check the order of what they
- * are told (tests/lib/model_pci.c).
+ * A guest's accesses to a PCI bus: registers by ECAM and by ports, BARs, power,
+ * and interrupts of its devices meanwhile. The models check the order of what
+ * they are told (tests/lib/model_pci.c).
  */
 #include <linux/pci_regs.h>
 #include <string.h>
@@ -135,6 +135,10 @@ static void step(struct fuzz_in *in)
 			  LAYOUT_PCI_ECAM +
 				  fuzz_u32(in) % LAYOUT_PCI_ECAM_BYTES,
 			  op);
+		break;
+	case 12:
+		pci_device_set_cold(&models[op / 16 % NR_MODELS].pci,
+				    op & 0x80);
 		break;
 	default:
 		model_pci_interrupt(&models[op % NR_MODELS],

@@ -30,7 +30,7 @@ static uint32_t config_read(struct pci_device *dev, uint32_t reg, uint32_t len)
 {
 	uint32_t value = 0;
 
-	assert(reg + len <= PCI_CONFIG_BYTES);
+	assert(reg + len <= PCI_CONFIG_BYTES && !model_of(dev)->cold);
 	memcpy(&value, model_of(dev)->registers + reg, len);
 	return value;
 }
@@ -40,7 +40,7 @@ static void config_write(struct pci_device *dev, uint32_t reg, uint32_t len,
 {
 	struct model_pci *model = model_of(dev);
 
-	assert(reg + len <= PCI_CONFIG_BYTES);
+	assert(reg + len <= PCI_CONFIG_BYTES && !model->cold);
 	if (reg >= MODEL_PCI_VENDOR_REG &&
 	    reg + len <= MODEL_PCI_VENDOR_REG + 4)
 		memcpy(model->registers + reg, &value, len);
@@ -82,7 +82,7 @@ static void bar_decode(struct pci_device *dev, unsigned int bar, bool on)
 {
 	struct model_pci *model = model_of(dev);
 
-	assert(model->decoded[bar] != on);
+	assert(model->decoded[bar] != on && !model->cold);
 	/* Both ways: the device is up and knows. */
 	assert(model->command & PCI_COMMAND_MEMORY);
 	assert(model->power == PCI_D0);
@@ -94,6 +94,7 @@ static void command(struct pci_device *dev, uint16_t value)
 {
 	struct model_pci *model = model_of(dev);
 
+	assert(!model->cold);
 	model->command = value;
 	note(model, "command %x; ", value);
 }
@@ -102,18 +103,32 @@ static void power(struct pci_device *dev, enum pci_power state)
 {
 	struct model_pci *model = model_of(dev);
 
-	assert(state != model->power);
+	assert(state != model->power && !model->cold);
 	model->power = state;
 	if (state == PCI_D0 && !model->keeps_state)
 		memset(model->scratch, 0, sizeof(model->scratch));
 	note(model, "D%d; ", state);
 }
 
+static void cold(struct pci_device *dev, bool is_cold)
+{
+	struct model_pci *model = model_of(dev);
+
+	assert(model->cold != is_cold);
+	for (unsigned int i = 0; i < PCI_NR_BARS; i++)
+		assert(!model->decoded[i]);
+	model->cold = is_cold;
+	/* Whatever it does in D3hot. */
+	if (is_cold)
+		memset(model->scratch, 0, sizeof(model->scratch));
+	note(model, "power %s; ", is_cold ? "off" : "on");
+}
+
 static void msix_enable(struct pci_device *dev, bool on)
 {
 	struct model_pci *model = model_of(dev);
 
-	assert(model->msix != on);
+	assert(model->msix != on && !model->cold);
 	for (unsigned int i = 0; i < PCI_MAX_VECTORS; i++)
 		assert(!model->connected[i].address);
 	model->msix = on;
@@ -132,7 +147,7 @@ static void msix_connect(struct pci_device *dev, unsigned int vector,
 {
 	struct model_pci *model = model_of(dev);
 
-	assert(model->msix && vector < dev->msix.nr);
+	assert(model->msix && vector < dev->msix.nr && !model->cold);
 	model->connected[vector] = msi ? *msi : (struct pci_msi){ 0 };
 	/* An address of the guest's choice; 0 would be "not connected". */
 	if (msi)
@@ -149,7 +164,7 @@ static bool msix_pending(struct pci_device *dev, unsigned int vector)
 
 void model_pci_interrupt(struct model_pci *model, unsigned int vector)
 {
-	if (!model->msix)
+	if (!model->msix || model->cold)
 		return;
 	if (model->connected[vector].address)
 		deliver(model, vector);
@@ -165,6 +180,7 @@ static const struct pci_device_ops ops = {
 	.bar_decode = bar_decode,
 	.command = command,
 	.power = power,
+	.cold = cold,
 	.msix_enable = msix_enable,
 	.msix_connect = msix_connect,
 	.msix_pending = msix_pending,

@@ -2,8 +2,9 @@
 /*
  * A PCI device in software, with the operations that a real one has: registers,
  * a BAR of 16 KiB with scratch registers and the MSI-X table, a small one, a
- * power management capability. It loses its scratch registers in D3hot unless
- * it keeps its state, and writes down what it is told, in order.
+ * power management capability. It loses its scratch registers in D3cold,
+ * and in D3hot unless it keeps its state, and writes down what it is told, in
+ * order.
  */
 #ifndef TORPOR_TESTS_LIB_MODEL_PCI_H
 #define TORPOR_TESTS_LIB_MODEL_PCI_H
@@ -29,6 +30,7 @@ struct model_pci {
 	uint8_t small[256];
 	uint16_t command;
 	enum pci_power power;
+	bool cold;
 	bool decoded[PCI_NR_BARS];
 	bool msix;
 	bool pending[PCI_MAX_VECTORS];

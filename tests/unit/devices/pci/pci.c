@@ -404,16 +404,33 @@ static void control(uint32_t value)
 Test(pci, without_power_nothing_is_there_and_afterwards_it_is_in_d0)
 {
 	start(1);
-	set(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	write_at(bar_gpa(1, 0) + 8, 0x55, 4);
 	set(1, MODEL_PCI_PM + PCI_PM_CTRL, 3, 2);
+	forget();
 	pci_device_set_cold(&model.pci, true);
+	expect_trace("power off; ");
 	cr_assert(eq(u32, get(1, PCI_VENDOR_ID, 4), ~0U));
 	cr_assert(eq(u32, get(1, PCI_VENDOR_ID, 2), 0xffff));
 	set(1, PCI_COMMAND, 0, 2);
+	set(1, MODEL_PCI_PM + PCI_PM_CTRL, 0, 2);
+	set(1, MODEL_PCI_VENDOR_REG, 1, 4);
+	expect_trace("");
 	pci_device_set_cold(&model.pci, false);
-	cr_assert(eq(u32, get(1, PCI_COMMAND, 2), PCI_COMMAND_MEMORY));
+	expect_trace("power on; D0; bar0 on; bar2 on; ");
+	cr_assert(eq(u32, get(1, PCI_COMMAND, 2), COMMAND_ON));
 	cr_assert(eq(u32, get(1, MODEL_PCI_PM + PCI_PM_CTRL, 2) & 3, 0));
-	cr_assert(model.decoded[0]);
+	cr_assert(eq(u64, read_at(bar_gpa(1, 0) + 8, 4), 0), "state is lost");
+}
+
+Test(pci, the_power_of_a_device_in_d0_may_go_too)
+{
+	start(1);
+	pci_device_set_cold(&model.pci, true);
+	pci_device_set_cold(&model.pci, true);
+	expect_trace("bar0 off; bar2 off; power off; ");
+	pci_device_set_cold(&model.pci, false);
+	pci_device_set_cold(&model.pci, false);
+	expect_trace("power on; bar0 on; bar2 on; ");
 }
 
 Test(pci, the_table_starts_masked_and_keeps_what_is_written)
