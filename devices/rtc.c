@@ -300,7 +300,7 @@ static void on_timer(struct loop_source *src, uint32_t events)
 	pthread_mutex_lock(&rtc->lock);
 	/*
 	 * ECANCELED: the clock was stepped, or the host slept. An alarm that
-	 * was jumped over is due. EAGAIN: armed anew by a vCPU meanwhile.
+	 * was jumped over is due. EAGAIN: armed again by a vCPU meanwhile.
 	 */
 	if (read(rtc->alarm_fd, &count, sizeof(count)) < 0 &&
 	    errno != ECANCELED) {

@@ -3,7 +3,7 @@
  * MC146818 CMOS real-time clock with alarm, UTC, at ports 0x70 and 0x71. Time
  * is the host's CLOCK_REALTIME plus the offset the guest set. Registers are
  * used on vCPU threads; the alarm is a timerfd (CLOCK_REALTIME, cancelled on
- * clock steps and then computed anew) on the main loop; one mutex.
+ * clock steps and then computed again) on the main loop; one mutex.
  *
  * CMOS bytes used by ACPI: day alarm 0x0d, month alarm 0x0e, century 0x32
  * (FADT DAY_ALRM, MON_ALRM, CENTURY), so that alarms reach beyond 24 hours.

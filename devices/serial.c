@@ -363,7 +363,7 @@ static void reg_write(struct serial *s, unsigned int reg, uint8_t value)
 		else
 			ier_write(s, value);
 		/*
-		 * The edge is made anew. One that came in S1 found the local
+		 * The edge is made again. One that came in S1 found the local
 		 * APIC off and is lost, and Linux waits for an interrupt to do
 		 * anything but start to send, which is this write.
 		 */
@@ -620,7 +620,7 @@ int serial_init(struct serial *serial, struct loop *loop, uint64_t base,
 	if (in_fd < 0)
 		return 0;
 	r = loop_add(loop, &serial->in_src, in_fd, EPOLLIN, on_input);
-	/* What cannot be waited for (/dev/null, a file) is no terminal. */
+	/* What cannot be waited for (/dev/null, a file) is not a terminal. */
 	if (r == -EPERM) {
 		serial->in_fd = -1;
 		r = 0;

@@ -18,7 +18,8 @@ static const struct policy_rule spawner[] = {
 	POLICY_ALLOW(socketpair),
 	POLICY_ALLOW(sendto),
 	POLICY_ALLOW(recvfrom),
-	/* A device's log; and the log itself where it cannot be opened anew. */
+	/* A device's log; and the log itself where it cannot be opened again.
+	 */
 	POLICY_ALLOW(pipe2),
 	POLICY_ALLOW(pwritev2),
 	/* /proc/PID/uid_map, gid_map and setgroups. */

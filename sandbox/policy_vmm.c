@@ -2,9 +2,9 @@
 /*
  * What the VMM may ask of the kernel once the guest runs: what every thread
  * may, and beside that a table for the main thread and short ones for vCPU
- * threads and for the thread that opens files. seccomp is no boundary between
- * threads of one address space; but who has taken over the one that a guest's
- * exits lead to has to get from there to the other first.
+ * threads and for the thread that opens files. seccomp is not a boundary
+ * between threads of one address space; but who has taken over the one that a
+ * guest's exits lead to has to get from there to the other first.
  *
  * A call outside the list fails with EPERM and is written to the kernel's
  * audit log: a library call nobody foresaw on a rare path becomes an error
@@ -41,7 +41,7 @@ static const struct policy_rule every[] = {
 	POLICY_ALLOW(write),
 	/* The message of a failed assertion. */
 	POLICY_ALLOW(writev),
-	/* The log on a socket, and where it cannot be opened anew. */
+	/* The log on a socket, and where it cannot be opened again. */
 	POLICY_ALLOW_MASK(sendto, 4, ~0ULL, 0),
 	POLICY_ALLOW_EQ(pwritev2, 5, RWF_NOWAIT),
 	/* The log's and a console's room. glibc makes it ppoll elsewhere. */
@@ -127,7 +127,7 @@ static const struct policy_rule vmm[] = {
 	POLICY_ALLOW(close),
 	/* A device process in place of a dead one: its channels. */
 	POLICY_ALLOW_EQ(socketpair, 0, AF_UNIX),
-	/* A foreign back end's doorbell, anew where it spoils the old one. */
+	/* A foreign back end's doorbell, again where it spoils the old one. */
 	POLICY_ALLOW(eventfd2),
 	POLICY_ALLOW_EQ(ioctl, 1, KVM_IOEVENTFD),
 	/* The control socket and the link to a pty go with the VM, if they are

@@ -47,7 +47,7 @@ struct ioapic {
 
 void ioapic_init(struct ioapic *ioapic);
 void ioapic_finish(struct ioapic *ioapic);
-/* Has the routes of all pins published anew. Under the lock. */
+/* Has the routes of all pins published again. Under the lock. */
 void ioapic_publish(struct ioapic *ioapic);
 /* A pin's input; edge pins interrupt on the rising edge. */
 void ioapic_set(struct ioapic *ioapic, unsigned int pin, bool level);

@@ -93,7 +93,7 @@ static bool disk_start(void)
 	return vio_start(disk, suspend ? VIO_BIT(VIO_F_SUSPEND) : 0, 1);
 }
 
-/* Those that are not live: anew, or as they were. */
+/* Those that are not live: again, or as they were. */
 static const char *devices_start(void)
 {
 	if (!disk_start())

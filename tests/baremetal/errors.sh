@@ -72,7 +72,7 @@ kernels() {
 	refuse "device-exe is a directory" "$run" "--device-exe" -- \
 		--device-exe "$run" "$hello"
 	: >"$run/no-exe"
-	refuse "device-exe is no program" "$run/no-exe" "--device-exe" -- \
+	refuse "device-exe is not a program" "$run/no-exe" "--device-exe" -- \
 		--device-exe "$run/no-exe" "$hello"
 	rm -f "$run/no-exe"
 }
@@ -270,7 +270,7 @@ bad_values() {
 		"not a socket" -- --socket "$run/plain" "$hello"
 	refuse "link to a terminal where a file is" "--serial" "$run/plain" -- \
 		--serial "pty,path=$run/plain" "$hello"
-	refuse "socket in what is no directory" "--socket" "$run/plain/sock" \
+	refuse "socket in what is not a directory" "--socket" "$run/plain/sock" \
 		-- --socket "$run/plain/sock" "$hello"
 	refuse "directory that is a file" "$run/plain" -- \
 		--shared-dir "$run/plain:tag" "$hello"
@@ -350,7 +350,7 @@ too_many() {
 taps() {
 	refuse "tap missing" "tap8" "does not exist" "ip tuntap" -- \
 		--net tap-name=tap8 "$hello"
-	refuse "an interface that is no tap" "lo" -- --net tap-name=lo "$hello"
+	refuse "an interface that is not a tap" "lo" -- --net tap-name=lo "$hello"
 	tap tap0
 	refuse "the same tap twice" "--net" "twice" -- --net tap-name=tap0 \
 		--net tap-name=tap0 "$hello"

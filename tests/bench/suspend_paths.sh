@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What it costs a guest to suspend its virtio devices (VIRTIO_F_SUSPEND) beside
-# resetting them and setting them up anew: the same guest, kernel and devices,
+# resetting them and setting them up again: the same guest, kernel and devices,
 # once with suspend=v14 and once with suspend=off. Run by run-guests.sh with
 # initramfs-suspend.cpio taken along.
 #

@@ -71,7 +71,7 @@ answers() {
 one_cycle() {
 	[ $(($1 % 6)) != 5 ] || set_alarm
 	if ! vm_suspend; then
-		# The load woke it again before it slept: that is no loss.
+		# The load woke it again before it slept: that loses nothing.
 		case $ctl_out in
 		*aborted*) aborted=$((aborted + 1)) ;;
 		*)

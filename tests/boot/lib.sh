@@ -544,7 +544,7 @@ asleep() {
 }
 
 # asleep_for_alarm NAME: the same with an alarm to come, in $alarm_s seconds at
-# most, at $alarm_due. One that is due before a slow guest sleeps is no wake-up:
+# most, at $alarm_due. One that is due before a slow guest sleeps does not wake:
 # then a later one.
 asleep_for_alarm() {
 	for alarm_s in 4 16 64; do

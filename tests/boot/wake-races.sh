@@ -219,7 +219,7 @@ look() {
 		listen
 		guest_count || return 1
 		! seen "$1" || return 0
-		# A button that wakes is no press, an alarm that does no
+		# A button that wakes is not a press, an alarm that does no
 		# interrupt: there is no more to see.
 		case $fate,$1 in
 		awake,powerbtn | awake,sleepbtn | awake,rtc | awake,launcher)

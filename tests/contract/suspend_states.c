@@ -44,7 +44,7 @@ static void io_works(void)
 }
 
 /* After a reset: everything as at first, and suspend too. */
-static void anew(void)
+static void start_over(void)
 {
 	rig.impatient = false;
 	rig_live();
@@ -78,7 +78,7 @@ DEVICE_TEST_INIT(init_reset_and_anew)
 {
 	rig_negotiate();
 	rig_reset();
-	anew();
+	start_over();
 }
 
 DEVICE_TEST_INIT(init_death_shows_at_driver_ok)
@@ -109,7 +109,7 @@ DEVICE_TEST(live_reset_with_requests_in_flight)
 	rig_round_trip();
 	snapshot_take(&after);
 	snapshot_same(&before, &after, "after the reset");
-	anew();
+	start_over();
 }
 
 /* ------------------------------------------------- SUSPENDED, and no further
@@ -155,7 +155,7 @@ DEVICE_TEST(suspended_reset_and_anew)
 	rig_reset();
 	cr_assert(eq(uint, rig.sent[VHOST_USER_RESET_DEVICE], 1),
 		  "the process forgets what it kept");
-	anew();
+	start_over();
 }
 
 /* ---------------------------------------------------------------- QUIESCING */
@@ -234,7 +234,7 @@ DEVICE_TEST(quiescing_reset_waits_for_the_process)
 	cr_assert(zero(u32, rig.nr_suspended), "it was cancelled");
 	rig_round_trip();
 	cr_assert(zero(u32, rig_get(VIRTIO_MMIO_INTERRUPT_STATUS)));
-	anew();
+	start_over();
 }
 
 DEVICE_TEST(quiescing_too_long_needs_reset)
@@ -257,7 +257,7 @@ DEVICE_TEST(quiescing_too_long_needs_reset)
 	rig_until_idle();
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR), "late is late");
 	rig_reset();
-	anew();
+	start_over();
 }
 
 /* ----------------------------------------------------------------- RESUMING */
@@ -302,7 +302,7 @@ DEVICE_TEST(resuming_reset_waits_for_the_process)
 	cr_assert(eq(u32, rig_status(), RIG_LIVE));
 	rig_thaw();
 	cr_assert(zero(u32, vcpu_end(&vcpu)));
-	anew();
+	start_over();
 }
 
 /* ------------------------------------------------------------ NEEDS_RESET */
@@ -327,7 +327,7 @@ DEVICE_TEST(a_broken_ring_needs_reset_which_is_all_that_helps)
 	(void)rig_put_status(RIG_SUSPEND);
 	cr_assert(eq(u32, rig_status(), RIG_LIVE | RIG_NR));
 	rig_reset();
-	anew();
+	start_over();
 }
 
 /* Broken while suspended: it shows when the ring is looked at again. */
@@ -347,7 +347,7 @@ DEVICE_TEST(a_ring_broken_while_suspended_needs_reset_on_resume)
 	cr_assert(gt(u64, rig_irqs(), after.irqs));
 	rig_until_idle();
 	rig_reset();
-	anew();
+	start_over();
 }
 
 /* ------------------------------------------------------------------- death */

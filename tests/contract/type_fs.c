@@ -257,7 +257,7 @@ static void take_lock(void)
 	(void)call(FUSE_SETLK, node, &in, sizeof(in), NULL, 0);
 }
 
-/* After a reset as well: the session begins anew. */
+/* After a reset as well: the session begins again. */
 static void live(void)
 {
 	const struct fuse_init_in init = { .major = FUSE_KERNEL_VERSION,

@@ -21,7 +21,7 @@ if [ "${1-}" = --path ]; then
 fi
 
 # set_current DIR: in one step, another run may be reading the old one. What is
-# made of it has to be made anew.
+# made of it has to be made again.
 set_current() {
 	touch "$1/VERSION"
 	link=$(mktemp -u "$cache/link.XXXXXX")

@@ -40,7 +40,7 @@ static void do_fail(struct control_request *req, json_t *args, void *ctx)
 				 "woken by %s", "net0");
 }
 
-/* An error text that is no UTF-8. */
+/* An error text that is not UTF-8. */
 static void do_bad_text(struct control_request *req, json_t *args, void *ctx)
 {
 	control_reply_error(req, "odd", "caf\xe9");

@@ -106,7 +106,7 @@ struct virtio_fs *fs_of(void);
 /* --- the device --- */
 
 void fs_start(const char *word1, const char *word2);
-/* Other words than none: the device anew. */
+/* Other words than none: the device again. */
 void fs_again(const char *word1, const char *word2);
 void fs_setup(void);
 void fs_teardown(void);

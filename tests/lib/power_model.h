@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A guest for the coordinator that is no guest: vCPUs are threads that wait
+ * A guest for the coordinator that is not a guest: vCPUs are threads that wait
  * for a kick or for an order where real ones are in KVM_RUN, the clock and the
  * timers are variables, devices stop when the test says so. Used by
  * tests/unit/vmm/power/power.c and tests/stress/power_stress.c; the test's own

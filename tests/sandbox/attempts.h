@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What somebody would try who has taken over a device process: system calls
- * that lead out of its jail, each in a form that would be of use to him.
+ * that lead out of its jail, each in a form that would be useful to him.
  * docs/sandbox.md says what each is for.
  */
 #ifndef TORPOR_TESTS_SANDBOX_ATTEMPTS_H

@@ -171,7 +171,7 @@ static void do_thread(void)
 
 static void do_tap_ioctl(void)
 {
-	/* TUNSETOFFLOAD on what is no tap: allowed, and refused below. */
+	/* TUNSETOFFLOAD on what is not a tap: allowed, and refused below. */
 	say_result("tap-ioctl", ioctl(DEVFD_NULL_IN, 0x400454d0UL, 0));
 }
 

@@ -51,7 +51,7 @@
 #define MALLOCS	   "malloc, in another order of events"
 #define NO_LINUX   "a Linux guest's: tests/boot, where no tracer runs"
 #define CUT_SHORT  "the kernel, after a stop or a sleep of the host"
-#define OLD_LOG	   "the log, where /proc cannot open it anew"
+#define OLD_LOG	   "the log, where /proc cannot open it again"
 #define PROBES	   "what the probe of the tests says of itself"
 #define SANITIZERS "the run-time of a sanitized build"
 

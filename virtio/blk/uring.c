@@ -142,7 +142,7 @@ static bool count_submitted(struct blk_engine *e, int r)
 		log_limited(&limit, "io_uring_enter: error %d", -r);
 		return false;
 	}
-	/* wait() submits too, and then 0 is no failure. */
+	/* wait() submits too, and then 0 is not a failure. */
 	e->queued -= MIN((unsigned int)r, e->queued);
 	e->in_kernel += (unsigned int)r;
 	return true;

@@ -357,7 +357,7 @@ static bool list_entry(struct listing *l, const struct dirent_raw *d)
 
 	if (len > l->size - l->len)
 		return false;
-	/* What is above the shared directory is no business of a guest's. */
+	/* What is above the shared directory is none of a guest's business. */
 	if (req->node == req->fs->root && is_dot(d->name))
 		e.dirent.ino = req->node->ino;
 	/* Without a node it is a plain entry; "." and ".." have to be. */
@@ -412,7 +412,7 @@ static int batch_read(const struct fs_handle *handle, uint64_t off)
 
 /*
  * Entries of one batch, so that the driver may go back to any of them. From
- * the beginning it is always read anew: rewinddir() has to see what is there.
+ * the beginning it is always read again: rewinddir() has to see what is there.
  */
 static int list(struct fs_request *req, bool plus)
 {

@@ -18,7 +18,7 @@
  * No path of a guest is ever walked. A node is an O_PATH fd, taken by a single
  * name that was checked to be one (no '/', no "." or "..") and without
  * following a symlink; what happens to it happens through that fd. Real I/O
- * opens it anew as "N" in /proc/self/fd, which is the working directory. So a
+ * opens it again as "N" in /proc/self/fd, which is the working directory. So a
  * rename or a symlink swapped in at any moment changes which file of the
  * shared tree is meant, never that it is one of it.
  *
@@ -424,7 +424,7 @@ void fs_waits_abort(struct virtio_fs *fs);
  * spares.
  */
 void fs_cred_init(struct virtio_fs *fs);
-/* @mode as a file may have it that is no directory. */
+/* @mode as a file may have it that is not a directory. */
 uint32_t fs_cred_mode(const struct virtio_fs *fs, uint32_t mode);
 /*
  * Whether a name or an attribute may be added to the file system of @fd, which

@@ -213,7 +213,7 @@ static void entry_fill(const struct virtio_fs *fs, const struct fs_node *node,
 	ret->entry_valid = fs->timeout_s;
 	ret->attr_valid = fs->timeout_s;
 	fs_attr_fill(fs, st, &ret->attr);
-	/* Inode numbers begin anew there: a device of its own in the guest. */
+	/* Inode numbers begin again there: a device of its own in the guest. */
 	if (parent && node->type == S_IFDIR && fs->flags & FUSE_SUBMOUNTS &&
 	    (node->dev != parent->dev || node->mnt != parent->mnt))
 		ret->attr.flags = FUSE_ATTR_SUBMOUNT;

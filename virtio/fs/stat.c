@@ -61,8 +61,8 @@ uint64_t fs_dev_of(const struct statx *st)
 }
 
 /*
- * Such a file system is no data but the kernel: what is written to it, and by
- * whom, is none of a guest's business.
+ * Such a file system holds no data, it is the kernel: what is written to it,
+ * and by whom, is none of a guest's business.
  */
 bool fs_is_pseudo(int fd)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the transport does for a back end that is no process of ours. It has no
- * register page, so it cannot say in InterruptStatus that it used a buffer:
+ * What the transport does for a back end that is not a process of ours. It has
+ * no register page, so it cannot say in InterruptStatus that it used a buffer:
  * its call eventfd comes here, and the VMM sets the bit and signals the irqfd.
  * It has no control channel either, so config space changes only by what the
  * driver writes. A process of ours costs nothing of this.

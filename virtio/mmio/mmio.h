@@ -65,7 +65,7 @@ struct virtio_mmio_ops {
 	void (*config_published)(struct virtio_mmio *dev);
 };
 
-/* A back end that is no process of ours; virtio/mmio/foreign.c. */
+/* A back end that is not a process of ours; virtio/mmio/foreign.c. */
 struct virtio_mmio_foreign {
 	struct frontend_foreign fe;
 	const void *config;	  /* config_size bytes if it may be ours */
@@ -282,7 +282,7 @@ void virtio_mmio_quiesce(struct virtio_mmio *dev,
 			 void (*on_moved)(struct virtio_mmio *dev, int r));
 void virtio_mmio_restart(struct virtio_mmio *dev,
 			 void (*on_moved)(struct virtio_mmio *dev, int r));
-/* The answer comes too late to be of use. */
+/* The answer comes too late to be useful. */
 void virtio_mmio_abandon_move(struct virtio_mmio *dev);
 
 /* The VM ends: lets every waiting vCPU go. */

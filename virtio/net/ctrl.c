@@ -110,7 +110,7 @@ static bool mac(struct virtio_net *net, const struct command *c)
 	    !virtio_dev_has(&net->dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
 	    c->len != sizeof(addr) || !data_read(c, 0, addr, sizeof(addr)))
 		return false;
-	/* A group address is no one's own. */
+	/* A group address belongs to nobody. */
 	if (addr[0] & 1)
 		return false;
 	net_filter_set_mac(&net->filter, addr);

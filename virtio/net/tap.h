@@ -25,7 +25,7 @@
  * With a virtio-net header before each packet, no offloads, non-blocking.
  * Return: fd, owned by the caller; -ENODEV no such interface, -EPERM or
  * -EACCES not this user's, -EBUSY used by another process, -EINVAL the name
- * is none or the interface is no tap, -ENOENT no /dev/net/tun; or -errno.
+ * is none or the interface is not a tap, -ENOENT no /dev/net/tun; or -errno.
  */
 int net_tap_open(const char *name, struct err *err) must_check;
 

@@ -2,7 +2,7 @@
 /*
  * Network transmit: from the guest's buffers to the tap. Loop thread only.
  * Spec: virtio 1.x, 5.1.9.2. The header is copied once and what goes to the
- * host's kernel is made anew from what was agreed on; a packet that makes no
+ * host's kernel is made again from what was agreed on; a packet that makes no
  * sense, and one the tap does not take, is dropped, as on a wire.
  *
  * System calls, for the seccomp policy: writev; write of the call and kick

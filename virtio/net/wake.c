@@ -166,7 +166,7 @@ void net_wake_arm(struct virtio_net *net, bool armed)
 {
 	net->armed = armed;
 	net->woken = false;
-	/* So that a filter that has changed, or was narrowed, is set anew. */
+	/* So that a filter that has changed, or was narrowed, is set again. */
 	if (net->wake.watching)
 		watch_end(net);
 	if (armed && net_kept_wakes(net))

@@ -28,7 +28,7 @@ enum frontend_config {
 };
 
 /*
- * A back end that is no process of ours. What it says on a stop is not taken
+ * A back end that is not a process of ours. What it says on a stop is not taken
  * for where the ring is, see virtio/vhost_user/frontend_drain.c.
  */
 struct frontend_foreign {
@@ -120,7 +120,7 @@ void frontend_reset(struct frontend *fe,
 void frontend_set_config(struct frontend *fe, uint32_t offset, const void *data,
 			 uint32_t len,
 			 void (*done)(struct frontend *fe, int r));
-/* Reads config space anew. */
+/* Reads config space again. */
 void frontend_get_config(struct frontend *fe,
 			 void (*done)(struct frontend *fe, int r));
 

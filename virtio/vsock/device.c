@@ -35,7 +35,7 @@ static struct virtio_vsock *vsock_of(struct virtio_dev *dev)
 
 /* ----------------------------------------------------------------- dialling */
 
-/* The last thing every entry does: sends, frees, polls anew. */
+/* The last thing every entry does: sends, frees, polls again. */
 static void settle(struct virtio_vsock *vs);
 
 /* Asks for the next connection of the guest. */

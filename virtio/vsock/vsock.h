@@ -165,7 +165,7 @@ struct virtio_vsock {
 	struct vsock_conn *conns[VSOCK_MAX_CONNS];
 	unsigned int nr_conns, nr_pending, nr_orphans, nr_closing;
 	uint64_t owing[VSOCK_MAX_CONNS / 64];	/* have something to send */
-	uint64_t touched[VSOCK_MAX_CONNS / 64]; /* polled anew by settle() */
+	uint64_t touched[VSOCK_MAX_CONNS / 64]; /* polled again by settle() */
 	unsigned int next_send;			/* fair: who is first */
 	uint32_t next_host_port;
 

@@ -33,7 +33,7 @@ struct budget {
 	uint64_t end_ns; /* BOOTTIME */
 };
 
-/* An error for a line that is no request. */
+/* An error for a line that is not a request. */
 static void client_refuse(struct client *c, const char *code, const char *fmt,
 			  ...) __attribute__((format(printf, 3, 4)));
 

@@ -9,7 +9,7 @@
 #include "vmm/trace/trace.h"
 
 #define NONE ((ptrdiff_t)-1)
-/* 30 years: beyond that it is no time, and sums of it need no care. */
+/* 30 years: beyond that it is not a time, and sums of it need no care. */
 #define MAX_US 1e15
 
 /* -------------------------------------------------------------- reading */

@@ -74,8 +74,8 @@ struct trace_view {
  * @trace: the result of "trace", borrowed for the life of the view
  *
  * Prefers the last cycle that is complete; else takes the half there is.
- * Return: 0; -ENODATA there is no sleep in it; -EPROTO it is no trace; -ENOMEM.
- * In each case trace_view_finish() is due.
+ * Return: 0; -ENODATA there is no sleep in it; -EPROTO it is not a trace;
+ * -ENOMEM. In each case trace_view_finish() is due.
  */
 int trace_view_read(struct trace_view *view, const json_t *trace) must_check;
 void trace_view_finish(struct trace_view *view);

@@ -12,7 +12,7 @@
 
 #include "vmm/base/util.h"
 
-/* No-op if @fd is no terminal or we are in the background. 0 or -errno. */
+/* No-op if @fd is not a terminal or we are in the background. 0 or -errno. */
 int terminal_raw(int fd) must_check;
 
 /* What to do with a byte that the user typed. */

@@ -243,6 +243,9 @@ static int watch(struct vm_vfio *vfio, struct vm_vfio_device *d)
 	if (d->dev.wake_fd >= 0)
 		r = loop_add(loop, &d->wake_src, d->dev.wake_fd, EPOLLIN,
 			     on_wake);
+	/* The device decides how often, and so does whoever uses it. */
+	if (r == 0 && d->dev.wake_fd >= 0)
+		loop_pace(&d->wake_src);
 	if (r == 0 && d->dev.error_fd >= 0)
 		r = loop_add(loop, &d->error_src, d->dev.error_fd, EPOLLIN,
 			     on_error);

@@ -114,7 +114,7 @@ struct vm_ctl {
 	void (*settled)(struct vm *vm);
 	uint32_t generation; /* of the last DEVCTL_WAKE_ARM */
 	bool asked;	     /* which has not been acknowledged yet */
-	bool again;	     /* and what is wanted has been said anew since */
+	bool again;	     /* and what is wanted has been said again since */
 	struct loop_timer deadline;
 	struct mailbox_item *waiters; /* vCPUs in _DSW */
 	uint32_t config_told; /* generation of the last CONFIG_CHANGED */

@@ -124,7 +124,7 @@ Test(pci_conf, the_reset_register_resets_on_its_cpu_bit, .timeout = 120)
 	outb(&bus, LAYOUT_PORT_RESET, LAYOUT_RESET_VALUE);
 	cr_assert(eq(u32, resets, 1));
 	cr_assert(eq(u8, inb(&bus, LAYOUT_PORT_RESET), 0xff));
-	/* An address is no reset, whatever its second byte. */
+	/* An address is not a reset, whatever its second byte. */
 	outl(&bus, LAYOUT_PORT_PCI_ADDRESS, 0x80000600);
 	cr_assert(eq(u32, resets, 1));
 	conf.on_reset = NULL;

@@ -12,7 +12,7 @@
 #include "tests/lib/probe_rig.h"
 #include "vmm/base/fd.h"
 
-/* It has devices made anew, and no others. */
+/* It has devices made again, and no others. */
 AS_BOTH_USERS(captured_vmm, has_devices_made_that_there_were)
 {
 	struct vmm v;

@@ -386,7 +386,7 @@ static int attempt_rights(void)
 							  LANDLOCK_MAY_WRITE };
 	paths[1] = (struct landlock_path){ open(dir, O_PATH | O_CLOEXEC),
 					   LANDLOCK_MAY_REMOVE };
-	/* What is no file of a file system is not limited. */
+	/* What is not a file of a file system is not limited. */
 	paths[2] = (struct landlock_path){ memfd_create("x", MFD_CLOEXEC),
 					   LANDLOCK_MAY_READ };
 	EXPECT(jail_vmm_rights(paths, 3, 0) == 0);

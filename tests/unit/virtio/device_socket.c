@@ -345,7 +345,7 @@ Test(device_socket, a_front_end_that_truncates_its_memory_harms_only_itself)
 	(void)await();
 	cr_assert(fe.failed);
 	cr_assert(zero(int, waitpid(pid, NULL, WNOHANG)), "all of it ended");
-	/* Zeroes: the rings are made anew. */
+	/* Zeroes: the rings are made again. */
 	cr_assert(zero(int, ftruncate(g.memfd, (off_t)g.size)));
 	attach_anew();
 }

@@ -331,7 +331,7 @@ static void add_names(int error)
 	cr_assert(eq(int, CALL(FUSE_SETXATTR, in.oldnodeid, x), error));
 	/* For others the file system itself says no; here it has room. */
 	cr_assert(zero(int, mkdir_by("user's", 1000)));
-	/* And what takes nothing is no question. */
+	/* And what takes nothing is not a question. */
 	cr_assert(zero(int, CALL_TEXT(FUSE_UNLINK, 1, "f")));
 	seen.full = false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtio/mmio/mmio.h on a back end that is no process of ours. */
+/* virtio/mmio/mmio.h on a back end that is not a process of ours. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>

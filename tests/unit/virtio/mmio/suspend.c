@@ -283,7 +283,7 @@ FOR_BOTH(suspended_suspend_again)
 {
 	mr_live_with(mr_feature());
 	mr_suspend();
-	/* Cumulative bits: without DRIVER_OK it is no resume in 1.4. */
+	/* Cumulative bits: without DRIVER_OK it is not a resume in 1.4. */
 	mr_put_status(mr_suspended());
 	cr_assert(eq(u32, mr_status(), mr_suspended()));
 	if (mr_dialect == DRAFT) {

@@ -25,7 +25,7 @@ struct counter {
 	struct counter *victim; /* removed by the callback */
 	unsigned int calls;
 	unsigned int order; /* of the last timer call */
-	unsigned int again; /* times the timer arms itself anew */
+	unsigned int again; /* times the timer arms itself again */
 };
 
 static unsigned int timer_calls;
@@ -286,7 +286,7 @@ Test(loop, a_source_may_be_removed_while_it_rests)
 	loop_remove(&loop, &flood.src);
 	cr_assert(eq(ptr, loop.resting, NULL));
 	cr_assert(zero(int, loop_turn(&loop, 20)));
-	/* And the same one anew. */
+	/* And the same one again. */
 	flood.calls = 0;
 	cr_assert(
 		zero(int, loop_add(&loop, &flood.src, fd, EPOLLIN, on_flood)));

@@ -125,7 +125,7 @@ Test(config_words, names_of_other_vmms_are_answered_with_ours)
 	}
 }
 
-/* A name of ours is no foreign one, and no name has two answers. */
+/* A name of ours is not a foreign one, and no name has two answers. */
 Test(config_words, no_option_of_ours_is_taken_for_a_foreign_one)
 {
 	for (const struct config_option *o = config_options; o->name; o++)

@@ -77,7 +77,7 @@ Test(power_pause, may_take_itself_out_of_the_clocks)
 	cr_assert(model.froze);
 	pause_it(&a, SECOND);
 	power_unpause(&model.power);
-	cr_assert(not(model.froze), "the next one is asked anew");
+	cr_assert(not(model.froze), "the next one is asked again");
 	cr_assert(eq(u32, model.clock_sets, 2));
 }
 

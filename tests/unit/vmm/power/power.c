@@ -179,7 +179,7 @@ Test(power, a_guest_without_lps0_that_runs_on_is_running)
 	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDING);
 	model_fire(&model, POWER_TIMER_SHALLOW);
 	cr_assert(eq(int, model_state(), POWER_SUSPENDING),
-		  "one look is no proof");
+		  "one look proves nothing");
 	model_fire(&model, POWER_TIMER_SHALLOW);
 	cr_assert(eq(int, model_state(), POWER_RUNNING));
 	cr_assert(not(model.armed[POWER_TIMER_SHALLOW]));
@@ -219,7 +219,8 @@ Test(power, an_offline_vcpu_is_halted_and_not_held)
 	MODEL_UNTIL(&model, model_done(&model, 1) == 1);
 	cr_assert(eq(u32, atomic_load(&model.cpus[1].bits),
 		     VCPU_OFFLINE | VCPU_HALTED));
-	cr_assert(eq(int, model_state(), POWER_RUNNING), "hotplug is no sleep");
+	cr_assert(eq(int, model_state(), POWER_RUNNING),
+		  "hotplug is not a sleep");
 	model_order(&model, 0, ORDER_C2);
 	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDED);
 }

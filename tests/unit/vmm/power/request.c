@@ -559,7 +559,7 @@ Test(power_request, a_request_on_the_way_up_waits_for_the_top)
 	cr_assert(not(model_status(ACPI_PM1_SLPBTN)));
 	power_lps0(&model.power, false);
 	MODEL_UNTIL(&model, model.power.announced == POWER_SUSPENDING);
-	cr_assert(eq(u32, a.calls, 0), "the old sleep's exit is no refusal");
+	cr_assert(eq(u32, a.calls, 0), "the old sleep's exit is not a refusal");
 	cr_assert(model_status(ACPI_PM1_SLPBTN));
 	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
 	power_lps0(&model.power, true);

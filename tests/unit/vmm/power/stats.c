@@ -228,7 +228,8 @@ Test(power_stats_of, a_requested_sleep_and_its_wake_up)
 	cr_assert(eq(u64, model.power.last_wake_latency_ns, 13 * NS_PER_MS));
 }
 
-/* RUNNING is told after 200 ms whatever the guest does: that is no latency. */
+/* RUNNING is told after 200 ms whatever the guest does: that is not a latency.
+ */
 Test(power_stats_of, a_guest_slower_than_our_timer_is_measured_to_its_exit)
 {
 	struct power_stats *s = &model.power.stats;
@@ -283,7 +284,7 @@ Test(power_stats_of, a_sleep_by_itself_begins_with_the_guests_first_sign)
 	static struct answer a;
 
 	model_begin(2);
-	/* A request that came to nothing is no part of it. */
+	/* A request that came to nothing is not a part of it. */
 	model_ask(&a, SECOND);
 	model_fire(&model, POWER_TIMER_REQUEST);
 	cr_assert(eq(u64, s->requests[POWER_TIMEOUT], 1));
