@@ -25,8 +25,7 @@
 #define ACPI_PM1_RTC	(1U << 10)
 #define ACPI_PM1_WAK	(1U << 15) /* status only */
 
-#define ACPI_NR_GPES	32U
-#define ACPI_GPE0_PORTS (ACPI_NR_GPES / 8 * 2) /* status, then enable */
+#define ACPI_GPE0_PORTS 8U /* 32 GPEs: 4 bytes of status, 4 of enable */
 
 struct acpi_pm_regs {
 	uint16_t pm1_sts, pm1_en;
