@@ -97,13 +97,24 @@ reads_what_it_writes() {
 	expect_eq "$1: reads the $MIB MiB that it wrote" "$rw_read" "$rw_wrote"
 }
 
+# settled BDF DISK: $irqs_host and $irqs_guest, when the guest's driver rests.
+settled() {
+	irqs_host= irqs_guest=
+	for se_try in 1 2 3 4 5 6 7 8 9 10; do
+		se_before="$irqs_host $irqs_guest"
+		irqs_guest=$(guest_irqs "$2") irqs_host=$(host_irqs "$1")
+		[ "$se_before" != "$irqs_host $irqs_guest" ] || return 0
+	done
+}
+
 # counts_interrupts NAME BDF DISK: one request at a time, so that no interrupt
 # comes while the guest has not taken the one before.
 counts_interrupts() {
-	ci_guest=$(guest_irqs "$3") ci_host=$(host_irqs "$2")
+	settled "$2" "$3"
+	ci_guest=$irqs_guest ci_host=$irqs_host
 	guest "dd if=/dev/$3 of=/dev/null bs=4k count=1000 iflag=direct 2>/dev/null"
-	ci_guest=$(($(guest_irqs "$3") - ci_guest))
-	ci_host=$(($(host_irqs "$2") - ci_host))
+	settled "$2" "$3"
+	ci_guest=$((irqs_guest - ci_guest)) ci_host=$((irqs_host - ci_host))
 	expect_eq "$1: 1000 requests, as many interrupts" "$ci_guest" 1000
 	expect_eq "$1: as many as the host has" "$ci_host" "$ci_guest"
 }
