@@ -119,7 +119,8 @@ counts_interrupts() {
 	expect_eq "$1: as many as the host has" "$ci_host" "$ci_guest"
 }
 
-if ! vm_start "" --vfio 0000:00:07.0 \
+# A source that wakes the guest so often would be a storm.
+if ! vm_start "" --wake-storm 0 --vfio 0000:00:07.0 \
 	--vfio $PCI/devices/0000:00:08.0,guest-slot=9,pm=deep; then
 	not_ok "a guest with two SSDs" "it does not boot"
 	tests_end vfio
