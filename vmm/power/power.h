@@ -310,6 +310,7 @@ struct power {
 	unsigned int awake_checks; /* in a row that found no vCPU asleep */
 	bool press_wanted;	   /* a request came on the way up */
 	unsigned int presses;	   /* for the present requests */
+	unsigned int carried;	   /* of former ones, that may come through */
 	uint64_t press_delay_ns;   /* from the last to the next */
 	unsigned int devices_left; /* since the request, and not yet back */
 };

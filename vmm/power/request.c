@@ -101,12 +101,14 @@ static enum power_heard what_was_heard(struct power *power)
 
 static void presses_over(struct power *power, enum power_outcome outcome)
 {
+	unsigned int all = power->presses + power->carried;
+
 	/* What is beyond the one that it slept for may come through yet. */
-	if (outcome == POWER_ASLEEP && power->presses > 1) {
-		power->unwanted = power->presses - 1;
+	if (outcome == POWER_ASLEEP && all > 1) {
+		power->unwanted = all - 1;
 		power->unwanted_until_ns = UINT64_MAX;
 	}
-	power->presses = 0;
+	power->presses = power->carried = 0;
 	power->ops->timer_cancel(power, POWER_TIMER_PRESS);
 }
 
@@ -207,6 +209,10 @@ bool power_press(struct power *power)
 	power_unlock(power);
 	if (!awake)
 		return true;
+	/* The guest may sleep for one of those now, and for ours afterwards. */
+	power->carried = power->unwanted_until_ns > power->ops->now_ns(power)
+				 ? power->unwanted
+				 : 0;
 	power->unwanted = 0;
 	power->presses = 1;
 	power->press_delay_ns = PRESS_AGAIN_NS;
@@ -303,7 +309,7 @@ int power_cancel(struct power *power)
 {
 	enum power_state state;
 	uint64_t until = last_deadline(power);
-	unsigned int presses = power->presses;
+	unsigned int presses = power->presses + power->carried;
 	bool asked;
 	int r = 0;
 

@@ -311,6 +311,50 @@ Test(power_request, a_second_press_does_not_put_it_to_sleep_again)
 	cr_assert(eq(u64, model.power.cycles, 2));
 }
 
+/*
+ * A guest that is asked again in time sleeps for the press that was left, and
+ * has the new one still to come.
+ */
+Test(power_request, a_press_that_was_left_is_not_forgotten_by_the_next_request)
+{
+	static struct answer a, b;
+
+	slept_by_two_presses(&a);
+	model.now_ns += SECOND;
+	model_ask(&b, 10 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
+	cr_assert(eq(int, b.outcome, POWER_ASLEEP));
+	cr_assert(eq(u32, b.req.presses, 1), "those of its own");
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(2);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	model.now_ns += SECOND;
+	obeys_in_vain(3, 2);
+	model_fall_asleep();
+	cr_assert(eq(u64, model.power.cycles, 3));
+}
+
+Test(power_request, a_press_that_was_taken_back_is_not_forgotten_either)
+{
+	static struct answer a, b;
+
+	model_begin(1);
+	model_ask(&a, 20 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	cr_assert(eq(int, power_cancel(&model.power), 0));
+	model_ask(&b, 20 * SECOND);
+	model_pm1_clear(&model, ACPI_PM1_SLPBTN);
+	model_fall_asleep();
+	power_wake(&model.power, &model.power.powerbtn);
+	model_all_back(1);
+	model_pm1_clear(&model, ACPI_PM1_PWRBTN);
+	model_fire(&model, POWER_TIMER_RESUME);
+	obeys_in_vain(2, 1);
+	model_fall_asleep();
+}
+
 Test(power_request, a_sleep_long_after_two_presses_is_the_guests_own)
 {
 	static struct answer a;
