@@ -205,17 +205,13 @@ void pci_device_set_cold(struct pci_device *dev, bool cold)
 		power_off(dev);
 	else if (!cold && dev->cold)
 		power_on(dev);
+	atomic_store(&dev->state, cold ? PCI_D3COLD : pci_device_power(dev));
 	(void)pthread_mutex_unlock(&dev->lock);
 }
 
-bool pci_device_is_cold(struct pci_device *dev)
+enum pci_power pci_device_state(const struct pci_device *dev)
 {
-	bool cold;
-
-	(void)pthread_mutex_lock(&dev->lock);
-	cold = dev->cold;
-	(void)pthread_mutex_unlock(&dev->lock);
-	return cold;
+	return (enum pci_power)atomic_load(&dev->state);
 }
 
 /* --------------------------------------------------------------- registers */
@@ -390,6 +386,7 @@ void pci_device_config_write(struct pci_device *dev, uint32_t reg, uint32_t len,
 		pci_msix_control(dev, le16(control));
 	write_others(dev, reg, len, value);
 	all_on(dev);
+	atomic_store(&dev->state, pci_device_power(dev));
 }
 
 /* -------------------------------------------------------------------- BARs */

@@ -23,6 +23,7 @@
 #define TORPOR_DEVICES_PCI_PCI_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,6 +50,7 @@ struct pci_msi {
 enum pci_power {
 	PCI_D0 = 0,
 	PCI_D3HOT = 3,
+	PCI_D3COLD = 4, /* not a value of PMCSR: the slot has no power */
 };
 
 /* How far down a device of the host goes where the guest puts it down. */
@@ -133,8 +135,9 @@ struct pci_device {
 	uint8_t writable[PCI_HEADER_BYTES]; /* bits that the guest may change */
 	struct pci_bar bars[PCI_NR_BARS];
 	struct pci_msix msix;
-	uint8_t pm_cap; /* register of the capability; 0: always D0 */
-	bool cold;	/* D3cold: it answers nothing */
+	uint8_t pm_cap;	   /* register of the capability; 0: always D0 */
+	bool cold;	   /* D3cold: it answers nothing */
+	atomic_uint state; /* enum pci_power; read by who has no lock */
 };
 
 struct pci_window {
@@ -225,10 +228,11 @@ int pci_device_set_msix(struct pci_device *dev, uint8_t reg, unsigned int nr,
  * is in D0. Any vCPU thread; takes the lock.
  */
 void pci_device_set_cold(struct pci_device *dev, bool cold);
-/* Any thread that may wait for the device; takes the lock. */
-bool pci_device_is_cold(struct pci_device *dev);
+/* The state that the guest has put it into. Any thread; waits for nobody. */
+enum pci_power pci_device_state(const struct pci_device *dev);
 
 uint16_t pci_device_command(const struct pci_device *dev);
+/* D0 or D3hot, under the lock. */
 enum pci_power pci_device_power(const struct pci_device *dev);
 
 /* Of the bus: under the device's lock. */

@@ -170,6 +170,10 @@ sleep_cycle() {
 	asleep "$1" || return
 	in_state "$1: asleep, SSD 0" 0000:00:07.0 D3hot
 	in_state "$1: asleep, SSD 1" 0000:00:08.0 D3cold
+	ctl state
+	expect_eq "$1: 'torpor state' says so" "$(echo "$ctl_out" |
+		awk '$1 ~ /^vfio[01]$/ && $2 ~ /:/ { print $1, $3, $4 }' |
+		tr '\n' ' ')" "vfio0 shallow D3hot vfio1 deep D3cold "
 	ctl wake
 	awake "$1" launcher
 	expect_eq "$1: awake, SSD 0 and 1" \

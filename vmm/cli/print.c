@@ -104,6 +104,21 @@ static void print_devices(FILE *out, const json_t *devices)
 	}
 }
 
+static void print_pci(FILE *out, const json_t *pci)
+{
+	size_t i;
+	json_t *d;
+
+	if (json_array_size(pci) == 0)
+		return;
+	fputs("\nPCI DEVICE      ADDRESS       PM       POWER\n", out);
+	json_array_foreach(pci, i, d)
+	{
+		fprintf(out, "%-15s %-13s %-8s %s\n", text(d, "name"),
+			text(d, "address"), text(d, "pm"), text(d, "power"));
+	}
+}
+
 static void print_vcpus(FILE *out, const json_t *vcpus)
 {
 	size_t i;
@@ -154,6 +169,7 @@ void cli_print_state(FILE *out, const json_t *result)
 	}
 	print_sources(out, json_object_get(result, "sources"));
 	print_devices(out, json_object_get(result, "devices"));
+	print_pci(out, json_object_get(result, "pci"));
 	print_vcpus(out, json_object_get(result, "vcpus"));
 }
 

@@ -134,6 +134,7 @@ enum tristate {
 	TRISTATE_OFF
 };
 extern const char *const tristate_words[];
+extern const char *const pci_depth_words[]; /* enum pci_depth */
 
 struct vm_config {
 	char *kernel;

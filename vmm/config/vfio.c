@@ -10,13 +10,6 @@
 
 #define VFIO(field) offsetof(struct vfio_config, field)
 
-static const char *const pm_words[] = {
-	[PCI_DEPTH_SHALLOW] = "shallow",
-	[PCI_DEPTH_OFF] = "off",
-	[PCI_DEPTH_DEEP] = "deep",
-	NULL,
-};
-
 /* no_wake. */
 static const char *const wake_words[] = { "on", "off", NULL };
 
@@ -26,7 +19,7 @@ static const struct config_key vfio_keys[] = {
 	  .max = LAST_SLOT, .arg = "N",
 	  .help = "where it is on the guest's bus 0 (1 to 31;\n"
 		  "default: the first one that is free)" },
-	{ "pm", config_value_word, VFIO(pm), pm_words,
+	{ "pm", config_value_word, VFIO(pm), pci_depth_words,
 	  .help = "how far down it goes with the guest: to\n"
 		  "D3hot (shallow, the default), not at all\n"
 		  "(off), or to D3cold if the host can (deep)" },

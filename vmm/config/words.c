@@ -2,6 +2,8 @@
 /* The words of values that are one of some words; see config.h. */
 #include "vmm/config/config.h"
 
+#include "devices/pci/pci.h"
+
 const char *const suspend_mode_words[] = {
 	[SUSPEND_V14] = "v14",
 	[SUSPEND_DRAFT] = "draft",
@@ -25,5 +27,12 @@ const char *const tristate_words[] = {
 	[TRISTATE_AUTO] = "auto",
 	[TRISTATE_ON] = "on",
 	[TRISTATE_OFF] = "off",
+	NULL,
+};
+
+const char *const pci_depth_words[] = {
+	[PCI_DEPTH_SHALLOW] = "shallow",
+	[PCI_DEPTH_OFF] = "off",
+	[PCI_DEPTH_DEEP] = "deep",
 	NULL,
 };

@@ -8,6 +8,7 @@
 
 #include "vmm/base/log.h"
 #include "vmm/control/requests.h"
+#include "vmm/vm/vfio.h"
 
 /* ------------------------------------------------------------- commands */
 
@@ -247,6 +248,27 @@ static json_t *last_wake_json(const struct vm *vm)
 				    : json_null());
 }
 
+/* NULL: a VM without such devices has no such key. */
+static json_t *pci_json(const struct vm *vm)
+{
+	static const char *const states[] = {
+		[PCI_D0] = "D0", [PCI_D3HOT] = "D3hot", [PCI_D3COLD] = "D3cold"
+	};
+	struct vm_vfio_info info;
+	json_t *list = NULL;
+
+	for (unsigned int i = 0; vm_vfio_info(vm, i, &info); i++) {
+		list = list ? list : json_array();
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:s, s:i, s:s, s:s}", "name",
+					info.name, "address", info.bdf, "slot",
+					(int)info.slot, "pm",
+					pci_depth_words[info.depth], "power",
+					states[info.state]));
+	}
+	return list;
+}
+
 static void request_state(struct control_request *req, json_t *args, void *ctx)
 {
 	struct vm *vm = commands_vm(ctx);
@@ -257,7 +279,7 @@ static void request_state(struct control_request *req, json_t *args, void *ctx)
 		req,
 		json_pack(
 			"{s:s, s:b, s:b, s:s, s:i, s:i, s:s, s:I, s:I, s:o, "
-			"s:o, s:o, s:o}",
+			"s:o, s:o, s:o, s:o*}",
 			"state", power_state_name(power_get_state(&vm->power)),
 			"paused", vm->power.pause != POWER_PAUSE_OFF, "halted",
 			vm->halt.halted, "vm", vm->cfg->name, "pid", getpid(),
@@ -269,7 +291,7 @@ static void request_state(struct control_request *req, json_t *args, void *ctx)
 				     NS_PER_MS),
 			"last_wake", last_wake_json(vm), "sources",
 			sources_json(vm), "devices", devices_json(vm), "vcpus",
-			vcpus_json(vm)));
+			vcpus_json(vm), "pci", pci_json(vm)));
 }
 
 const struct control_command vm_commands[] = {

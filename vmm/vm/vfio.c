@@ -124,9 +124,10 @@ static uint32_t slots_powered(struct vm *vm)
 	uint32_t powered = 0;
 
 	for (unsigned int i = 0; i < vm->vfio->nr; i++) {
-		struct vfio_device *dev = &vm->vfio->devices[i].dev;
+		const struct vfio_device *dev = &vm->vfio->devices[i].dev;
 
-		if (dev->pm == PCI_DEPTH_DEEP && !pci_device_is_cold(&dev->pci))
+		if (dev->pm == PCI_DEPTH_DEEP &&
+		    pci_device_state(&dev->pci) != PCI_D3COLD)
 			powered |= 1U << dev->pci.slot;
 	}
 	return powered;
@@ -202,10 +203,19 @@ bool vm_vfio_needs_worker(const struct vm *vm)
 	return false;
 }
 
-/* No vCPU runs while the guest sleeps: nobody else is at its registers. */
-static bool is_left_on(const struct vm_vfio_device *d)
+bool vm_vfio_info(const struct vm *vm, unsigned int i, struct vm_vfio_info *ret)
 {
-	return !d->dev.pci.cold && pci_device_power(&d->dev.pci) == PCI_D0;
+	const struct vm_vfio_device *d;
+
+	if (!vm->vfio || i >= vm->vfio->nr)
+		return false;
+	d = &vm->vfio->devices[i];
+	*ret = (struct vm_vfio_info){ .name = d->name,
+				      .bdf = d->dev.bdf,
+				      .slot = d->dev.pci.slot,
+				      .depth = d->dev.pm,
+				      .state = pci_device_state(&d->dev.pci) };
+	return true;
 }
 
 const char *vm_vfio_left_on(const struct vm *vm, unsigned int *at)
@@ -213,7 +223,7 @@ const char *vm_vfio_left_on(const struct vm *vm, unsigned int *at)
 	while (vm->vfio && *at < vm->vfio->nr) {
 		const struct vm_vfio_device *d = &vm->vfio->devices[(*at)++];
 
-		if (is_left_on(d))
+		if (pci_device_state(&d->dev.pci) == PCI_D0)
 			return d->name;
 	}
 	return NULL;

@@ -9,6 +9,16 @@
 int vm_vfio_create(struct vm *vm, struct err *err) must_check;
 /* Which slots there are, told to the guest. @ret: zeroed. */
 void vm_vfio_describe(const struct vm *vm, struct arch_pci_slots *ret);
+/* Of one of them; strings are borrowed. */
+struct vm_vfio_info {
+	const char *name, *bdf;
+	unsigned int slot;
+	enum pci_depth depth; /* what is in use, not what was asked for */
+	enum pci_power state;
+};
+/* Return: false if there is no number @i. */
+bool vm_vfio_info(const struct vm *vm, unsigned int i,
+		  struct vm_vfio_info *ret);
 /* A device may have to go down again when nobody else can wait for it. */
 bool vm_vfio_needs_worker(const struct vm *vm);
 /* The guest sleeps: says which devices its drivers have left on. */
